@@ -1,0 +1,46 @@
+PYTHON ?= python3
+BIN := .venv/bin
+SHELL := /bin/bash
+
+.PHONY: demo test lint protos protos-check bench soak clean
+
+demo: .venv/demo
+	$(BIN)/python -m imgframe.cli demo
+
+test: .venv/dev lint protos-check
+	$(BIN)/pytest
+	tools/check_wheel
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+protos: .venv/dev
+	$(BIN)/python tools/gen_protos.py
+
+protos-check: .venv/dev
+	$(BIN)/python tools/gen_protos.py --check
+
+bench: .venv/dev
+	$(BIN)/python -m benchmarks
+
+soak: .venv/dev
+	$(BIN)/pytest -m soak --timeout 0
+
+.venv/pip: 
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
+
+.venv/demo: pyproject.toml | .venv/pip
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+.venv/dev: pyproject.toml | .venv/pip
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@ .venv/demo
+
+clean:
+	rm -rf .venv .cache dist build

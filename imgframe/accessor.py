@@ -1,0 +1,2 @@
+def register(_m):
+    pass

@@ -1,0 +1,384 @@
+"""Inventory: a frozen bundle of the tables of one or many nodes, saved as Parquet.
+
+Inside, every table is a :class:`pyarrow.Table` of :mod:`imgframe.schema` (:meth:`Inventory.arrow`); to the user each is an
+attribute that gives a plain DataFrame.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgframe import schema
+from imgframe.errors import InputError, SchemaError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LABELLED = (
+    # table, kind of owner, columns that together name the owner, column of labels
+    ("images", "record", ("name",), "record_labels"),
+    ("configs", "config", ("digest",), "labels"),
+    ("blobs", "content", ("digest",), "labels"),
+    ("snapshots", "snapshot", ("snapshotter", "key"), "labels"),
+    ("containers", "container", ("id",), "labels"),
+    ("leases", "lease", ("id",), "labels"),
+    ("namespaces", "namespace", ("namespace",), "labels"),
+)
+
+
+class Inventory:
+    """What one or many nodes hold, at one moment: one attribute per table, each a DataFrame.
+
+    ``nodes``, ``namespaces``, ``images``, ``manifests``, ``configs``, ``history``, ``layers``, ``labels``, ``blobs``,
+    ``snapshots``, ``containers``, ``ingests``, ``leases``, ``documents``, ``errors``: the columns of each are in
+    :data:`imgframe.schema.TABLES`. An Inventory never changes; the frames it gives are yours to change.
+
+    Example:
+        >>> import imgframe as imf
+        >>> inv = imf.Inventory({})
+        >>> len(inv.images), list(inv.ingests.columns)[:3]
+        (0, ['node', 'namespace', 'ref'])
+    """
+
+    __slots__ = ("_frames", "_tables", "derived")
+
+    nodes: pd.DataFrame
+    namespaces: pd.DataFrame
+    images: pd.DataFrame
+    manifests: pd.DataFrame
+    configs: pd.DataFrame
+    history: pd.DataFrame
+    layers: pd.DataFrame
+    labels: pd.DataFrame
+    blobs: pd.DataFrame
+    snapshots: pd.DataFrame
+    containers: pd.DataFrame
+    ingests: pd.DataFrame
+    leases: pd.DataFrame
+    documents: pd.DataFrame
+    errors: pd.DataFrame
+
+    def __init__(self, tables: Mapping[str, pa.Table | pd.DataFrame]) -> None:
+        unknown = set(tables) - set(schema.TABLES)
+        if unknown:
+            raise InputError(
+                f"{sorted(unknown)[0]!r} is not a table of an inventory; expected one of {', '.join(schema.TABLES)}"
+            )
+        own = {}
+        for name, value in tables.items():
+            if not isinstance(value, pa.Table):
+                own[name] = schema.from_frame(name, value)
+            elif value.schema.equals(schema.TABLES[name]):
+                own[name] = value
+            else:
+                own[name] = schema.table(name, {column: value[column] for column in value.column_names})
+        object.__setattr__(self, "_tables", own)
+        object.__setattr__(self, "_frames", {})
+        object.__setattr__(self, "derived", {})
+        # ``derived``: what pure rooms computed from the tables once and may keep, such as the graph of references
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(
+            f"an Inventory is frozen; {name!r} cannot be set (build another with Inventory({{...}}))"
+        )
+
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        if name not in schema.TABLES:
+            raise AttributeError(f"an Inventory has no table {name!r}; it has {', '.join(schema.TABLES)}")
+        frame = self._frames.get(name)
+        if frame is None:
+            frame = self._frames[name] = schema.to_frame(self.arrow(name))
+        return frame.copy(deep=False)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *schema.TABLES]
+
+    def __getstate__(self) -> dict[str, pa.Table]:
+        return self._tables
+
+    def __setstate__(self, state: dict[str, pa.Table]) -> None:
+        self.__init__(state)  # type: ignore[misc]
+
+    def arrow(self, name: str) -> pa.Table:
+        """The table ``name`` as an Arrow table of :data:`imgframe.schema.TABLES`."""
+        if name not in self._tables:
+            self._tables[name] = _long_labels(self) if name == "labels" else schema.empty(name)
+        return self._tables[name]
+
+    def to_dict(self) -> dict[str, pd.DataFrame]:
+        """All tables by name, as DataFrames."""
+        return {name: getattr(self, name) for name in schema.TABLES}
+
+    def replace(self, **tables: pa.Table | pd.DataFrame) -> Inventory:
+        """Another Inventory in which these tables stand instead."""
+        mine = {name: value for name, value in self._tables.items() if name != "labels"}
+        return Inventory({**mine, **tables})
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write one Parquet file per table into the folder ``path`` and give the folder.
+
+        zstd, int32 dictionaries, schema version, units and meanings in the metadata. All files are written beside the
+        folder first and take its place at the end: a reader never sees half of them, and when writing fails an older
+        inventory stays as it was.
+
+        Raises:
+            InputError: ``path`` exists and is not a saved inventory.
+            OSError: the disk is full or read-only; nothing was changed.
+        """
+        target = Path(path)
+        if (
+            target.exists()
+            and not (target / "nodes.parquet").exists()
+            and (not target.is_dir() or any(target.iterdir()))
+        ):
+            raise InputError(f"{str(path)!r} exists and is not a saved inventory; give a new or empty folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            for name in schema.TABLES:
+                _write(fresh / f"{name}.parquet", name, self.arrow(name))
+            fresh.chmod(0o755)
+            _swap(fresh, target)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        return target
+
+    def __repr__(self) -> str:
+        return f"<Inventory: {_summary(self)}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<div><b>Inventory</b> {escape(_summary(self))}</div>"
+
+
+def _summary(inventory: Inventory) -> str:
+    """Nodes, images, bytes and when, in one line."""
+    nodes, images = inventory.arrow("nodes"), inventory.arrow("images")
+    blobs, snapshots = inventory.arrow("blobs"), inventory.arrow("snapshots")
+    content = (
+        blobs.group_by(["node", "digest"]).aggregate([("size", "max")])["size_max"]
+        if blobs.num_rows
+        else None
+    )
+    total = ((pc.sum(content).as_py() or 0) if content is not None else 0) + (
+        pc.sum(snapshots["size"]).as_py() or 0
+    )
+    when = pc.max(nodes["collected_at"]).as_py() if nodes.num_rows else None
+    bad = inventory.arrow("errors").num_rows
+    parts = [
+        f"{nodes.num_rows:,} node{'' if nodes.num_rows == 1 else 's'}",
+        f"{images.num_rows:,} image records",
+        f"{human_bytes(total)} on disk",
+    ]
+    if when is not None:
+        parts.append(f"collected {when:%Y-%m-%d %H:%M} UTC")
+    if bad:
+        parts.append(f"{bad:,} error{'' if bad == 1 else 's'} (see .errors)")
+    return ", ".join(parts)
+
+
+def human_bytes(size: float) -> str:
+    """Bytes with a decimal unit and four significant digits, as nerdctl and docker print them.
+
+    Example:
+        >>> human_bytes(0), human_bytes(999), human_bytes(12_345_678)
+        ('0B', '999B', '12.35MB')
+    """
+    value, sign = abs(float(size)), "-" if size < 0 else ""
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB", "EB"):  # noqa: B007 -- the last one is used
+        if value < 1000:  # noqa: PLR2004
+            break
+        value /= 1000
+    return f"{sign}{value:.4g}{unit}"
+
+
+def _metadata(name: str, table: pa.Table) -> pa.Table:
+    extra = {"imgframe.schema_version": str(schema.VERSION), "imgframe.table": name}
+    return table.replace_schema_metadata(extra)
+
+
+def _write(path: Path, name: str, table: pa.Table) -> None:
+    import pyarrow.parquet as pq
+
+    flat = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+    pq.write_table(
+        _metadata(name, table),
+        path,
+        compression="zstd",
+        use_dictionary=flat,
+        row_group_size=1_000_000,
+        write_statistics=True,
+    )
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    """Put the folder ``fresh`` in the place of ``target``; the old one goes only after the new one stands."""
+    if not target.exists():
+        fresh.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / "inventory"
+    target.rename(old)
+    try:
+        fresh.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    finally:
+        shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def open_inventory(path: str | os.PathLike[str]) -> Inventory:
+    """The Inventory that :meth:`Inventory.save` wrote into the folder ``path``, equal to it dtype for dtype.
+
+    Raises:
+        SchemaError: not a saved inventory, or of a schema version or with columns that this version does not know.
+
+    Example:
+        >>> import imgframe as imf, tempfile
+        >>> folder = imf.Inventory({}).save(tempfile.mkdtemp())
+        >>> imf.open_inventory(folder)
+        <Inventory: 0 nodes, 0 image records, 0B on disk>
+    """
+    import pyarrow.parquet as pq
+
+    folder = Path(path)
+    if not (folder / "nodes.parquet").is_file():
+        raise SchemaError(f"{str(path)!r} is not a saved inventory: it has no nodes.parquet")
+    tables = {}
+    for name, wanted in schema.TABLES.items():
+        file = folder / f"{name}.parquet"
+        if not file.is_file():
+            raise SchemaError(f"{str(path)!r} is not a whole inventory: it has no {name}.parquet")
+        try:
+            read = pq.read_table(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise SchemaError(f"{str(file)!r} cannot be read as Parquet: {error}") from error
+        version = (read.schema.metadata or {}).get(b"imgframe.schema_version", b"none").decode()
+        if version != str(schema.VERSION):
+            raise SchemaError(
+                f"{str(file)!r} has schema version {version}; this imgframe reads version {schema.VERSION}"
+            )
+        if read.column_names != wanted.names:
+            odd = sorted(set(read.column_names) ^ set(wanted.names)) or ["another order"]
+            raise SchemaError(f"{str(file)!r} has other columns than table {name!r}: {', '.join(odd)}")
+        tables[name] = schema.table(name, {column: read[column] for column in read.column_names})
+    return Inventory(tables)
+
+
+def concat(inventories: Iterable[Inventory]) -> Inventory:
+    """One Inventory of the rows of several: their nodes side by side, what is keyed by digest alone once.
+
+    Raises:
+        InputError: two of them hold a node of the same name.
+
+    Example:
+        >>> import imgframe as imf
+        >>> imf.concat([imf.Inventory({}), imf.Inventory({})])
+        <Inventory: 0 nodes, 0 image records, 0B on disk>
+    """
+    parts = list(inventories)
+    tables = {
+        name: schema.concat(name, (part.arrow(name) for part in parts))
+        for name in schema.TABLES
+        if name != "labels"
+    }
+    names = tables["nodes"]["node"].to_pylist()
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise InputError(f"node {twice[0]!r} is in more than one inventory; give each node a name of its own")
+    for name, key in (
+        ("configs", "digest"),
+        ("documents", "digest"),
+        ("history", "digest"),
+        ("layers", "manifest_digest"),
+    ):
+        tables[name] = _once(tables[name], key, [part.arrow(name) for part in parts])
+    return Inventory(tables)
+
+
+def _once(whole: pa.Table, key: str, parts: list[pa.Table]) -> pa.Table:
+    """``whole`` without the rows of a key that an earlier part has already."""
+    import numpy as np
+
+    if not whole.num_rows:
+        return whole
+    column = whole[key].combine_chunks()
+    codes = column.indices.to_numpy(zero_copy_only=False)
+    origin = np.repeat(np.arange(len(parts)), [part.num_rows for part in parts])
+    first = np.full(len(column.dictionary), len(parts))
+    np.minimum.at(first, codes, origin)
+    return whole.filter(pa.array(first[codes] == origin))
+
+
+def _long_labels(inventory: Inventory) -> pa.Table:
+    """The table ``labels`` from the JSON columns of the others: each unique text is read once."""
+    return schema.concat(
+        "labels", (_labels_of(inventory.arrow(source), *rest) for source, *rest in _LABELLED)
+    )
+
+
+def _labels_of(source: pa.Table, kind: str, owner: tuple[str, ...], column: str) -> pa.Table:
+    import numpy as np
+
+    labels = source[column].combine_chunks()
+    if not len(labels):
+        return schema.empty("labels")
+    pairs = [list(json.loads(text).items()) for text in labels.dictionary.to_pylist()]
+    counts = np.array([len(pair) for pair in pairs] + [0])
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    codes = labels.indices.fill_null(len(pairs)).to_numpy(zero_copy_only=False)
+    if column == "labels" and kind == "lease":  # one row per resource: the labels belong to the lease
+        codes = _first_rows(source, codes, len(pairs))
+    repeat = counts[codes]
+    rows = np.repeat(np.arange(len(codes)), repeat)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(repeat) - repeat, repeat)
+    place = pa.array(starts[codes[rows]] + within)
+    keys = pa.array([key for pair in pairs for key, _ in pair], pa.string())
+    values = pa.array([value for pair in pairs for _, value in pair], pa.string())
+    taken = source.select(
+        list(dict.fromkeys((*owner, *(n for n in ("node", "namespace") if n in source.column_names))))
+    ).take(pa.array(rows))
+    parts = [taken[name].combine_chunks() for name in owner]
+    name = (
+        parts[0]
+        if len(parts) == 1
+        else pc.binary_join_element_wise(*(p.cast(pa.string()) for p in parts), "/")
+    )
+    return schema.table(
+        "labels",
+        {
+            "node": taken["node"] if "node" in taken.column_names else None,
+            "namespace": taken["namespace"] if "namespace" in taken.column_names else None,
+            "owner_kind": pa.DictionaryArray.from_arrays(
+                pa.array(np.zeros(len(rows), dtype="int32")), pa.array([kind])
+            ),
+            "owner": name,
+            "key": keys.take(place),
+            "value": values.take(place),
+        },
+    )
+
+
+def _first_rows(leases: pa.Table, codes: Any, none: int) -> Any:
+    seen = set()
+    out = codes.copy()
+    for row, key in enumerate(
+        zip(*(leases[name].to_pylist() for name in ("node", "namespace", "id")), strict=True)
+    ):
+        if key in seen:
+            out[row] = none
+        seen.add(key)
+    return out
