@@ -23,7 +23,7 @@ from imgframe.errors import InputError, SchemaError
 if TYPE_CHECKING:
     import pandas as pd
 
-_LABELLED = (
+_LABELLED: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     # table, kind of owner, columns that together name the owner, column of labels
     ("images", "record", ("name",), "record_labels"),
     ("configs", "config", ("digest",), "labels"),
@@ -71,7 +71,7 @@ class Inventory:
         unknown = set(tables) - set(schema.TABLES)
         if unknown:
             raise InputError(
-                f"{sorted(unknown)[0]!r} is not a table of an inventory; expected one of {', '.join(schema.TABLES)}"
+                f"{min(unknown)!r} is not a table of an inventory; expected one of {', '.join(schema.TABLES)}"
             )
         own = {}
         for name, value in tables.items():
@@ -197,7 +197,7 @@ def human_bytes(size: float) -> str:
     """
     value, sign = abs(float(size)), "-" if size < 0 else ""
     for unit in ("B", "kB", "MB", "GB", "TB", "PB", "EB"):  # noqa: B007 -- the last one is used
-        if value < 1000:  # noqa: PLR2004
+        if value < 1000:
             break
         value /= 1000
     return f"{sign}{value:.4g}{unit}"

@@ -59,8 +59,7 @@ TABLES: dict[str, pa.Schema] = {
         rpcs=(INT, "calls made to containerd"),
         status=(
             CATEGORY,
-            "ok; moved: the store changed while it was read, changed parts were read again; "
-            "partial: see errors; failed: nothing could be read",
+            "ok; moved: the store changed during the reading, changed parts were read again; partial: see errors; failed",
         ),
     ),
     "namespaces": _schema(
@@ -92,8 +91,7 @@ TABLES: dict[str, pa.Schema] = {
         content_size=(INT, "manifest, config and layers as declared by descriptors [bytes]"),
         content_present_size=(
             INT,
-            "bytes of the image's whole graph of blobs (index, every manifest, config and layer "
-            "that is there) in the store, each once [bytes]",
+            "index and every manifest, config and layer beneath it that is in the store, each once [bytes]",
         ),
         unpacked_size=(INT, "sum over the snapshot chain [bytes]; NA: not unpacked or unknown"),
         unique_size=(
@@ -313,7 +311,7 @@ def table(name: str, columns: Mapping[str, Any]) -> pa.Table:
     wanted = TABLES[name]
     unknown = set(columns) - set(wanted.names)
     if unknown:
-        raise SchemaError(f"table {name!r} has no column {sorted(unknown)[0]!r}")
+        raise SchemaError(f"table {name!r} has no column {min(unknown)!r}")
     rows = max((len(values) for values in columns.values() if values is not None), default=0)
     return pa.Table.from_arrays(
         [_column(field, columns.get(field.name), rows) for field in wanted], schema=wanted

@@ -1,0 +1,58 @@
+"""What a stranger relies on: light imports, every public name, names that stay as they are."""
+
+import importlib
+import subprocess
+import sys
+
+import imgframe as imf
+
+
+def loaded_by(code: str) -> set[str]:
+    out = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print('\\n'.join(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(out.stdout.split())
+
+
+def test_import_loads_nothing_heavy():
+    modules = loaded_by("import imgframe")
+    heavy = {
+        "pandas",
+        "pyarrow",
+        "numpy",
+        "grpc",
+        "matplotlib",
+        "aiohttp",
+        "ipywidgets",
+        "dask",
+        "anywidget",
+        "typer",
+    }
+    assert not modules & heavy
+
+
+def test_frames_load_neither_grpc_nor_matplotlib():
+    modules = loaded_by(
+        "import imgframe as imf, pandas as pd\nimf.filter_tagged_images()\npd.DataFrame({'name': ['a']}).img.tagged()"
+    )
+    assert not modules & {"grpc", "matplotlib", "aiohttp", "ipywidgets", "dask", "anywidget"}
+
+
+def test_accessor_is_there_whichever_is_imported_first():
+    for code in ("import imgframe, pandas", "import pandas, imgframe"):
+        subprocess.run([sys.executable, "-c", f"{code}; assert hasattr(pandas.DataFrame, 'img')"], check=True)
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in imf.__all__:
+        value = getattr(imf, name)
+        if callable(value):
+            assert (value.__doc__ or "").strip(), name
+
+
+def test_every_room_exists():
+    for room in imf._ROOMS:
+        assert importlib.import_module(f"imgframe.{room}").__doc__, room
