@@ -1,0 +1,46 @@
+"""The test bed itself: the daemons are the releases they claim to be, and survive what tests do to them."""
+
+import os
+
+import debian
+
+
+def test_each_release_is_what_it_claims(containerd):
+    assert containerd.version.startswith(containerd.release.split(".")[0] + ".")
+    assert (
+        f"Version:  {containerd.version}" in containerd.ctr("version", namespace=None).partition("Server:")[2]
+    )
+    assert len(str(containerd.socket)) < 108
+    plugins = [line.split() for line in containerd.ctr("plugins", "ls", namespace=None).splitlines()[1:]]
+    state = {(kind, name): status for kind, name, *_, status in plugins}
+    assert state["io.containerd.snapshotter.v1", "overlayfs"] == "ok"
+    assert state["io.containerd.snapshotter.v1", "native"] == "ok"
+    assert "error" not in state.values(), containerd.log_text()
+
+
+def test_a_killed_daemon_comes_back_with_its_store(fresh_daemon):
+    daemon = fresh_daemon("1.7")
+    daemon.ctr("namespaces", "create", "kept", namespace=None)
+    pid = daemon.pid
+    daemon.kill()
+    assert daemon.ctr_process("namespaces", "ls", namespace=None).returncode
+    daemon.start()
+    assert daemon.pid != pid
+    assert daemon.ctr("namespaces", "ls", "-q", namespace=None).split() == ["kept"]
+
+
+def test_nothing_is_left_of_a_stopped_daemon(fresh_daemon):
+    daemon = fresh_daemon("2.1")
+    daemon.ctr("snapshots", "prepare", "a", namespace="n")
+    pid = daemon.pid
+    daemon.stop()
+    assert not daemon.folder.exists()
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_unpacked_programs_run():
+    for name in ("skopeo", "runc", "umoci", "docker-registry"):
+        try:
+            assert os.access(debian.program(name), os.X_OK)
+        except debian.Unavailable:
+            assert debian.machine_lacks() is not None
