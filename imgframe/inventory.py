@@ -188,8 +188,8 @@ def _summary(inventory: Inventory) -> str:
     return ", ".join(parts)
 
 
-def human_bytes(size: float) -> str:
-    """Bytes with a decimal unit and four significant digits, as nerdctl and docker print them.
+def human_bytes(size: float, digits: int = 4) -> str:
+    """Bytes with a decimal unit and four significant digits, as Docker's go-units prints them.
 
     Example:
         >>> human_bytes(0), human_bytes(999), human_bytes(12_345_678)
@@ -200,7 +200,7 @@ def human_bytes(size: float) -> str:
         if value < 1000:
             break
         value /= 1000
-    return f"{sign}{value:.4g}{unit}"
+    return f"{sign}{value:.{digits}g}{unit}"
 
 
 def _metadata(name: str, table: pa.Table) -> pa.Table:

@@ -1,0 +1,5 @@
+"""``python -m imgframe.cli``."""
+
+from imgframe.cli.main import main
+
+main()

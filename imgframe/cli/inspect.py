@@ -1,0 +1,168 @@
+"""``imgframe collect`` and ``imgframe show``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgframe.cli import source, text
+from imgframe.errors import NotFound
+
+if TYPE_CHECKING:
+    from imgframe.inventory import Inventory
+
+SIZES = (
+    ("content", "content_present_size"),
+    ("unpacked", "unpacked_size"),
+    ("unique", "unique_size"),
+    ("shared", "shared_size"),
+)
+
+
+def collect(
+    addresses: Annotated[
+        list[str] | None, typer.Argument(metavar="[ADDRESS]...", help="containerd sockets.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Save the tables as Parquet here.")
+    ] = None,
+    more: source.Addresses = None,
+    nodes_file: source.NodesFile = None,
+    namespaces: source.Namespaces = None,
+    usage: Annotated[
+        str,
+        typer.Option(help="Sizes of snapshots to ask for: none, committed, all (walks active ones on disk)."),
+    ] = "committed",
+    no_cache: source.NoCache = False,
+) -> None:
+    """Read nodes, all namespaces by default, and save every table as Parquet."""
+    inventory = source.load(
+        [*(addresses or []), *(more or [])],
+        nodes_file,
+        None,
+        namespaces=namespaces,
+        cache=not no_cache,
+        usage=usage,
+    )
+    print(repr(inventory)[1:-1])
+    if output is not None:
+        inventory.save(output)
+        print(f"saved in {output}")
+    source.finish(inventory)
+
+
+def show(
+    image: Annotated[str, typer.Argument(help="Name as stored or as typed, or a digest.")],
+    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    addresses: source.Addresses = None,
+    nodes_file: source.NodesFile = None,
+    namespaces: source.Namespaces = None,
+    saved: source.From = None,
+    no_cache: source.NoCache = False,
+) -> None:
+    """Show one image wherever it is: records, manifests, layers, history, and who holds it."""
+    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
+    found = [_details(inventory, row) for row in _records(inventory, image, namespaces)]
+    if not found:
+        raise NotFound(
+            f"no image {image!r} in {', '.join(inventory.arrow('nodes')['node'].to_pylist())}; imgframe images -A lists what is there"
+        )
+    if format == "json":
+        json.dump(found, sys.stdout, ensure_ascii=False, indent=1)
+        sys.stdout.write("\n")
+    else:
+        for details in found:
+            sys.stdout.write("".join(f"{line}\n" for line in _text(details)))
+    source.finish(inventory)
+
+
+def _records(inventory: Inventory, image: str, namespaces: list[str] | None) -> list[dict[str, Any]]:
+    """Records whose name or target digest is ``image``, as stored or normalised."""
+    from imgframe import reference
+    from imgframe.errors import ReferenceError_
+
+    wanted = {image}
+    with contextlib.suppress(ReferenceError_):  # a stored name need not be a reference
+        wanted.add(reference.parse(image).string)
+    rows = text.raw_rows(inventory.arrow("images"))
+    return [
+        row
+        for row in rows
+        if (row["name"] in wanted or row["digest"] in wanted)
+        and (not namespaces or row["namespace"] in namespaces)
+    ]
+
+
+def _details(inventory: Inventory, record: dict[str, Any]) -> dict[str, Any]:
+    """The record with its manifests (and their layers), the history of its config, and what uses it."""
+    here = (record["node"], record["namespace"])
+    manifests = [
+        {
+            name: row[name]
+            for name in (
+                "digest",
+                "platform",
+                "present",
+                "is_attestation",
+                "content_size",
+                "unpacked_size",
+                "config_digest",
+            )
+        }
+        | {"layers": _rows(inventory, "layers", manifest_digest=row["digest"])}
+        for row in _rows(inventory, "manifests", node=here[0], namespace=here[1])
+        if record["digest"] in {row["parent_digest"], row["digest"]}
+    ]
+    containers = [
+        row["id"]
+        for row in _rows(inventory, "containers", node=here[0], namespace=here[1])
+        if row["image"] == record["name"] or row["image_digest"] == record["digest"]
+    ]
+    return {
+        **record,
+        "manifests": manifests,
+        "history": _rows(inventory, "history", digest=record["config_digest"])
+        if record["config_digest"]
+        else [],
+        "used_by": containers,
+    }
+
+
+def _rows(inventory: Inventory, table: str, **where: str) -> list[dict[str, Any]]:
+    import pyarrow.compute as pc
+
+    rows = inventory.arrow(table)
+    for column, value in where.items():
+        rows = rows.filter(pc.equal(rows[column].cast("string"), value))
+    return text.raw_rows(rows)
+
+
+def _text(details: dict[str, Any]) -> list[str]:
+    clean = text.printable
+    lines = [
+        clean(details["name"]),
+        f"  node {clean(details['node'])}, namespace {details['namespace']}",
+        f"  target {details['digest']} ({details['media_type']})",
+        f"  created {details['created_at']}, built {details['built_at'] or 'unknown'}",
+        "  " + ", ".join(f"{name} {text.rounded(details[column])}" for name, column in SIZES),
+        f"  containers {', '.join(map(clean, details['used_by'])) or 'none'}{'; pinned' if details['pinned'] else ''}",
+    ]
+    for manifest in details["manifests"]:
+        state = "present" if manifest["present"] else "not in the store"
+        kind = "attestation" if manifest["is_attestation"] else manifest["platform"] or "platform unknown"
+        lines.append(
+            f"  manifest {manifest['digest']} {kind}, {text.rounded(manifest['content_size'])}, {state}"
+        )
+        lines += [
+            f"    layer {layer['digest']} {text.rounded(layer['size'])} {layer['media_type']}"
+            for layer in manifest["layers"]
+        ]
+    lines += [
+        f"  history {clean(step['created_by'] or step['comment'] or '')}" for step in details["history"]
+    ]
+    return lines

@@ -1,0 +1,287 @@
+"""``imgframe images`` and ``imgframe nodes``: nerdctl's tables, and raw numbers for machines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgframe.cli import source, text
+from imgframe.errors import InputError
+
+if TYPE_CHECKING:
+    from imgframe.inventory import Inventory
+    from imgframe.listing import PlatformRow
+
+RAW = (
+    "node", "namespace", "name", "repository", "tag", "digest", "media_type", "created_at", "updated_at", "platform",
+    "manifest_digest", "config_digest", "built_at", "labels", "record_labels", "pinned", "content_size", "content_present_size",
+    "unpacked_size", "unique_size", "shared_size", "complete", "unpacked", "snapshotter", "containers", "used_by_digest",
+)  # fmt: skip
+
+
+def images(
+    name: Annotated[
+        str | None, typer.Argument(help="Only this repository, or exactly this name with tag or digest.")
+    ] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", "-f", help="nerdctl's filters: before, since, label, reference, dangling."),
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", help="table, wide, json, csv, or a Go template of fields.")
+    ] = "",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the IDs.")] = False,
+    no_trunc: Annotated[bool, typer.Option("--no-trunc", help="Whole digests.")] = False,
+    digests: Annotated[bool, typer.Option("--digests", help="With a column of digests.")] = False,
+    names: Annotated[
+        bool, typer.Option("--names", help="Names as stored instead of repository and tag.")
+    ] = False,
+    every: Annotated[bool, typer.Option("--all", "-a", help="As nerdctl: no effect, all are shown.")] = False,  # noqa: ARG001 -- nerdctl has it
+    dialect: Annotated[str, typer.Option(help="Whose filters: nerdctl or docker.")] = "nerdctl",
+    addresses: source.Addresses = None,
+    nodes_file: source.NodesFile = None,
+    namespaces: source.Namespaces = None,
+    all_namespaces: source.AllNamespaces = False,
+    saved: source.From = None,
+    no_cache: source.NoCache = False,
+) -> None:
+    """List images as nerdctl does, from one or many nodes.
+
+    --format json and csv give every record with raw integers and RFC 3339 times.
+    """
+    if quiet and format:
+        raise InputError("format and quiet must not be specified together")
+    wanted = source.chosen_namespaces(namespaces, all_namespaces or (saved is not None and not namespaces))
+    clauses = _clauses(filters)
+    inventory = source.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
+    positions = _select(inventory, wanted, clauses, name, dialect)
+    if format in {"json", "csv"}:
+        _print_raw(inventory, positions, format)
+    else:
+        _print_tables(
+            inventory, positions, format, quiet=quiet, no_trunc=no_trunc, digests=digests, names=names
+        )
+    source.finish(inventory)
+
+
+def _clauses(filters: Sequence[str] | None) -> list[str]:
+    if not filters:
+        return []
+    from imgframe.filters import split_flags
+
+    return split_flags(filters)
+
+
+def _select(
+    inventory: Inventory, namespaces: list[str] | None, clauses: list[str], name: str | None, dialect: str
+) -> list[int] | None:
+    """Rows of the images table to show; None is all. pandas is imported only where a filter needs it."""
+    if not clauses and name is None:
+        if namespaces is None:
+            return None
+        return [
+            at
+            for at, here in enumerate(inventory.arrow("images")["namespace"].to_pylist())
+            if here in namespaces
+        ]
+    from imgframe.filters import select_images
+
+    frame = inventory.images
+    if namespaces is not None:
+        frame = frame[frame["namespace"].isin(namespaces)]
+    return select_images(frame, clauses, name, dialect=dialect).index.tolist()
+
+
+def _print_tables(
+    inventory: Inventory,
+    positions: list[int] | None,
+    format: str,
+    *,
+    quiet: bool,
+    no_trunc: bool,
+    digests: bool,
+    names: bool,
+) -> None:
+    from imgframe.listing import image_rows, platform_rows
+
+    rows = platform_rows(inventory, positions)
+    front = _front(rows)
+    if quiet:
+        lines = [row.digest if no_trunc else text.short(row.digest) for row in rows]
+    elif "{{" in format:
+        lines = [_template(format, row) for row in rows]
+    elif format == "" and not (no_trunc or digests or names):
+        head = [*(label.upper() for label in front), "IMAGE", "ID", "DISK USAGE", "CONTENT SIZE", "EXTRA"]
+        body = [
+            [*(getattr(row, at) for at in front), row.name, text.short(row.digest), text.rounded(row.disk_usage), text.rounded(row.content_size),
+             "U" if row.used else ""]
+            for row in image_rows(inventory, rows)
+        ]  # fmt: skip
+        lines = text.columns([head, *_clean(body)])
+    elif format in {"", "table", "wide"}:
+        lines = text.columns(
+            _wide(rows, front, no_trunc=no_trunc, digests=digests or format == "wide", names=names)
+        )
+    else:
+        raise InputError(
+            f'unsupported format: "{format}"; expected table, wide, json, csv or a template such as {{{{.Name}}}}'
+        )
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _front(rows: Sequence[PlatformRow]) -> list[str]:
+    """Which of node and namespace differ between rows, and so come as columns in front."""
+    return [at for at in ("node", "namespace") if len({getattr(row, at) for row in rows}) > 1]
+
+
+def _clean(rows: list[list[str]]) -> list[list[str]]:
+    return [[text.printable(cell) for cell in row] for row in rows]
+
+
+def _wide(
+    rows: Sequence[PlatformRow], front: list[str], *, no_trunc: bool, digests: bool, names: bool
+) -> list[list[str]]:
+    from imgframe.inventory import human_bytes
+
+    now = time.time_ns()
+    head = [
+        *(label.upper() for label in front),
+        *(["NAME"] if names else ["REPOSITORY", "TAG"]),
+        *(["DIGEST"] if digests else []),
+    ]
+    body = [
+        [
+            *(getattr(row, at) for at in front),
+            *([row.name] if names else [row.repository or "<none>", row.tag or "<none>"]),
+            *([row.digest] if digests else []),
+            row.digest if no_trunc else text.short(row.digest),
+            text.ago(row.created_at, now),
+            row.platform,
+            human_bytes(row.size or 0),
+            human_bytes(row.blob_size),
+        ]
+        for row in rows
+    ]
+    return [[*head, "IMAGE ID", "CREATED", "PLATFORM", "SIZE", "BLOB SIZE"], *_clean(body)]
+
+
+def _fields(row: PlatformRow) -> dict[str, str]:
+    """The fields of nerdctl's templates."""
+    from imgframe.inventory import human_bytes
+
+    seconds = time.gmtime((row.created_at or 0) // 10**9)
+    return {
+        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", seconds),
+        "CreatedSince": text.ago(row.created_at),
+        "Digest": row.digest,
+        "ID": row.digest,
+        "Repository": row.repository or "<none>",
+        "Tag": row.tag or "<none>",
+        "Name": row.name,
+        "Size": human_bytes(row.size or 0),
+        "BlobSize": human_bytes(row.blob_size),
+        "Platform": row.platform,
+    }
+
+
+def _template(format: str, row: PlatformRow) -> str:
+    """``{{.Field}}`` and ``{{json .}}`` of a Go template filled in."""
+    fields = _fields(row)
+
+    def fill(match: re.Match[str]) -> str:
+        word = match.group(1).strip()
+        if word == "json .":
+            return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+        if word.startswith(".") and word[1:] in fields:
+            return text.printable(fields[word[1:]])
+        raise InputError(
+            f"template field {word!r} is unknown; expected json . or one of {', '.join('.' + name for name in fields)}"
+        )
+
+    return re.sub(r"\{\{(.*?)\}\}", fill, format)
+
+
+def _print_raw(inventory: Inventory, positions: list[int] | None, format: str) -> None:
+    """Every chosen record with all its columns: integers raw, times RFC 3339, unknown null (JSON) or empty (CSV)."""
+    table = inventory.arrow("images").select(RAW)
+    if positions is not None:
+        table = table.take(positions)
+    rows = text.raw_rows(table)
+    if format == "json":
+        json.dump(rows, sys.stdout, ensure_ascii=False, indent=1)
+        sys.stdout.write("\n")
+        return
+    writer = csv.DictWriter(sys.stdout, RAW, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {key: json.dumps(value) if isinstance(value, dict | bool) else value for key, value in row.items()}
+        for row in rows
+    )
+
+
+def nodes(
+    format: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    addresses: source.Addresses = None,
+    nodes_file: source.NodesFile = None,
+    saved: source.From = None,
+    no_cache: source.NoCache = False,
+) -> None:
+    """List the nodes: version, platform, images, bytes, how long the reading took."""
+    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
+    rows = text.raw_rows(inventory.arrow("nodes"))
+    if format == "json":
+        json.dump(rows, sys.stdout, ensure_ascii=False, indent=1)
+        sys.stdout.write("\n")
+    else:
+        sys.stdout.write(
+            "".join(
+                f"{line}\n"
+                for line in text.columns([NODE_HEAD, *_clean([_node_cells(inventory, row) for row in rows])])
+            )
+        )
+    source.finish(inventory)
+
+
+NODE_HEAD = [
+    "NODE",
+    "VERSION",
+    "PLATFORM",
+    "IMAGES",
+    "CONTENT",
+    "SNAPSHOTS",
+    "FREE",
+    "RPCS",
+    "SECONDS",
+    "STATUS",
+]
+
+
+def _node_cells(inventory: Inventory, row: dict[str, Any]) -> list[str]:
+    import pyarrow.compute as pc
+
+    def mine(name: str) -> Any:
+        table = inventory.arrow(name)
+        return table.filter(pc.equal(table["node"].cast("string"), row["node"]))
+
+    blobs = mine("blobs")
+    content = dict(zip(blobs["digest"].to_pylist(), blobs["size"].to_pylist(), strict=True))
+    sizes = [size for size in mine("snapshots")["size"].to_pylist() if size is not None]
+    return [
+        row["node"],
+        row["containerd_version"] or "?",
+        row["platform"] or "?",
+        str(mine("images").num_rows),
+        text.rounded(sum(size or 0 for size in content.values())),
+        text.rounded(sum(sizes)),
+        text.rounded(row["disk_free"]),
+        str(row["rpcs"]),
+        f"{row['seconds']:.2f}" if row["seconds"] is not None else "?",
+        row["status"] or "?",
+    ]

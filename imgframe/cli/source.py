@@ -1,0 +1,108 @@
+"""Where a command gets its Inventory from: a saved one, or nodes read now; and the options that say so."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imgframe.errors import InputError, NodeError
+
+if TYPE_CHECKING:
+    from imgframe.inventory import Inventory
+
+Addresses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--address",
+        "-H",
+        help="containerd socket; repeat for several nodes. Default: CONTAINERD_ADDRESS, else the usual sockets.",
+    ),
+]
+NodesFile = Annotated[Path | None, typer.Option("--nodes", help="nodes.toml with the nodes to read.")]
+Namespaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="containerd namespace; repeat for several. Default: CONTAINERD_NAMESPACE, else default.",
+    ),
+]
+AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Every namespace.")]
+From = Annotated[
+    Path | None, typer.Option("--from", metavar="DIR", help="Read a saved inventory instead of nodes.")
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Read everything anew.")]
+
+PARTIAL, UNREADABLE = 3, 4
+"""Exit codes: some nodes failed; none could be read."""
+
+
+def chosen_namespaces(namespaces: Sequence[str] | None, everything: bool) -> list[str] | None:
+    """The namespaces to show; None is all of them."""
+    if everything:
+        return None
+    return list(namespaces) if namespaces else [os.environ.get("CONTAINERD_NAMESPACE") or "default"]
+
+
+def load(
+    addresses: Sequence[str] | None,
+    nodes_file: Path | None,
+    saved: Path | None,
+    *,
+    namespaces: Sequence[str] | None = None,
+    cache: bool = True,
+    usage: str = "committed",
+) -> Inventory:
+    """The Inventory that the options name, its errors told on stderr.
+
+    Raises:
+        InputError: ``--from`` together with ``--address`` or ``--nodes``.
+        typer.Exit: with code 4 when no node could be read.
+    """
+    from imgframe.inventory import open_inventory
+
+    if saved is not None:
+        if addresses or nodes_file:
+            raise InputError(
+                "--from reads a saved inventory; give either it or --address and --nodes, not both"
+            )
+        return open_inventory(saved)
+    from imgframe.collector import collect
+    from imgframe.node import load_nodes
+
+    nodes: list[object] = list(addresses or [])
+    if nodes_file is not None:
+        nodes += load_nodes(nodes_file)
+    try:
+        inventory = collect(nodes or None, namespaces=namespaces, cache=cache, usage=usage)
+    except NodeError as error:
+        print(f"imgframe: {error}", file=sys.stderr)
+        raise typer.Exit(UNREADABLE) from error
+    tell_errors(inventory)
+    if all(status == "failed" for status in inventory.arrow("nodes")["status"].to_pylist()):
+        raise typer.Exit(UNREADABLE)
+    return inventory
+
+
+def tell_errors(inventory: Inventory, most: int = 10) -> None:
+    """What could not be read, a line each on stderr, at most ``most`` of them."""
+    errors = inventory.arrow("errors")
+    for row in errors.slice(0, most).to_pylist():
+        where = "/".join(part for part in (row["node"], row["namespace"]) if part)
+        print(f"imgframe: {where}: {row['message']}", file=sys.stderr)
+    if errors.num_rows > most:
+        print(
+            f"imgframe: and {errors.num_rows - most} more (imgframe collect saves them all in errors.parquet)",
+            file=sys.stderr,
+        )
+
+
+def finish(inventory: Inventory) -> None:
+    """Exit code 3 when a node could not be read; what could is on stdout already."""
+    if any(status == "failed" for status in inventory.arrow("nodes")["status"].to_pylist()):
+        raise typer.Exit(PARTIAL)

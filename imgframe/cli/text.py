@@ -1,0 +1,105 @@
+"""How values look on a terminal: columns, ages, sizes; and how control characters do not."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from imgframe.inventory import human_bytes
+
+
+def columns(rows: Sequence[Sequence[str]], gap: int = 4) -> list[str]:
+    """Lines with aligned columns, as Go's tabwriter sets them: every cell but the last padded to its column."""
+    widths = [max(len(row[at]) for row in rows) + gap for at in range(len(rows[0]) - 1)] if rows else []
+    return [
+        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + row[-1] for row in rows
+    ]
+
+
+def printable(text: str) -> str:
+    """The text with control characters shown as escapes: a hostile name cannot move the cursor."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def short(digest: str) -> str:
+    """The first twelve characters of a digest's hex part."""
+    return digest.partition(":")[2][:12]
+
+
+def rounded(size: int | None) -> str:
+    """Bytes with three significant digits, as docker and nerdctl print totals; ``?``: unknown.
+
+    Example:
+        >>> rounded(1254), rounded(None)
+        ('1.25kB', '?')
+    """
+    return "?" if size is None else human_bytes(size, digits=3)
+
+
+def ago(created_ns: int | None, now_ns: int | None = None) -> str:
+    """How long ago, in the words of docker's go-units.
+
+    Example:
+        >>> ago(0, 90 * 10**9), ago(0, 5 * 3600 * 10**9), ago(0, 40 * 86400 * 10**9), ago(None)
+        ('About a minute ago', '5 hours ago', '5 weeks ago', '?')
+    """
+    if created_ns is None:
+        return "?"
+    return f"{_duration(((now_ns or time.time_ns()) - created_ns) / 1e9)} ago"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "Less than a second"
+    if seconds < 60:
+        return "1 second" if int(seconds) == 1 else f"{int(seconds)} seconds"
+    minutes = int(seconds / 60)
+    if minutes < 60:
+        return "About a minute" if minutes == 1 else f"{minutes} minutes"
+    hours = int(seconds / 3600 + 0.5)
+    for unit, factor, below in (
+        ("hours", 1, 48),
+        ("days", 24, 336),
+        ("weeks", 168, 1440),
+        ("months", 720, 17520),
+    ):
+        if hours < below:
+            return "About an hour" if hours == 1 else f"{hours // factor} {unit}"
+    return f"{int(seconds / 3600) // 8760} years"
+
+
+JSON_COLUMNS = ("labels", "record_labels", "annotations")
+
+
+def raw_rows(table: Any) -> list[dict[str, Any]]:
+    """The rows of an Arrow table for machines: integers raw, times RFC 3339 in UTC to the nanosecond, label maps as objects.
+
+    Unknown values are None.
+    """
+    names = table.column_names
+    data = []
+    for name in names:
+        column = table[name]
+        if str(column.type).startswith("timestamp"):
+            data.append([rfc3339(value) for value in column.cast("int64").to_pylist()])
+        elif name in JSON_COLUMNS:
+            data.append([None if value is None else json.loads(value) for value in column.to_pylist()])
+        else:
+            data.append(column.to_pylist())
+    return [dict(zip(names, values, strict=True)) for values in zip(*data, strict=True)]
+
+
+def rfc3339(ns: int | None) -> str | None:
+    """Nanoseconds since 1970 as RFC 3339 in UTC, fraction without trailing zeros.
+
+    Example:
+        >>> rfc3339(1_700_000_000_120_000_000), rfc3339(None)
+        ('2023-11-14T22:13:20.12Z', None)
+    """
+    if ns is None:
+        return None
+    seconds, fraction = divmod(ns, 10**9)
+    digits = f".{fraction:09d}".rstrip("0") if fraction else ""
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}{digits}Z"
