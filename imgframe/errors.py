@@ -35,11 +35,18 @@ class ImgframeError(Exception):
 
 
 class InputError(ImgframeError, ValueError):
-    """What the caller gave cannot be used; the message names the value and what was expected."""
+    """What the caller gave cannot be used; the message names the value and what was expected.
+
+    ``go`` holds Go's own words where Go refuses the same, and is empty elsewhere.
+    """
+
+    go: str = ""
 
 
 class ReferenceError_(InputError):  # noqa: N801, N818 -- ReferenceError is Python's own
-    """An image name that Go's reference parser refuses; the message holds Go's words."""
+    """An image name that Go's reference parser refuses; the message holds Go's words, ``go`` is them alone."""
+
+    go: str = ""
 
 
 class PlatformError(InputError):
@@ -47,7 +54,9 @@ class PlatformError(InputError):
 
 
 class FilterError(InputError):
-    """A filter that Go refuses; the message holds Go's words."""
+    """A filter that Go refuses; the message holds Go's words, ``go`` is them alone (empty: refused by imgframe only)."""
+
+    go: str = ""
 
 
 class NodeError(InputError):
