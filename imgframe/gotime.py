@@ -48,7 +48,7 @@ def _refused(go: str, expected: str) -> InputError:
 
 
 def _quote(text: str) -> str:
-    """``text`` as Go's time package quotes it in an error: bytes below 0x20 and from 0x80 as ``\\xNN``."""
+    r"""``text`` as Go's time package quotes it in an error: bytes below 0x20 and from 0x80 as ``\\xNN``."""
     out = []
     for char in text:
         if char in '"\\':
@@ -106,7 +106,7 @@ def _term(term: re.Match[str], text: str) -> int:
     if not whole and not digits:
         raise _bad_duration("invalid duration", text)
     significant = whole.lstrip("0") or "0"
-    if len(significant) > 19 or (value := int(significant)) > _LIMIT:  # noqa: PLR2004 -- 2**63 has 19 digits
+    if len(significant) > 19 or (value := int(significant)) > _LIMIT:
         raise _bad_duration("invalid duration", text)
     if not unit:
         raise _bad_duration("missing unit in duration", text)
@@ -139,17 +139,17 @@ def _fraction(digits: str) -> tuple[int, float]:
 
 def _days_from_epoch(year: int, month: int, day: int) -> int:
     """Days from 1970-01-01 in the proleptic Gregorian calendar, from year 0 on."""
-    year -= month <= 2  # noqa: PLR2004 -- the year of the count begins in March
+    year -= month <= 2
     era, year_of_era = divmod(year, 400)
-    day_of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1  # noqa: PLR2004
+    day_of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
     return era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year - 719_468
 
 
 def _days(found: re.Match[str]) -> int | None:
     year, month, day = int(found["year"]), int(found["month"]), int(found["day"])
-    if not 1 <= month <= 12 or day < 1:  # noqa: PLR2004
+    if not 1 <= month <= 12 or day < 1:
         return None
-    leap = month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)  # noqa: PLR2004
+    leap = month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     return None if day > _DAYS[month - 1] + leap else _days_from_epoch(year, month, day)
 
 
@@ -159,7 +159,7 @@ def _rfc3339(text: str) -> int | None:
         return None
     hour, minute, second = int(found["hour"]), int(found["minute"]), int(found["second"])
     zone_hour, zone_minute = int(found["zone_hour"] or 0), int(found["zone_minute"] or 0)
-    if hour > 23 or minute > 59 or second > 59 or zone_hour > 24 or zone_minute > 60:  # noqa: PLR2004
+    if hour > 23 or minute > 59 or second > 59 or zone_hour > 24 or zone_minute > 60:
         return None
     offset = (zone_hour * 60 + zone_minute) * 60 * (-1 if found["sign"] == "-" else 1)
     nanoseconds = int(((found["fraction"] or "") + "000000000")[:9])
@@ -265,15 +265,15 @@ def to_nanoseconds(moment: Any) -> int:
         >>> gotime.to_nanoseconds(datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.UTC))
         1000000000
     """
-    import datetime
+    import datetime as dt
 
-    if isinstance(moment, bool) or moment != moment:  # noqa: PLR0124 -- NaT differs from itself
+    if isinstance(moment, bool) or moment != moment:  # NaT and NaN differ from themselves
         raise InputError(f"{moment!r} is not a moment; expected int nanoseconds, a Timestamp or a datetime")
     if hasattr(moment, "as_unit"):  # pandas.Timestamp: exact in its own unit
         return int(moment.as_unit("ns").value)
-    if isinstance(moment, datetime.datetime):
-        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
-        since = aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    if isinstance(moment, dt.datetime):
+        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
+        since = aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
         return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
     if type(moment).__name__ == "datetime64":
         return int(moment.astype("datetime64[ns]").astype("int64"))
@@ -298,8 +298,8 @@ def format_time(nanoseconds: int) -> str:
     day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
     month_from_march = (5 * day_of_year + 2) // 153
     day = day_of_year - (153 * month_from_march + 2) // 5 + 1
-    month = month_from_march + (3 if month_from_march < 10 else -9)  # noqa: PLR2004
-    year = year_of_era + era * 400 + (month <= 2)  # noqa: PLR2004
+    month = month_from_march + (3 if month_from_march < 10 else -9)
+    year = year_of_era + era * 400 + (month <= 2)
     hour, minute, second = of_day // 3_600, of_day // 60 % 60, of_day % 60
     decimals = f".{fraction:09d}".rstrip("0") if fraction else ""
     return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}{decimals}Z"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def test_any_text_is_a_64_bit_duration_or_a_named_refusal(text):
         assert -(2**63) <= value < 2**63
 
 
-@given(st.datetimes(datetime.datetime(1, 1, 1), datetime.datetime(9999, 12, 31)), st.integers(0, 999))
+@given(st.datetimes(dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31)), st.integers(0, 999))
 def test_calendar_agrees_with_python_where_python_has_one(moment, nanoseconds):
     text = moment.strftime("%Y").rjust(4, "0") + moment.strftime("-%m-%dT%H:%M:%S.%f") + f"{nanoseconds:03d}Z"
     expected = gotime.to_nanoseconds(moment) + nanoseconds
@@ -104,8 +104,8 @@ def test_two_terms_of_2_to_the_63_wrap_to_zero_as_in_go():
         pd.Timestamp("1970-01-01T00:00:01.5"),
         pd.Timestamp("1970-01-01T01:00:01.5+01:00"),
         np.datetime64("1970-01-01T00:00:01.500"),
-        datetime.datetime(1970, 1, 1, 0, 0, 1, 500_000),
-        datetime.datetime(1970, 1, 1, 0, 0, 1, 500_000, tzinfo=datetime.UTC),
+        dt.datetime(1970, 1, 1, 0, 0, 1, 500_000),
+        dt.datetime(1970, 1, 1, 0, 0, 1, 500_000, tzinfo=dt.UTC),
     ],
 )
 def test_every_kind_of_now_is_the_same_moment(moment):
