@@ -267,7 +267,7 @@ def to_nanoseconds(moment: Any) -> int:
     """
     import datetime as dt
 
-    if isinstance(moment, bool) or moment != moment:  # NaT and NaN differ from themselves
+    if isinstance(moment, bool) or moment != moment:  # noqa: PLR0124 -- NaT and NaN differ from themselves
         raise InputError(f"{moment!r} is not a moment; expected int nanoseconds, a Timestamp or a datetime")
     if hasattr(moment, "as_unit"):  # pandas.Timestamp: exact in its own unit
         return int(moment.as_unit("ns").value)
