@@ -1,0 +1,602 @@
+"""Platforms as containerd reads, compares and orders them.
+
+A platform is an operating system, an architecture and a variant, rarely also an OS version and OS features. The rules
+are those of github.com/containerd/platforms and of nerdctl's platformutil, decision for decision and with their words in
+the errors. What a bare ``linux`` or ``arm64`` leaves open is taken from ``host``, the platform of the node that is asked.
+
+Example:
+    >>> from imgframe import platforms
+    >>> platforms.format(platforms.normalize(platforms.parse("linux/aarch64")))
+    'linux/arm64'
+    >>> platforms.only(platforms.parse("linux/amd64")).match(platforms.parse("linux/386"))
+    True
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from imgframe._gotext import lower, quote
+from imgframe.errors import PlatformError
+
+_KNOWN_OS = frozenset(
+    ["aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "nacl", "netbsd", "openbsd", "plan9", "solaris", "windows", "zos"]
+)
+_KNOWN_ARCHITECTURES = frozenset(
+    ["386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "ppc64", "ppc64le", "loong64", "mips", "mipsle", "mips64", "mips64le", "mips64p32", "mips64p32le", "ppc", "riscv", "riscv64", "s390", "s390x", "sparc", "sparc64", "wasm"]
+)
+_OS_PATTERN = r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$"
+_PART_PATTERN = r"^[A-Za-z0-9_.-]+$"
+_OS = re.compile(_OS_PATTERN[1:-1])
+_PART = re.compile(_PART_PATTERN[1:-1])
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}")
+_ENCODED = str.maketrans({"%": "%25", "+": "%2B", "(": "%28", ")": "%29", "/": "%2F"})
+_MAX_PARTS = 4
+
+
+class Platform(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    rename={"os_version": "os.version", "os_features": "os.features"},
+):
+    """A platform, as written: nothing is normalised until :func:`normalize`.
+
+    Example:
+        >>> from imgframe.platforms import Platform
+        >>> str(Platform("linux", "arm", "v7"))
+        'linux/arm/v7'
+    """
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return format_all(self)
+
+
+LINUX_AMD64 = Platform("linux", "amd64")
+"""What ``host`` is when it is not given."""
+
+
+def as_platform(value: Platform | str, host: Platform = LINUX_AMD64) -> Platform:
+    """The value itself, or what :func:`parse` makes of a text."""
+    return value if isinstance(value, Platform) else parse(value, host)
+
+
+def parse(text: str, host: Platform | str = LINUX_AMD64) -> Platform:
+    """The platform that a specifier such as ``linux/arm64``, ``arm64`` or ``windows(10.0.20348)/amd64`` names.
+
+    One part is an operating system or an architecture; ``host`` gives what is left open. Source: platforms.Parse.
+
+    Raises:
+        PlatformError: with Go's words.
+
+    Example:
+        >>> from imgframe import platforms
+        >>> platforms.parse("arm64", host=platforms.Platform("linux", "amd64")).architecture
+        'arm64'
+    """
+    host = as_platform(host)
+    if "*" in text:
+        raise PlatformError(f"{quote(text)}: wildcards not yet supported: invalid argument")
+    parts = text.split("/", _MAX_PARTS - 1)
+    os, version, features = _parse_os(parts[0], text)
+    for part in parts[1:]:
+        if not _PART.fullmatch(part):
+            raise PlatformError(
+                f"{quote(part)} is an invalid component of {quote(text)}: "
+                f"platform specifier component must match {quote(_PART_PATTERN)}: invalid argument"
+            )
+    if len(parts) == _MAX_PARTS:
+        raise PlatformError(f"{quote(text)}: cannot parse platform specifier: invalid argument")
+    if len(parts) == 1 and os in _KNOWN_OS:
+        variant = host.variant if host.architecture == "arm" and host.variant != "v7" else ""
+        return Platform(os, host.architecture, variant, version, features)
+    architecture, variant = _normal_architecture(parts[1] if len(parts) > 1 else parts[0], "".join(parts[2:]))
+    if len(parts) < 3:
+        if architecture == "arm" and variant == "v7":
+            variant = ""
+    elif architecture == "arm64" and not variant:
+        variant = "v8"
+    if len(parts) == 1:
+        if architecture not in _KNOWN_ARCHITECTURES:
+            raise PlatformError(f"{quote(text)}: unknown operating system or architecture: invalid argument")
+        os = host.os
+    return Platform(os, architecture, variant, version, features)
+
+
+def _parse_os(part: str, text: str) -> tuple[str, str, tuple[str, ...]]:
+    """Operating system, version and features of the first part."""
+    found = _OS.fullmatch(part)
+    if not found:
+        raise PlatformError(
+            f"{quote(part)} is an invalid OS component of {quote(text)}: "
+            f"OSAndVersion specifier component must match {quote(_OS_PATTERN)}: invalid argument"
+        )
+    version = _decoded(found[2] or "", "version", text)
+    raw = found[3][1:].split("+") if found[3] else []
+    return _normal_os(found[1], ""), version, tuple(_decoded(feature, "feature", text) for feature in raw)
+
+
+def _decoded(raw: str, what: str, text: str) -> str:
+    if "%" not in raw:
+        return raw
+    bad = _BAD_ESCAPE.search(raw)
+    if bad:
+        raise PlatformError(
+            f"{quote(text)} has an invalid OS {what} {quote(raw)}: invalid URL escape {quote(bad[0])}"
+        )
+    return unquote_to_bytes(raw).decode("utf-8", "replace")
+
+
+def normalize(platform: Platform, host: Platform | str = LINUX_AMD64) -> Platform:
+    """The platform in the one spelling that containerd compares: lower case, aliases resolved, features sorted.
+
+    An empty operating system becomes that of ``host``. Source: platforms.Normalize.
+
+    Example:
+        >>> from imgframe.platforms import Platform, normalize
+        >>> str(normalize(Platform("Linux", "armhf")))
+        'linux/arm/v7'
+    """
+    return _normalize(platform, as_platform(host).os)
+
+
+@lru_cache(maxsize=4096)
+def _normalize(platform: Platform, host_os: str) -> Platform:
+    architecture, variant = _normal_architecture(platform.architecture, platform.variant)
+    features = tuple(sorted(set(platform.os_features)))
+    return Platform(_normal_os(platform.os, host_os), architecture, variant, platform.os_version, features)
+
+
+def _normal_os(os: str, host_os: str) -> str:
+    os = lower(os) or host_os
+    return "darwin" if os == "macos" else os
+
+
+_VARIANTS = {
+    "amd64": {"v1": ""},
+    "arm64": {"8": "", "v8": "", "v8.0": "", "9": "v9", "9.0": "v9", "v9.0": "v9"},
+    "arm": {"": "v7", "5": "v5", "6": "v6", "7": "v7", "8": "v8"},
+}
+_ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
+_FIXED = {"i386": ("386", ""), "armhf": ("arm", "v7"), "armel": ("arm", "v6")}
+
+
+def _normal_architecture(architecture: str, variant: str) -> tuple[str, str]:
+    architecture, variant = lower(architecture), lower(variant)
+    if architecture in _FIXED:
+        return _FIXED[architecture]
+    architecture = _ALIASES.get(architecture, architecture)
+    return architecture, _VARIANTS.get(architecture, {}).get(variant, variant)
+
+
+def format(platform: Platform) -> str:  # noqa: A001 -- Go's name
+    """``os/architecture/variant`` without empty parts, ``unknown`` without an operating system (platforms.Format).
+
+    Example:
+        >>> from imgframe.platforms import Platform, format
+        >>> format(Platform("linux", "arm", "v7")), format(Platform())
+        ('linux/arm/v7', 'unknown')
+    """
+    if not platform.os:
+        return "unknown"
+    return _joined(platform.os, platform.architecture, platform.variant)
+
+
+def format_all(platform: Platform) -> str:
+    """As :func:`format`, with the OS version and features: ``windows(10.0.20348+win32k)/amd64`` (platforms.FormatAll).
+
+    Example:
+        >>> from imgframe.platforms import Platform, format_all
+        >>> format_all(Platform("linux", "amd64", os_features=("erofs",)))
+        'linux(+erofs)/amd64'
+    """
+    if not platform.os:
+        return "unknown"
+    options = platform.os_version.translate(_ENCODED)
+    options += "".join(
+        "+" + feature.translate(_ENCODED) for feature in sorted({*platform.os_features} - {""})
+    )
+    os = f"{platform.os}({options})" if options else platform.os
+    return _joined(os, platform.architecture, platform.variant)
+
+
+def _joined(*parts: str) -> str:
+    """The parts as one path in its shortest form: path.Join."""
+    text = "/".join(part for part in parts if part)
+    rooted = text.startswith("/")
+    kept: list[str] = []
+    for part in text.split("/"):
+        if part == "..":
+            if kept and kept[-1] != "..":
+                kept.pop()
+            elif not rooted:
+                kept.append(part)
+        elif part not in {"", "."}:
+            kept.append(part)
+    return ("/" if rooted else "") + "/".join(kept) or "."
+
+
+def normalize_string(text: str, host: Platform | str = LINUX_AMD64) -> str:
+    """The specifier in its normal spelling; an empty one gives the host (nerdctl's NormalizeString).
+
+    Example:
+        >>> from imgframe import platforms
+        >>> platforms.normalize_string("arm64"), platforms.normalize_string("")
+        ('linux/arm64', 'linux/amd64')
+    """
+    host = as_platform(host)
+    return format(normalize(parse(text, host), host)) if text else format(host)
+
+
+def parse_all(texts: Iterable[str], host: Platform | str = LINUX_AMD64) -> list[Platform]:
+    """The platforms of several specifiers, in order (platforms.ParseAll).
+
+    Raises:
+        PlatformError: one of them cannot be parsed.
+    """
+    host = as_platform(host)
+    found = []
+    for text in texts:
+        try:
+            found.append(parse(text, host))
+        except PlatformError as error:
+            raise PlatformError(f"invalid platform {text}: {error}") from error
+    return found
+
+
+def platform_slice(
+    texts: Iterable[str], *, all: bool = False, host: Platform | str = LINUX_AMD64
+) -> list[Platform]:
+    """The platforms that nerdctl's ``--platform`` and ``--all-platforms`` name (nerdctl's NewOCISpecPlatformSlice).
+
+    ``all`` gives an empty list, which stands for every platform; no specifier gives the host; repeated ones count once.
+
+    Raises:
+        PlatformError: one of them cannot be parsed.
+
+    Example:
+        >>> from imgframe import platforms
+        >>> [str(p) for p in platforms.platform_slice(["amd64", "linux/amd64"])]
+        ['linux/amd64']
+    """
+    if all:
+        return []
+    host = as_platform(host)
+    wanted = list(texts)
+    if not wanted:
+        return [host]
+    found = []
+    for text in dict.fromkeys(wanted):
+        try:
+            found.append(parse(text, host))
+        except PlatformError as error:
+            raise PlatformError(f"invalid platform: {quote(text)}") from error
+    return found
+
+
+# --- matching -------------------------------------------------------------------------------------------------------
+
+
+class Matcher:
+    """What a platform is compared with; made by :func:`only`, :func:`strict`, :func:`ordered` and their kin.
+
+    ``match(platform)`` says whether it will do, ``less(a, b)`` whether ``a`` is a better answer than ``b``.
+    """
+
+    __slots__ = ("_cached", "_host", "_tests")
+
+    def __init__(self, wanted: Iterable[Platform], host: Platform | str = LINUX_AMD64) -> None:
+        self._host = as_platform(host)
+        self._tests = [_test(platform, self._host) for platform in wanted]
+        self._cached: dict[Platform, int] = {}
+
+    def match(self, platform: Platform) -> bool:
+        """Whether the platform will do."""
+        return self._rank(platform) < len(self._tests)
+
+    def less(self, a: Platform, b: Platform) -> bool:
+        """Whether ``a`` is to be taken before ``b``."""
+        first, second = self._rank(a), self._rank(b)
+        if min(first, second) < len(self._tests):
+            if first != second:
+                return first < second
+            return len(a.os_features) > len(b.os_features)
+        if a.os_features or b.os_features:
+            return self.less(_bare(a), _bare(b))
+        return False
+
+    def _rank(self, platform: Platform) -> int:
+        """The place of the first entry that matches; the number of entries if none does."""
+        rank = self._cached.get(platform)
+        if rank is None:
+            rank = self._find(platform)
+            if len(self._cached) < 10_000:
+                self._cached[platform] = rank
+        return rank
+
+    def _find(self, platform: Platform) -> int:
+        normal = _normalize(platform, self._host.os)
+        return next(
+            (place for place, test in enumerate(self._tests) if test(platform, normal)), len(self._tests)
+        )
+
+
+class _AnyOf(Matcher):
+    """All entries are worth the same."""
+
+    __slots__ = ()
+
+    def _find(self, platform: Platform) -> int:
+        return 0 if super()._find(platform) < len(self._tests) else len(self._tests)
+
+
+class _All(Matcher):
+    """Everything matches; nothing is better."""
+
+    __slots__ = ()
+
+    def match(self, platform: Platform) -> bool:  # noqa: ARG002 -- any platform
+        return True
+
+    def less(self, a: Platform, b: Platform) -> bool:  # noqa: ARG002 -- any platforms
+        return False
+
+
+class _OnlyOS(Matcher):
+    """The platform itself before all others of its operating system, version and features."""
+
+    __slots__ = ()
+
+    def __init__(self, wanted: Platform, host: Platform) -> None:
+        super().__init__([], host)
+        exact, os = _test(wanted, host, strict_features=True), _test_os(wanted, host)
+        self._tests = [exact, os]
+
+    def less(self, a: Platform, b: Platform) -> bool:
+        first, second = self._rank(a), self._rank(b)
+        if first != second or first > 0:
+            return first < second
+        return len(a.os_features) > len(b.os_features)
+
+
+class _WithoutErofs(Matcher):
+    """nerdctl's wrapper: what matches as it is comes first, then what matches without the feature ``erofs``."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: Matcher) -> None:
+        self._inner = inner
+
+    def match(self, platform: Platform) -> bool:
+        return self._inner.match(platform) or self._inner.match(_plain(platform))
+
+    def less(self, a: Platform, b: Platform) -> bool:
+        first, second = self._inner.match(a), self._inner.match(b)
+        if first != second:
+            return first
+        return self._inner.less(a, b) if first else self._inner.less(_plain(a), _plain(b))
+
+
+def _bare(platform: Platform) -> Platform:
+    return msgspec.structs.replace(platform, os_features=()) if platform.os_features else platform
+
+
+def _plain(platform: Platform) -> Platform:
+    if "erofs" not in platform.os_features:
+        return platform
+    kept = tuple(feature for feature in platform.os_features if feature != "erofs")
+    return msgspec.structs.replace(platform, os_features=kept)
+
+
+_Test = Callable[[Platform, Platform], bool]
+
+
+def _test(wanted: Platform, host: Platform, *, strict_features: bool = False) -> _Test:
+    """Whether one platform (as written, and normalised) is the one that is wanted: platforms.NewMatcher."""
+    normal = _normalize(wanted, host.os)
+    same = (normal.os, normal.architecture, normal.variant)
+    features = _features_test(wanted, normal, strict=strict_features)
+    version = _version_test(wanted)
+
+    def test(platform: Platform, candidate: Platform) -> bool:
+        return (
+            (candidate.os, candidate.architecture, candidate.variant) == same
+            and features(candidate)
+            and version(platform)
+        )
+
+    return test
+
+
+def _test_os(wanted: Platform, host: Platform) -> _Test:
+    """Whether the operating system, its version and features are those that are wanted."""
+    normal = _normalize(wanted, host.os)
+    features = _features_test(wanted, normal, strict=True)
+    version = _version_test(wanted)
+    return lambda platform, candidate: candidate.os == normal.os and features(candidate) and version(platform)
+
+
+def _features_test(wanted: Platform, normal: Platform, *, strict: bool) -> Callable[[Platform], bool]:
+    offered = set(normal.os_features)
+    if wanted.os == "windows" and not strict:
+        offered.add("win32k")
+    return lambda candidate: not candidate.os_features or offered.issuperset(candidate.os_features)
+
+
+def _version_test(wanted: Platform) -> Callable[[Platform], bool]:
+    """Which Windows images run on a Windows host: its own build only, up to and below 20348; later any LTSC before."""
+    host = _windows_version(wanted.os_version) if wanted.os == "windows" else (0, 0, 0)
+    if host == (0, 0, 0):
+        return lambda _: True
+
+    def test(platform: Platform) -> bool:
+        if not platform.os_version:
+            return True
+        image = _windows_version(platform.os_version)
+        if image[:2] != host[:2]:
+            return False
+        if host[2] < _STABLE_BUILD:
+            return image[2] == host[2]
+        return _STABLE_BUILD <= image[2] <= host[2]
+
+    return test
+
+
+_STABLE_BUILD = 20348
+_NUMBER = re.compile(r"[0-9]+")
+
+
+def _windows_version(text: str) -> tuple[int, int, int]:
+    """Major, minor and build; zeros when the text is not a Windows version."""
+    parts = text.split(".")
+    if len(parts) < 3 or not all(_NUMBER.fullmatch(part) and len(part) < 100 for part in parts[:3]):
+        return 0, 0, 0
+    major, minor, build = (int(part) for part in parts[:3])
+    return (major, minor, build) if major < 1 << 8 and minor < 1 << 8 and build < 1 << 16 else (0, 0, 0)
+
+
+def _expanded(platform: Platform) -> list[Platform]:
+    """What a processor also runs, best first."""
+    pairs = [(platform.architecture, platform.variant)]
+    if platform.architecture == "amd64":
+        pairs = _amd64(platform.variant)
+    elif platform.architecture == "arm":
+        pairs = [("arm", variant) for variant in _below(platform.variant, 5)]
+    elif platform.architecture == "arm64":
+        pairs = _arm64(platform.variant)
+    return [
+        msgspec.structs.replace(platform, architecture=architecture, variant=variant)
+        for architecture, variant in pairs
+    ]
+
+
+def _below(variant: str, lowest: int) -> list[str]:
+    """The variant, and those below it down to ``v<lowest>``, where it is a number as strconv.Atoi reads it."""
+    found = re.fullmatch(r"[+-]?[0-9]{1,18}", variant.removeprefix("v"), re.ASCII)
+    level = min(int(found[0]), 1000) if found else 0
+    return [variant, *(f"v{step}" for step in range(level - 1, lowest - 1, -1))]
+
+
+def _amd64(variant: str) -> list[tuple[str, str]]:
+    return [*(("amd64", name) for name in _below(variant, 1)), ("386", "")]
+
+
+def _arm64(variant: str) -> list[tuple[str, str]]:
+    """v9.x runs v8.(x+5) and below, all of them 32-bit code; variants outside containerd's table match nothing."""
+    found = re.fullmatch(r"v([89])(?:\.([1-9]))?", variant or "v8", re.ASCII)
+    if not found:
+        return []
+    major, minor = int(found[1]), int(found[2] or 0)
+    if major == 9 and minor > _LAST_V9:
+        return []
+    names = [_dotted(9, step) for step in range(minor, -1, -1)] if major == 9 else []
+    top = min(minor + 5, 9) if major == 9 else minor
+    names += [_dotted(8, step) for step in range(top, -1, -1)]
+    return [*(("arm64", name) for name in names), *(("arm", name) for name in _below("v8", 5))]
+
+
+_LAST_V9 = 7
+
+
+def _dotted(major: int, minor: int) -> str:
+    return f"v{major}.{minor}" if minor else f"v{major}"
+
+
+def only(platform: Platform | str, host: Platform | str = LINUX_AMD64) -> Matcher:
+    """Matches the platform and what its processor also runs, best first: 386 on amd64, arm on arm64 (platforms.Only).
+
+    Example:
+        >>> from imgframe import platforms
+        >>> matcher = platforms.only("linux/arm64")
+        >>> matcher.match(platforms.parse("linux/arm/v7")), matcher.match(platforms.parse("linux/amd64"))
+        (True, False)
+    """
+    host = as_platform(host)
+    return Matcher(_expanded(normalize(as_platform(platform, host), host)), host)
+
+
+def strict(platform: Platform | str, host: Platform | str = LINUX_AMD64) -> Matcher:
+    """Matches exactly the platform (platforms.OnlyStrict)."""
+    host = as_platform(host)
+    return Matcher([normalize(as_platform(platform, host), host)], host)
+
+
+def only_os(platform: Platform | str, host: Platform | str = LINUX_AMD64) -> Matcher:
+    """Matches every architecture of the platform's operating system, the platform itself first (platforms.OnlyOS)."""
+    host = as_platform(host)
+    return _OnlyOS(normalize(as_platform(platform, host), host), host)
+
+
+def ordered(*wanted: Platform | str, host: Platform | str = LINUX_AMD64) -> Matcher:
+    """Matches the given platforms, each before the next (platforms.Ordered).
+
+    Example:
+        >>> from imgframe import platforms
+        >>> a, b = platforms.parse("linux/amd64"), platforms.parse("linux/arm64")
+        >>> platforms.ordered(b, a).less(b, a)
+        True
+    """
+    host = as_platform(host)
+    return Matcher([as_platform(platform, host) for platform in wanted], host)
+
+
+def any_of(*wanted: Platform | str, host: Platform | str = LINUX_AMD64) -> Matcher:
+    """Matches the given platforms, none before another (platforms.Any)."""
+    host = as_platform(host)
+    return _AnyOf([as_platform(platform, host) for platform in wanted], host)
+
+
+def all_() -> Matcher:
+    """Matches everything (platforms.All)."""
+    return _All([])
+
+
+def default(host: Platform | str = LINUX_AMD64) -> Matcher:
+    """What a containerd client on the host looks for when no platform is named (platforms.Default)."""
+    return only(host, host)
+
+
+def nerdctl(
+    texts: Sequence[str] = (),
+    *,
+    all: bool = False,
+    host: Platform | str = LINUX_AMD64,
+) -> Matcher:
+    """What nerdctl's ``--platform`` and ``--all-platforms`` match (nerdctl's NewMatchComparer).
+
+    Raises:
+        PlatformError: a specifier cannot be parsed.
+
+    Example:
+        >>> from imgframe import platforms
+        >>> platforms.nerdctl(["arm64"]).match(platforms.parse("linux(+erofs)/arm64"))
+        True
+    """
+    if all:
+        return all_()
+    if not texts:
+        return _WithoutErofs(strict(host, host))
+    return nerdctl_slice(platform_slice(texts, host=host), host)
+
+
+def nerdctl_slice(wanted: Sequence[Platform], host: Platform | str = LINUX_AMD64) -> Matcher:
+    """The matcher of a list of platforms; an empty one matches everything (nerdctl's …FromOCISpecPlatformSlice)."""
+    return _WithoutErofs(ordered(*wanted, host=host)) if wanted else all_()
+
+
+def nerdctl_inspect(host: Platform | str = LINUX_AMD64) -> Matcher:
+    """The host's default, which accepts the feature ``erofs`` too."""
+    return _WithoutErofs(default(host))
