@@ -258,7 +258,11 @@ def _column(field: pa.Field, values: Any, rows: int) -> pa.Array:
     if values is None:
         values = pa.nulls(rows, field.type)
     if isinstance(values, pa.ChunkedArray):
+        if pa.types.is_dictionary(values.type):
+            values = values.unify_dictionaries()
         values = values.combine_chunks()
+        if isinstance(values, pa.ChunkedArray):  # no chunk at all
+            values = pa.array([], field.type)
     if not pa.types.is_dictionary(field.type):
         if not isinstance(values, pa.Array):
             values = pa.array(values, field.type, from_pandas=True)
@@ -332,6 +336,16 @@ def concat(name: str, tables: Iterable[pa.Table]) -> pa.Table:
         return parts[0]
     whole = pa.concat_tables(parts).unify_dictionaries()
     return table(name, {column: whole[column] for column in whole.column_names})
+
+
+def ordered(source: pa.Table) -> pa.Table:
+    """Any table with its text as one int32 dictionary of sorted values per column, as :func:`table` makes them."""
+    fields = [
+        pa.field(field.name, CATEGORY) if pa.types.is_dictionary(field.type) else field
+        for field in source.schema
+    ]
+    columns = [_column(field, source[field.name], source.num_rows) for field in fields]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
 def to_frame(source: pa.Table) -> pd.DataFrame:
