@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imgframe.errors import InputError
+from imgframe.errors import InputError, ReferenceError_
 from imgframe.reference.cid import canonical_cid
 from imgframe.reference.digests import digest_error
 from imgframe.reference.grammar import Named, parse_normalized, refuse
@@ -132,14 +132,8 @@ def parse(name: str) -> Reference:
     return Reference(protocol, named.domain, named.path, tag, named.tag, named.digest)
 
 
-def list_ref(name: str, reference: Reference | None) -> str:
-    """The text in the IMAGE column of nerdctl's listing for ``name``; ``reference`` is ``None`` if it does not parse.
-
-    Example:
-        >>> from imgframe import reference
-        >>> reference.list_ref("alpine@sha256:" + "0" * 64, reference.parse("alpine@sha256:" + "0" * 64))
-        '<untagged>'
-    """
+def listed(name: str, reference: Reference | None) -> str:
+    """:func:`list_ref` of a name that is already parsed; ``reference`` is ``None`` if it does not parse."""
     if reference is not None and reference.tag:
         return f"{reference.familiar_name}:{reference.tag}"
     head, slash, _ = name.partition("/")
@@ -147,3 +141,17 @@ def list_ref(name: str, reference: Reference | None) -> str:
     if reference is not None and not reference.bare and is_host:
         return f"{reference.familiar_name}@{reference.digest}"
     return "<untagged>"
+
+
+def list_ref(name: str) -> str:
+    """The text in the IMAGE column of nerdctl's default listing for ``name``; ``<untagged>`` also if it does not parse.
+
+    Example:
+        >>> from imgframe import reference
+        >>> reference.list_ref("docker.io/library/alpine:3"), reference.list_ref("alpine@sha256:" + "0" * 64)
+        ('alpine:3', '<untagged>')
+    """
+    try:
+        return listed(name, parse(name))
+    except ReferenceError_:
+        return listed(name, None)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from imgframe.errors import InputError, ReferenceError_
 from imgframe.reference.grammar import DEFAULT_DOMAIN, DEFAULT_TAG, OFFICIAL
-from imgframe.reference.names import Reference, list_ref, parse, split_protocol
+from imgframe.reference.names import Reference, listed, parse, split_protocol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +151,7 @@ def _usual_table(names: pa.StringArray) -> pa.Table:
     digest_start = np.where(has_digest, name_end + 1, whole.end)
     familiar = whole.cut(familiar_start, path_end)
     untagged = has_digest & ~has_tag & ~host
-    listed = whole.cut(familiar_start, np.where(has_tag, tag_end, whole.end))
+    shown = whole.cut(familiar_start, np.where(has_tag, tag_end, whole.end))
     blank = pa.repeat("", len(names))
     return pa.table(
         [
@@ -167,7 +167,7 @@ def _usual_table(names: pa.StringArray) -> pa.Table:
             familiar,
             whole.cut(familiar_start, whole.end),
             string,
-            pc.if_else(pa.array(untagged), _UNTAGGED, listed) if untagged.any() else listed,
+            pc.if_else(pa.array(untagged), _UNTAGGED, shown) if untagged.any() else shown,
             pa.repeat(pa.scalar(False), len(names)),
         ],
         schema=NAME_SCHEMA,
@@ -199,7 +199,7 @@ def _row(name: str | None) -> tuple[Any, ...]:
     except ReferenceError_ as error:
         refused = Reference(protocol=split_protocol(name)[0])
         blanks = ("",) * 9
-        return (name, error.go, refused.protocol, *blanks, list_ref(name, None), False)
+        return (name, error.go, refused.protocol, *blanks, listed(name, None), False)
     familiar = ref.familiar_name
     return (
         name,
@@ -214,7 +214,7 @@ def _row(name: str | None) -> tuple[Any, ...]:
         familiar,
         ref.familiar_string,
         ref.string,
-        list_ref(name, ref),
+        listed(name, ref),
         ref.bare,
     )
 
