@@ -1,0 +1,264 @@
+"""One channel to one containerd: every call has a deadline, is counted, and fails with our errors.
+
+Reads are asked again where the connection broke; writes never, because containerd may have done them, or died of them.
+Requests and replies cross gRPC as bytes: a reply whose text is not UTF-8 is repaired instead of lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Self
+
+import grpc
+import grpc.aio
+import tenacity
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from imgframe.errors import Refused, Unreachable, WireError
+from imgframe.wire import utf8
+from imgframe.wire.records import Damage
+from imgframe.wire.socket import target
+from imgframe.wire.status import translate
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.default_authority", "localhost"),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+RETRY_SECONDS = 5.0
+"""How long a read is asked again while the connection is broken; a restart of containerd takes less."""
+
+
+class Method:
+    """One method of a service: its path, the name that errors show, and the class of its replies."""
+
+    __slots__ = ("name", "path", "reply")
+
+    def __init__(self, method: MethodDescriptor) -> None:
+        service = method.containing_service
+        self.path = f"/{service.full_name}/{method.name}"
+        self.name = f"{service.name}/{method.name}"
+        self.reply = GetMessageClass(method.output_type)
+
+
+def methods(file: Any, service: str) -> dict[str, Method]:
+    """The methods of a service of a generated file, by name."""
+    return {m.name: Method(m) for m in file.DESCRIPTOR.services_by_name[service].methods}
+
+
+class Calls:
+    """The channel. Belongs to the event loop it was opened in.
+
+    Attributes:
+        address: of the node, for errors.
+        timeout: deadline of a call in seconds.
+        rpcs: calls made so far, repeated ones included.
+        damages: records that had to be repaired or could not be read; the caller takes them away.
+    """
+
+    def __init__(self, path: str, address: str, timeout: float) -> None:
+        self.address = address
+        self.timeout = timeout
+        self.rpcs = 0
+        self.damages: list[Damage] = []
+        self._channel = grpc.aio.insecure_channel(target(path), options=_OPTIONS)
+        self._stubs: dict[tuple[str, str], Any] = {}
+        self._metadata: dict[tuple[str, str], grpc.aio.Metadata] = {}
+        self._lost_since: float | None = None
+
+    async def close(self) -> None:
+        """Ends the channel and what is still in flight."""
+        await self._channel.close()
+
+    async def unary(
+        self,
+        method: Method,
+        request: Message,
+        namespace: str = "",
+        *,
+        lease: str = "",
+        timeout: float | None = None,
+    ) -> Any:
+        """One request, one reply, once."""
+        data = await self.guard(
+            method, timeout, self._start("unary_unary", method, request, namespace, lease, timeout)
+        )
+        return self.parse(method, data, namespace)
+
+    async def read(
+        self, method: Method, request: Message, namespace: str = "", timeout: float | None = None
+    ) -> Any:
+        """As :meth:`unary`, asked again where the connection broke; for requests that change nothing."""
+        return await self._again(lambda: self.unary(method, request, namespace, timeout=timeout))
+
+    async def read_stream(
+        self, method: Method, request: Message, namespace: str = "", timeout: float | None = None
+    ) -> list[Any]:
+        """All messages of a server's stream; from the beginning again where the connection broke."""
+
+        async def once() -> list[Any]:
+            call = self._start("unary_stream", method, request, namespace, "", timeout)
+            blocks = await self.guard(method, timeout, _gather_stream(call))
+            return [self.parse(method, block, namespace) for block in blocks]
+
+        return await self._again(once)
+
+    async def stream(
+        self, method: Method, request: Message, namespace: str = "", timeout: float | None = None
+    ) -> AsyncIterator[Any]:
+        """The messages of a server's stream as they come, once."""
+        call = self._start("unary_stream", method, request, namespace, "", timeout)
+        try:
+            while (data := await self.guard(method, timeout, call.read())) is not grpc.aio.EOF:
+                yield self.parse(method, data, namespace)
+        finally:
+            call.cancel()
+
+    def bidi(self, method: Method, namespace: str, lease: str = "", timeout: float | None = None) -> Bidi:
+        """A conversation: both sides send."""
+        return Bidi(
+            self,
+            method,
+            self._start("stream_stream", method, None, namespace, lease, timeout),
+            namespace,
+            timeout,
+        )
+
+    def parse(self, method: Method, data: bytes, namespace: str) -> Any:
+        """The reply's message; text that is not UTF-8 gets U+FFFD in its place, and is reported in ``damages``."""
+        try:
+            return method.reply.FromString(data)
+        except DecodeError:
+            pass
+        try:
+            mended, places = utf8.mend(data, method.reply.DESCRIPTOR)
+            reply = method.reply.FromString(mended)
+        except (DecodeError, utf8.Malformed) as error:
+            raise Refused(
+                f"{method.name} at {self.address}: the answer is not a message of containerd's API",
+                address=self.address,
+                call=method.name,
+                code="INTERNAL",
+            ) from error
+        self.damages += [
+            Damage(namespace, method.name, place, "text that is not UTF-8; its bytes are shown as U+FFFD")
+            for place in places
+        ]
+        return reply
+
+    def _start(
+        self,
+        shape: str,
+        method: Method,
+        request: Message | None,
+        namespace: str,
+        lease: str,
+        timeout: float | None,
+    ) -> Any:
+        stub = self._stubs.get((shape, method.path))
+        if stub is None:
+            stub = self._stubs[shape, method.path] = getattr(self._channel, shape)(method.path)
+        metadata = self._metadata.get((namespace, lease))
+        if metadata is None:
+            pairs = (("containerd-namespace", namespace), ("containerd-lease", lease))
+            metadata = grpc.aio.Metadata(*(pair for pair in pairs if pair[1]))
+            self._metadata[namespace, lease] = metadata
+        self.rpcs += 1
+        deadline = self.timeout if timeout is None else timeout
+        if request is None:
+            return stub(timeout=deadline, metadata=metadata)
+        return stub(request.SerializeToString(), timeout=deadline, metadata=metadata)
+
+    async def guard(self, method: Method, timeout: float | None, work: Awaitable[Any]) -> Any:
+        """Awaits a piece of a call; gRPC's errors become ours."""
+        try:
+            result = await work
+        except grpc.aio.AioRpcError as error:
+            seconds = self.timeout if timeout is None else timeout
+            raise translate(error, self.address, method.name, seconds) from error
+        except (grpc.aio.UsageError, grpc.aio.InternalError) as error:
+            raise Unreachable(
+                f"{method.name} at {self.address}: the connection is closed ({error})",
+                address=self.address,
+                call=method.name,
+                code="UNAVAILABLE",
+            ) from error
+        self._lost_since = None
+        return result
+
+    async def _again(self, once: Callable[[], Awaitable[Any]]) -> Any:
+        """Runs a read; while the connection is broken, again with growing pauses, all reads together for RETRY_SECONDS."""
+        try:
+            return await once()
+        except Unreachable:
+            if self._lost_since is None:
+                self._lost_since = time.monotonic()
+        left = self._lost_since + RETRY_SECONDS - time.monotonic()
+        if left <= 0:
+            return await once()
+        return await tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(Unreachable),
+            wait=tenacity.wait_exponential_jitter(initial=0.1, max=1.0, jitter=0.1),
+            stop=tenacity.stop_after_delay(left),
+            reraise=True,
+        )(once)
+
+
+class Bidi:
+    """A conversation with containerd; use as ``async with``, which cancels it where it is left unfinished."""
+
+    def __init__(
+        self, calls: Calls, method: Method, call: Any, namespace: str, timeout: float | None
+    ) -> None:
+        self._calls, self._method, self._call = calls, method, call
+        self._namespace, self._timeout = namespace, timeout
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._call.cancel()
+
+    async def send(self, message: Message) -> None:
+        """Sends one message.
+
+        A stream that the server has ended already answers with the server's reason.
+        """
+        try:
+            await self._calls.guard(
+                self._method, self._timeout, self._call.write(message.SerializeToString())
+            )
+        except WireError:
+            raise
+        except Exception as error:  # grpc.aio's RPC-is-finished error has no class of its own
+            await self.receive()
+            raise Unreachable(
+                f"{self._method.name} at {self._calls.address}: the stream ended early",
+                address=self._calls.address,
+                call=self._method.name,
+                code="UNAVAILABLE",
+            ) from error
+
+    async def receive(self) -> Any:
+        """The next message; None where the server has ended the stream."""
+        data = await self._calls.guard(self._method, self._timeout, self._call.read())
+        return None if data is grpc.aio.EOF else self._calls.parse(self._method, data, self._namespace)
+
+    async def done(self) -> None:
+        """Says that nothing more will be sent."""
+        await self._calls.guard(self._method, self._timeout, self._call.done_writing())
+
+
+async def _gather_stream(call: Any) -> list[bytes]:
+    blocks = []
+    while (data := await call.read()) is not grpc.aio.EOF:
+        blocks.append(data)
+    return blocks

@@ -1,0 +1,101 @@
+"""One client per node."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from imgframe.errors import TimedOut, Unreachable, WireError
+from imgframe.node import Node
+from imgframe.wire.calls import Calls
+from imgframe.wire.content import Content
+from imgframe.wire.daemon import Daemon
+from imgframe.wire.events import Events
+from imgframe.wire.images import Images
+from imgframe.wire.leases import Leases
+from imgframe.wire.records import Damage, Version
+from imgframe.wire.snapshots import Snapshots
+from imgframe.wire.socket import probe
+from imgframe.wire.transfer import Transfer
+
+FIRST_ANSWER = 5.0
+"""Seconds within which a socket must show that it speaks gRPC."""
+
+
+class Client:
+    """containerd on one node; ``async with`` opens it, and says in one sentence why that is impossible.
+
+    Every call has a deadline, reads are asked again where the connection broke, writes never are; errors are
+    :class:`~imgframe.errors.WireError` and name the address and the call.
+
+    Attributes:
+        daemon: version, server, plugins, namespaces, containers and tasks.
+        images: image records.
+        content: blobs, their bytes and labels, and writing them.
+        snapshots: snapshots, their usage, and unpacking into them.
+        leases: leases and what they hold.
+        transfer: pull and push done by containerd (1.7 and later).
+        events: what changes, as it happens.
+        opened: version of the daemon when it was opened.
+
+    Args:
+        node: a Node, a path, a ``unix://`` address or a dict.
+        timeout: deadline of each call in seconds.
+
+    Example:
+        >>> import asyncio
+        >>> async def version():
+        ...     async with Client("/nonexistent/containerd.sock") as client:
+        ...         return client.opened.version
+        >>> asyncio.run(version())
+        Traceback (most recent call last):
+        ...
+        imgframe.errors.Unreachable: /nonexistent/containerd.sock: no such socket; is containerd running, and is this its address? (CONTAINERD_ADDRESS, --address)
+    """
+
+    opened: Version
+
+    def __init__(self, node: object, *, timeout: float = 60.0) -> None:
+        self.node = Node.of(node)
+        self._timeout = timeout
+
+    async def __aenter__(self) -> Self:
+        first = min(self._timeout, FIRST_ANSWER)
+        await probe(self.node.path, first)
+        self._calls = calls = Calls(self.node.path, self.node.address, self._timeout)
+        self.daemon, self.images, self.content = Daemon(calls), Images(calls), Content(calls)
+        self.snapshots, self.leases = Snapshots(calls), Leases(calls)
+        self.transfer, self.events = Transfer(calls), Events(calls)
+        try:
+            self.opened = await self.daemon.version()
+        except (TimedOut, Unreachable):
+            await calls.close()
+            raise
+        except WireError as error:
+            await calls.close()
+            raise Unreachable(
+                f"{self.node.path}: this is not a containerd gRPC socket: {error}",
+                address=self.node.address,
+                call=error.call,
+                code=error.code,
+            ) from error
+        except asyncio.CancelledError:
+            await calls.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._calls.close()
+
+    @property
+    def rpcs(self) -> int:
+        """Calls made so far."""
+        return self._calls.rpcs
+
+    def take_damages(self) -> list[Damage]:
+        """Records that had to be repaired or could not be read since this was last asked."""
+        damages, self._calls.damages = self._calls.damages, []
+        return damages

@@ -1,0 +1,119 @@
+"""The content store: blobs are listed, read and labelled; writing them is in ``writing``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from imgframe._proto import content_pb2 as pb
+from imgframe.errors import DocumentError
+from imgframe.wire.calls import Calls, methods
+from imgframe.wire.convert import fill_labels, nanoseconds
+from imgframe.wire.records import Blob, Damage, Ingest, labels_text
+from imgframe.wire.slices import sliced
+from imgframe.wire.writing import Writing
+
+DOCUMENT_LIMIT = 8 << 20
+"""Bytes that an index, manifest or config may have; larger ones are refused."""
+
+_CONTENT = methods(pb, "Content")
+_CHUNK = 1 << 20  # what containerd sends in one message
+
+
+def blob(message: Any) -> Blob:
+    """A blob as containerd describes it."""
+    return Blob(
+        message.digest,
+        message.size,
+        labels_text(message.labels),
+        nanoseconds(message, "created_at"),
+        nanoseconds(message, "updated_at"),
+    )
+
+
+def _ingest(message: Any) -> Ingest:
+    return Ingest(
+        message.ref,
+        message.offset,
+        message.total,
+        nanoseconds(message, "started_at"),
+        nanoseconds(message, "updated_at"),
+    )
+
+
+class Content(Writing):
+    """containerd's content store."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def ingests(self, namespace: str, filters: Sequence[str] = ()) -> list[Ingest]:
+        """Unfinished writes of a namespace."""
+        request = pb.ListStatusesRequest(filters=filters)
+        reply = await self._calls.read(_CONTENT["ListStatuses"], request, namespace)
+        return [_ingest(message) for message in reply.statuses]
+
+    async def list(self, namespace: str, filters: Sequence[str] = ()) -> list[Blob]:
+        """Blobs of a namespace, all or those that match any of containerd's filters."""
+
+        async def fetch(some: tuple[str, ...]) -> list[Blob]:
+            request = pb.ListContentRequest(filters=some)
+            blocks = await self._calls.read_stream(_CONTENT["List"], request, namespace)
+            return [blob(message) for block in blocks for message in block.info]
+
+        rows, lost = await sliced(fetch, "digest", tuple(filters))
+        self._calls.damages += [Damage(namespace, "Content/List", "", text) for text in lost]
+        return rows
+
+    async def info(self, namespace: str, digest: str) -> Blob:
+        """One blob's record; :class:`~imgframe.errors.Missing` where this namespace has none."""
+        reply = await self._calls.read(_CONTENT["Info"], pb.InfoRequest(digest=digest), namespace)
+        return blob(reply.info)
+
+    async def document(self, namespace: str, digest: str) -> bytes:
+        """A whole index, manifest or config. containerd does not verify what it reads: hash it.
+
+        Raises:
+            Missing: this namespace has no such blob.
+            DocumentError: it is larger than 8 MiB.
+        """
+        request = pb.ReadContentRequest(digest=digest, size=DOCUMENT_LIMIT + 1)
+        parts = await self._calls.read_stream(_CONTENT["Read"], request, namespace)
+        if len(parts) == 1:
+            return parts[0].data
+        data = b"".join(part.data for part in parts)
+        if len(data) > DOCUMENT_LIMIT:
+            raise DocumentError(
+                f"{digest} is larger than {DOCUMENT_LIMIT} bytes; it is not read as a document"
+            )
+        return data
+
+    async def chunks(
+        self, namespace: str, digest: str, *, offset: int = 0, size: int = 0
+    ) -> AsyncIterator[bytes]:
+        """A blob's bytes in pieces of up to 1 MiB, from an offset on; ``size`` 0 reads to the end. Not asked again."""
+        request = pb.ReadContentRequest(digest=digest, offset=offset, size=size)
+        async for part in self._calls.stream(_CONTENT["Read"], request, namespace):
+            yield part.data
+
+    async def label(self, namespace: str, digest: str, labels: Mapping[str, str], *, lease: str = "") -> Blob:
+        """Sets the given labels of a blob and leaves the others; an empty value deletes one.
+
+        Setting the same label twice is harmless, so this may be repeated.
+        """
+        if not labels:
+            return await self.info(namespace, digest)
+        request = pb.UpdateRequest()
+        request.info.digest = digest
+        fill_labels(request.info, labels)
+        request.update_mask.paths.extend(f"labels.{key}" for key in sorted(labels))
+        reply = await self._calls.unary(_CONTENT["Update"], request, namespace, lease=lease)
+        return blob(reply.info)
+
+    async def delete(self, namespace: str, digest: str) -> None:
+        """Removes a blob's record from this namespace; its bytes go at the next garbage collection."""
+        await self._calls.unary(_CONTENT["Delete"], pb.DeleteContentRequest(digest=digest), namespace)
+
+    async def abort(self, namespace: str, ref: str) -> None:
+        """Drops an unfinished write; :class:`~imgframe.errors.Missing` where there is none."""
+        await self._calls.unary(_CONTENT["Abort"], pb.AbortRequest(ref=ref), namespace)

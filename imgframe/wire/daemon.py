@@ -1,0 +1,148 @@
+"""The daemon itself: version, identity, plugins, namespaces, and what runs on it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+
+from imgframe._proto import (
+    containers_pb2,
+    introspection_pb2,
+    namespaces_pb2,
+    task_types_pb2,
+    tasks_pb2,
+    version_pb2,
+)
+from imgframe.wire.calls import Calls, methods
+from imgframe.wire.convert import fill_labels, nanoseconds, platform
+from imgframe.wire.records import (
+    Container,
+    Damage,
+    Layout,
+    Namespace,
+    Plugin,
+    Server,
+    Task,
+    Version,
+    labels_of,
+    labels_text,
+)
+from imgframe.wire.slices import sliced
+
+_VERSION = methods(version_pb2, "Version")
+_INTROSPECTION = methods(introspection_pb2, "Introspection")
+_NAMESPACES = methods(namespaces_pb2, "Namespaces")
+_CONTAINERS = methods(containers_pb2, "Containers")
+_TASKS = methods(tasks_pb2, "Tasks")
+_STATUSES = {value.number: value.name.lower() for value in task_types_pb2.Status.DESCRIPTOR.values}
+
+
+def layout(plugins: Sequence[Plugin]) -> Layout:
+    """What the plugins say about the store: usable snapshotters, where it lies, how content is shared."""
+    running = [plugin for plugin in plugins if not plugin.error]
+    exports = {(plugin.type, plugin.id): labels_of(plugin.exports) for plugin in running}
+    snapshotters = sorted(plugin.id for plugin in running if plugin.type == "io.containerd.snapshotter.v1")
+    content = exports.get(("io.containerd.content.v1", "content"), {}).get("root", "")
+    metadata = exports.get(("io.containerd.metadata.v1", "bolt"), {})
+    platforms = [
+        p for plugin in running if plugin.type == "io.containerd.runtime.v2" for p in plugin.platforms
+    ]
+    platforms = platforms or [p for plugin in running for p in plugin.platforms]
+    return Layout(
+        snapshotters=tuple(snapshotters),
+        content_root=content,
+        root=posixpath.dirname(content),
+        content_policy=metadata.get("policy", ""),
+        platform=platforms[0] if platforms else None,
+    )
+
+
+def _plugin(message: Any) -> Plugin:
+    return Plugin(
+        message.type,
+        message.id,
+        tuple(platform(p) for p in message.platforms),
+        labels_text(message.exports),
+        tuple(message.capabilities),
+        message.init_err.message or "failed" if message.HasField("init_err") else "",
+    )
+
+
+def _container(message: Any) -> Container:
+    return Container(
+        message.id,
+        message.image,
+        message.runtime.name,
+        message.snapshotter,
+        message.snapshot_key,
+        labels_text(message.labels),
+        nanoseconds(message, "created_at"),
+        nanoseconds(message, "updated_at"),
+    )
+
+
+class Daemon:
+    """What a node's containerd says about itself."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def version(self) -> Version:
+        """Version of the daemon."""
+        reply = await self._calls.read(_VERSION["Version"], Empty())
+        return Version(reply.version, reply.revision)
+
+    async def server(self) -> Server:
+        """Identity of the daemon."""
+        reply = await self._calls.read(_INTROSPECTION["Server"], Empty())
+        return Server(reply.uuid, reply.pid)
+
+    async def plugins(self) -> list[Plugin]:
+        """All plugins, also those that did not start."""
+        reply = await self._calls.read(_INTROSPECTION["Plugins"], introspection_pb2.PluginsRequest())
+        return [_plugin(message) for message in reply.plugins]
+
+    async def namespaces(self) -> list[Namespace]:
+        """All namespaces; the only way to know whether one exists."""
+        reply = await self._calls.read(_NAMESPACES["List"], namespaces_pb2.ListNamespacesRequest())
+        return [Namespace(message.name, labels_text(message.labels)) for message in reply.namespaces]
+
+    async def create_namespace(self, name: str, labels: Mapping[str, str]) -> None:
+        """Makes a namespace; :class:`~imgframe.errors.Conflict` where it exists."""
+        request = namespaces_pb2.CreateNamespaceRequest()
+        request.namespace.name = name
+        fill_labels(request.namespace, labels)
+        await self._calls.unary(_NAMESPACES["Create"], request, name)
+
+    async def delete_namespace(self, name: str) -> None:
+        """Removes an empty namespace; :class:`~imgframe.errors.Conflict` where something is left in it."""
+        await self._calls.unary(_NAMESPACES["Delete"], namespaces_pb2.DeleteNamespaceRequest(name=name), name)
+
+    async def containers(self, namespace: str, filters: Sequence[str] = ()) -> list[Container]:
+        """Containers of a namespace."""
+
+        async def fetch(some: tuple[str, ...]) -> list[Container]:
+            request = containers_pb2.ListContainersRequest(filters=some)
+            messages = await self._calls.read_stream(_CONTAINERS["ListStream"], request, namespace)
+            return [_container(message.container) for message in messages]
+
+        rows, lost = await sliced(fetch, "id", tuple(filters))
+        self._calls.damages += [Damage(namespace, "Containers/ListStream", "", text) for text in lost]
+        return rows
+
+    async def tasks(self, namespace: str) -> list[Task]:
+        """Processes of containers; a container without one is not listed."""
+        reply = await self._calls.read(_TASKS["List"], tasks_pb2.ListTasksRequest(), namespace)
+        return [
+            Task(
+                message.id,
+                message.pid,
+                _STATUSES.get(message.status, "unknown"),
+                message.exit_status,
+                nanoseconds(message, "exited_at"),
+            )
+            for message in reply.tasks
+        ]

@@ -1,0 +1,114 @@
+"""Image records: read, and written so that no request can take containerd down.
+
+containerd 1.7 and later die of an image without a target, even where an update names only labels: every method that
+writes an image takes its whole target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from imgframe._proto import images_pb2 as pb
+from imgframe.wire.calls import Calls, methods
+from imgframe.wire.convert import descriptor, fill_descriptor, fill_labels, nanoseconds
+from imgframe.wire.records import Damage, Descriptor, Image, labels_text
+from imgframe.wire.slices import sliced
+
+_IMAGES = methods(pb, "Images")
+
+
+def image(message: Any) -> Image:
+    """An image record of containerd's."""
+    return Image(
+        message.name,
+        descriptor(message.target),
+        labels_text(message.labels),
+        nanoseconds(message, "created_at"),
+        nanoseconds(message, "updated_at"),
+    )
+
+
+class Images:
+    """containerd's image records."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def list(self, namespace: str, filters: Sequence[str] = ()) -> list[Image]:
+        """Records of a namespace, all or those that match any of containerd's filters.
+
+        A list over containerd's 16 MiB is fetched in slices; a namespace that does not exist has no records.
+        """
+
+        async def fetch(some: tuple[str, ...]) -> list[Image]:
+            reply = await self._calls.read(_IMAGES["List"], pb.ListImagesRequest(filters=some), namespace)
+            return [image(message) for message in reply.images]
+
+        rows, lost = await sliced(fetch, "name", tuple(filters))
+        self._calls.damages += [Damage(namespace, "Images/List", "", text) for text in lost]
+        return rows
+
+    async def get(self, namespace: str, name: str) -> Image:
+        """One record; :class:`~imgframe.errors.Missing` where there is none."""
+        reply = await self._calls.read(_IMAGES["Get"], pb.GetImageRequest(name=name), namespace)
+        return image(reply.image)
+
+    async def create(
+        self, namespace: str, name: str, target: Descriptor, labels: Mapping[str, str], *, lease: str = ""
+    ) -> Image:
+        """Makes a record; :class:`~imgframe.errors.Conflict` where the name is taken."""
+        request = pb.CreateImageRequest()
+        self._fill(request.image, name, target, labels)
+        return image((await self._calls.unary(_IMAGES["Create"], request, namespace, lease=lease)).image)
+
+    async def update(
+        self,
+        namespace: str,
+        name: str,
+        target: Descriptor,
+        labels: Mapping[str, str],
+        fields: Sequence[str],
+        *,
+        lease: str = "",
+    ) -> Image:
+        """Changes the named fields of a record.
+
+        Args:
+            namespace: of the record.
+            name: of the record.
+            target: its target, also where only labels change: copy it from :meth:`get`.
+            labels: values of the labels that ``fields`` names; an empty value deletes one.
+            fields: ``target``, ``labels`` (all of them) or ``labels.<key>``; at least one, because without any
+                containerd replaces the target and wipes the labels.
+            lease: that holds what is written.
+        """
+        if not fields:
+            raise ValueError("an update names at least one field: target, labels or labels.<key>")
+        request = pb.UpdateImageRequest()
+        self._fill(request.image, name, target, labels)
+        request.update_mask.paths.extend(fields)
+        return image((await self._calls.unary(_IMAGES["Update"], request, namespace, lease=lease)).image)
+
+    async def delete(
+        self, namespace: str, name: str, *, sync: bool, only_if: Descriptor | None = None
+    ) -> None:
+        """Removes a record.
+
+        Args:
+            namespace: of the record.
+            name: of the record.
+            sync: wait until the garbage collector has run.
+            only_if: delete only if the record has this target. containerd before 2.0 ignores it: there the caller
+                compares first. A record with another target is a :class:`~imgframe.errors.Conflict`.
+        """
+        request = pb.DeleteImageRequest(name=name, sync=sync)
+        if only_if is not None:
+            fill_descriptor(request.target, only_if)
+        await self._calls.unary(_IMAGES["Delete"], request, namespace)
+
+    @staticmethod
+    def _fill(message: Any, name: str, target: Descriptor, labels: Mapping[str, str]) -> None:
+        message.name = name
+        fill_descriptor(message.target, target)
+        fill_labels(message, labels)

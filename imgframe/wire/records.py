@@ -1,0 +1,236 @@
+"""What a call to containerd gives: plain frozen records, no protobuf.
+
+Times are integer nanoseconds since 1970 UTC, or None where containerd sent none or Go's zero time (year 1). Labels and
+annotations are compact JSON text with sorted keys (``{}``: none), so that equal sets are equal text; :func:`labels_of`
+gives the dict.
+
+Example:
+    >>> from imgframe.wire.records import labels_of, labels_text
+    >>> labels_text({"b": "2", "a": "1"})
+    '{"a":"1","b":"2"}'
+    >>> labels_of('{"a":"1"}')
+    {'a': '1'}
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+
+import msgspec
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def labels_text(labels: Mapping[str, str]) -> str:
+    """Labels as compact JSON text with sorted keys; equal sets share one string object."""
+    return sys.intern(_encode(dict(labels)).decode()) if labels else "{}"
+
+
+def labels_of(text: str) -> dict[str, str]:
+    """The labels that :func:`labels_text` wrote."""
+    return {} if text == "{}" else _decode(text)
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """Base of the records: frozen, compared by value."""
+
+
+class Version(Record, frozen=True, gc=False):
+    """Version of the daemon, free text: ``1.6.20~ds1``, ``2.1.9+unknown``."""
+
+    version: str
+    revision: str
+
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        """The leading ``major.minor.patch``; zeros where the text does not begin so."""
+        found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", self.version)
+        return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
+
+
+class Server(Record, frozen=True, gc=False):
+    """Identity of the daemon: ``uuid`` belongs to its root directory and survives restarts."""
+
+    uuid: str
+    pid: int
+
+
+class Platform(Record, frozen=True, gc=False):
+    """A platform as containerd writes it; empty where not given."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()
+
+
+class Plugin(Record, frozen=True, gc=False):
+    """A plugin of the daemon. ``error`` is empty where it runs; ``exports`` is JSON text."""
+
+    type: str
+    id: str
+    platforms: tuple[Platform, ...]
+    exports: str
+    capabilities: tuple[str, ...]
+    error: str
+
+
+class Layout(Record, frozen=True, gc=False):
+    """What the plugins say about the store.
+
+    Attributes:
+        snapshotters: those that run, sorted.
+        content_root: folder of the content store on the node; empty: not said.
+        root: containerd's root folder on the node; empty: not said.
+        content_policy: ``shared`` (a blob of one namespace is at hand in another by its digest) or ``isolated``.
+        platform: what the node runs; None: not said.
+    """
+
+    snapshotters: tuple[str, ...]
+    content_root: str
+    root: str
+    content_policy: str
+    platform: Platform | None
+
+
+class Namespace(Record, frozen=True, gc=False):
+    """A namespace and its labels."""
+
+    name: str
+    labels: str
+
+
+class Descriptor(Record, frozen=True, gc=False):
+    """What a record points at, as it declares it."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: str = "{}"
+
+
+class Image(Record, frozen=True, gc=False):
+    """An image record."""
+
+    name: str
+    target: Descriptor
+    labels: str
+    created_at: int | None
+    updated_at: int | None
+
+
+class Blob(Record, frozen=True, gc=False):
+    """A blob of the content store; ``size`` is bytes in the store."""
+
+    digest: str
+    size: int
+    labels: str
+    created_at: int | None
+    updated_at: int | None
+
+
+class Ingest(Record, frozen=True, gc=False):
+    """An unfinished write; ``total`` is 0 where not announced."""
+
+    ref: str
+    offset: int
+    total: int
+    started_at: int | None
+    updated_at: int | None
+
+
+class Snapshot(Record, frozen=True, gc=False):
+    """A snapshot; ``kind`` is committed, active, view or unknown; ``parent`` is empty for a base."""
+
+    key: str
+    parent: str
+    kind: str
+    labels: str
+    created_at: int | None
+    updated_at: int | None
+
+
+class Usage(Record, frozen=True, gc=False):
+    """Bytes on disk and inodes of one snapshot alone, without its parents."""
+
+    size: int
+    inodes: int
+
+
+class Container(Record, frozen=True, gc=False):
+    """A container and what it uses; ``image`` is the name as given, which may no longer exist."""
+
+    id: str
+    image: str
+    runtime: str
+    snapshotter: str
+    snapshot_key: str
+    labels: str
+    created_at: int | None
+    updated_at: int | None
+
+
+class Task(Record, frozen=True, gc=False):
+    """The process of a container; ``id`` is the container's id; ``status`` is a lower-case word."""
+
+    id: str
+    pid: int
+    status: str
+    exit_status: int
+    exited_at: int | None
+
+
+class Lease(Record, frozen=True, gc=False):
+    """A lease; ``labels`` may hold ``containerd.io/gc.expire``."""
+
+    id: str
+    labels: str
+    created_at: int | None
+
+
+class Resource(Record, frozen=True, gc=False):
+    """What a lease holds: ``content``, ``snapshots/<snapshotter>``, ``ingests`` or ``images``, and its name."""
+
+    type: str
+    id: str
+
+
+class Mount(Record, frozen=True, gc=False):
+    """How a snapshot is mounted."""
+
+    type: str
+    source: str
+    target: str
+    options: tuple[str, ...]
+
+
+class Event(Record, frozen=True, gc=False):
+    """Something changed; ``subject`` is the name, digest, key or id, empty where the payload is not one we know."""
+
+    at: int | None
+    namespace: str
+    topic: str
+    subject: str
+
+
+class Progress(Record, frozen=True, gc=False):
+    """One step of a transfer; ``name`` like ``layer-sha256:...``, empty for steps of the whole."""
+
+    event: str
+    name: str
+    parents: tuple[str, ...]
+    progress: int
+    total: int
+
+
+class Damage(Record, frozen=True, gc=False):
+    """A record that could not be read as it is: bytes that are not UTF-8 were replaced, or it is missing."""
+
+    namespace: str
+    call: str
+    subject: str
+    message: str

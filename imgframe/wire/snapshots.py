@@ -1,0 +1,145 @@
+"""Snapshots and the unpacking of layers into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from imgframe._proto import diff_pb2, snapshots_pb2
+from imgframe._proto import snapshots_pb2 as pb
+from imgframe.wire.calls import Calls, methods
+from imgframe.wire.convert import (
+    descriptor,
+    fill_descriptor,
+    fill_labels,
+    mount_messages,
+    mounts,
+    nanoseconds,
+)
+from imgframe.wire.records import Damage, Descriptor, Mount, Snapshot, Usage, labels_text
+from imgframe.wire.slices import sliced
+
+_SNAPSHOTS = methods(snapshots_pb2, "Snapshots")
+_DIFF = methods(diff_pb2, "Diff")
+_KINDS = {pb.COMMITTED: "committed", pb.ACTIVE: "active", pb.VIEW: "view"}
+
+
+def snapshot(message: Any) -> Snapshot:
+    """A snapshot as containerd describes it."""
+    return Snapshot(
+        message.name,
+        message.parent,
+        _KINDS.get(message.kind, "unknown"),
+        labels_text(message.labels),
+        nanoseconds(message, "created_at"),
+        nanoseconds(message, "updated_at"),
+    )
+
+
+class Snapshots:
+    """containerd's snapshots; every call names the snapshotter."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def list(self, namespace: str, snapshotter: str, filters: Sequence[str] = ()) -> list[Snapshot]:
+        """Snapshots of a namespace in one snapshotter."""
+
+        async def fetch(some: tuple[str, ...]) -> list[Snapshot]:
+            request = pb.ListSnapshotsRequest(snapshotter=snapshotter, filters=some)
+            blocks = await self._calls.read_stream(_SNAPSHOTS["List"], request, namespace)
+            return [snapshot(message) for block in blocks for message in block.info]
+
+        rows, lost = await sliced(fetch, "name", tuple(filters))
+        self._calls.damages += [Damage(namespace, "Snapshots/List", snapshotter, text) for text in lost]
+        return rows
+
+    async def stat(self, namespace: str, snapshotter: str, key: str) -> Snapshot:
+        """One snapshot; :class:`~imgframe.errors.Missing` where there is none."""
+        request = pb.StatSnapshotRequest(snapshotter=snapshotter, key=key)
+        return snapshot((await self._calls.read(_SNAPSHOTS["Stat"], request, namespace)).info)
+
+    async def usage(
+        self, namespace: str, snapshotter: str, key: str, *, timeout: float | None = None
+    ) -> Usage:
+        """Bytes and inodes of one snapshot alone. Of an active one containerd walks the directory: slow."""
+        request = pb.UsageRequest(snapshotter=snapshotter, key=key)
+        reply = await self._calls.read(_SNAPSHOTS["Usage"], request, namespace, timeout)
+        return Usage(reply.size, reply.inodes)
+
+    async def mounts(self, namespace: str, snapshotter: str, key: str) -> tuple[Mount, ...]:
+        """How an active snapshot or view is mounted."""
+        request = pb.MountsRequest(snapshotter=snapshotter, key=key)
+        return mounts((await self._calls.read(_SNAPSHOTS["Mounts"], request, namespace)).mounts)
+
+    async def prepare(
+        self,
+        namespace: str,
+        snapshotter: str,
+        key: str,
+        parent: str,
+        labels: Mapping[str, str],
+        *,
+        lease: str,
+        timeout: float | None = None,
+    ) -> tuple[Mount, ...]:
+        """Makes an active snapshot to unpack into; gone at the next garbage collection unless the lease holds it.
+
+        Raises:
+            Conflict: the key exists, or what ``containerd.io/snapshot.ref`` names does.
+        """
+        request = pb.PrepareSnapshotRequest(snapshotter=snapshotter, key=key, parent=parent, labels=labels)
+        method = _SNAPSHOTS["Prepare"]
+        reply = await self._calls.unary(method, request, namespace, lease=lease, timeout=timeout)
+        return mounts(reply.mounts)
+
+    async def view(
+        self,
+        namespace: str,
+        snapshotter: str,
+        key: str,
+        parent: str,
+        labels: Mapping[str, str],
+        *,
+        lease: str,
+    ) -> tuple[Mount, ...]:
+        """Makes a read-only snapshot of a committed one."""
+        request = pb.ViewSnapshotRequest(snapshotter=snapshotter, key=key, parent=parent)
+        fill_labels(request, labels)
+        return mounts((await self._calls.unary(_SNAPSHOTS["View"], request, namespace, lease=lease)).mounts)
+
+    async def commit(
+        self,
+        namespace: str,
+        snapshotter: str,
+        key: str,
+        name: str,
+        labels: Mapping[str, str],
+        *,
+        lease: str,
+        timeout: float | None = None,
+    ) -> None:
+        """Turns an active snapshot into a committed one of that name, with these labels and no others.
+
+        Raises:
+            Conflict: the name exists; the active snapshot stays, and the caller removes it.
+        """
+        request = pb.CommitSnapshotRequest(snapshotter=snapshotter, key=key, name=name, labels=labels)
+        await self._calls.unary(_SNAPSHOTS["Commit"], request, namespace, lease=lease, timeout=timeout)
+
+    async def remove(self, namespace: str, snapshotter: str, key: str) -> None:
+        """Removes a snapshot; :class:`~imgframe.errors.Conflict` where another stands on it."""
+        request = pb.RemoveSnapshotRequest(snapshotter=snapshotter, key=key)
+        await self._calls.unary(_SNAPSHOTS["Remove"], request, namespace)
+
+    async def apply(
+        self, namespace: str, layer: Descriptor, onto: tuple[Mount, ...], *, lease: str, timeout: float
+    ) -> Descriptor:
+        """Unpacks a layer into the mounts of an active snapshot.
+
+        Gives the descriptor of the plain tar: its digest must be the layer's diff ID, which the caller compares.
+        """
+        request = diff_pb2.ApplyRequest(mounts=mount_messages(onto))
+        fill_descriptor(request.diff, layer)
+        reply = await self._calls.unary(_DIFF["Apply"], request, namespace, lease=lease, timeout=timeout)
+        return descriptor(reply.applied)

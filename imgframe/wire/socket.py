@@ -1,0 +1,98 @@
+"""A look at the socket before gRPC gets it: only a plain connection tells why one cannot be used.
+
+gRPC reports a missing socket, a forbidden one and a dead one with the same code, and hangs on a socket that is not
+gRPC, such as the ``.ttrpc`` twin that lies beside each containerd socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import stat
+from pathlib import Path
+from urllib.parse import quote
+
+from imgframe.errors import Unreachable
+
+# RFC 9113 3.4: what a client sends first (the connection preface, an empty SETTINGS frame); a server answers with SETTINGS.
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+_SETTINGS = 4
+_LONGEST = 107  # bytes of a socket's path that Linux takes
+
+
+def target(path: str) -> str:
+    """The gRPC target of a socket's absolute path; gRPC reads a target as a URI.
+
+    Example:
+        >>> target("/run/a%41 b.sock")
+        'unix:///run/a%2541%20b.sock'
+    """
+    return "unix://" + quote(path)
+
+
+async def probe(path: str, timeout: float) -> None:
+    """Says in one sentence why nobody can talk gRPC through this socket; silent where one can.
+
+    Raises:
+        Unreachable: no socket, no permission, nobody listens, or what listens does not speak gRPC.
+    """
+
+    def refuse(sentence: str, code: str) -> Unreachable:
+        return Unreachable(sentence, address=path, call="connect", code=code)
+
+    if len(os.fsencode(path)) > _LONGEST:
+        raise refuse(
+            f"{path}: a socket's path may have {_LONGEST} bytes, this one has {len(os.fsencode(path))}; "
+            "make a symbolic link with a short name",
+            "ENAMETOOLONG",
+        )
+    try:
+        if not _is_socket(path):
+            raise refuse(f"{path} is not a socket; give the path of containerd's socket", "ENOTSOCK")
+        async with asyncio.timeout(timeout):
+            first = await _first_frame(path)
+    except FileNotFoundError as error:
+        raise refuse(
+            f"{path}: no such socket; is containerd running, and is this its address? "
+            "(CONTAINERD_ADDRESS, --address)",
+            "ENOENT",
+        ) from error
+    except PermissionError as error:
+        raise refuse(
+            f"{path}: permission denied; run as root or join the group that owns the socket", "EACCES"
+        ) from error
+    except ConnectionRefusedError as error:
+        raise refuse(
+            f"{path}: nobody listens on this socket; is containerd running?", "ECONNREFUSED"
+        ) from error
+    except TimeoutError as error:
+        twin = path.removesuffix(".ttrpc")
+        hint = f"; use {twin}" if twin != path else ""
+        raise refuse(
+            f"{path}: this is not a containerd gRPC socket: no answer within {timeout:g} s{hint}", "TIMEOUT"
+        ) from error
+    except OSError as error:
+        raise refuse(f"{path}: {error.strerror or error}", str(error.errno)) from error
+    if len(first) < 9 or first[3] != _SETTINGS:
+        raise refuse(f"{path}: this is not a containerd gRPC socket: its answer is not HTTP/2", "PROTOCOL")
+
+
+def _is_socket(path: str) -> bool:
+    return stat.S_ISSOCK(Path(path).stat().st_mode)
+
+
+async def _first_frame(path: str) -> bytes:
+    """The first nine bytes that the server answers to HTTP/2's preface; fewer where it hangs up."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    try:
+        writer.write(_PREFACE)
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            return await reader.readexactly(9)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    return b""

@@ -1,0 +1,67 @@
+"""The one place where gRPC's errors become ours: which call, at which address, what to do next.
+
+Containerd sends a code and a text, never rich details; a reference locked by another writer is UNAVAILABLE like a dead
+daemon, and only the text tells them apart.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+from imgframe.errors import Conflict, Missing, Refused, TimedOut, Unreachable, WireError
+
+_KINDS: dict[grpc.StatusCode, type[WireError]] = {
+    grpc.StatusCode.OK: Refused,
+    grpc.StatusCode.CANCELLED: Unreachable,
+    grpc.StatusCode.UNKNOWN: Refused,
+    grpc.StatusCode.INVALID_ARGUMENT: Refused,
+    grpc.StatusCode.DEADLINE_EXCEEDED: TimedOut,
+    grpc.StatusCode.NOT_FOUND: Missing,
+    grpc.StatusCode.ALREADY_EXISTS: Conflict,
+    grpc.StatusCode.PERMISSION_DENIED: Refused,
+    grpc.StatusCode.UNAUTHENTICATED: Refused,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Refused,
+    grpc.StatusCode.FAILED_PRECONDITION: Conflict,
+    grpc.StatusCode.ABORTED: Conflict,
+    grpc.StatusCode.UNIMPLEMENTED: Refused,
+    grpc.StatusCode.OUT_OF_RANGE: Refused,
+    grpc.StatusCode.INTERNAL: Refused,
+    grpc.StatusCode.UNAVAILABLE: Unreachable,
+    grpc.StatusCode.DATA_LOSS: Refused,
+}
+
+
+def kind_of(code: grpc.StatusCode, details: str) -> type[WireError]:
+    """The class of our error for a status.
+
+    Example:
+        >>> kind_of(grpc.StatusCode.UNAVAILABLE, "ref default/1/x locked for 5ms (since ...)").__name__
+        'Conflict'
+    """
+    if code is grpc.StatusCode.UNAVAILABLE and " locked for " in details:
+        return Conflict
+    if code is grpc.StatusCode.NOT_FOUND and details.startswith("image ") and " has target " in details:
+        return Conflict
+    return _KINDS[code]
+
+
+def translate(error: grpc.RpcError, address: str, call: str, seconds: float) -> WireError:
+    """Our error for a failed call; ``seconds`` is the deadline it had.
+
+    Args:
+        error: what grpc raised (an ``AioRpcError``).
+        address: of the node.
+        call: like ``Images/List``.
+        seconds: the deadline of the call.
+    """
+    code, details = error.code(), error.details() or ""
+    kind = kind_of(code, details)
+    if kind is TimedOut:
+        message = f"{call} at {address}: no answer within {seconds:g} s; is the daemon overloaded? Give it a longer timeout"
+    elif kind is Unreachable:
+        message = f"{call} at {address}: the connection to containerd was lost ({details or code.name}); is it running?"
+    elif code is grpc.StatusCode.UNIMPLEMENTED:
+        message = f"{call} at {address}: this containerd does not have that call ({details})"
+    else:
+        message = f"{call} at {address}: {details or 'no reason given'} ({code.name})"
+    return kind(message, address=address, call=call, code=code.name)
