@@ -1,0 +1,11 @@
+"""Sizes: what snapshots, manifests and images take, and what of it images share.
+
+The column functions take Arrow tables of :mod:`imgframe.schema` and give Arrow columns; they import no pandas.
+:func:`resource_usage` and :func:`unpacked_image_size` decide as the Go functions of the same names. Every size is defined in
+``docs/bytes.md``.
+"""
+
+from imgframe.usage.chains import SnapshotTotals, snapshot_totals
+from imgframe.usage.sizes import image_sizes, manifest_sizes
+
+__all__ = ["SnapshotTotals", "image_sizes", "manifest_sizes", "snapshot_totals"]

@@ -1,0 +1,228 @@
+"""Snapshot chains: what a snapshot and all its parents take together.
+
+Sums by pointer doubling: each round adds what the row points at and points twice as far, so chains of 60 need six rounds
+over all snapshots at once. Every chain ends at one of two extra rows, "whole" (a snapshot without parent) or "broken"
+(a parent that is not there); what has not ended after log2(n) rounds runs in a circle. Rows are worked on node by node,
+which keeps the steps of a chain close together in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgframe import schema
+from imgframe.usage.rows import (
+    NONE,
+    Bools,
+    Ints,
+    combined,
+    find,
+    int_column,
+    numbers,
+    one_array,
+    plain_codes,
+    stable_order,
+    unify,
+)
+
+_PACKED_BITS = 24  # depth below 2**24 and a sum of inodes below 2**39 travel in one number
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """Where the parents of snapshots are, and what stands above each: arrays over the rows of the table ``snapshots``.
+
+    ``parent`` is the row of the parent, -1 where there is none or it is ``missing``. ``size``, ``inodes`` and ``depth``
+    are sums over the chain in which an unknown size counts 0; they mean nothing where the chain is not ``whole``.
+    ``known_size`` and ``known_inodes`` say that the chain is whole and every size of it known.
+    """
+
+    parent: Ints
+    missing: Bools
+    whole: Bools
+    cycle: Bools
+    size: Ints
+    inodes: Ints
+    depth: Ints
+    known_size: Bools
+    known_inodes: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTotals:
+    """Columns for the table ``snapshots``, and rows for the table ``errors``."""
+
+    total_size: pa.Array
+    total_inodes: pa.Array
+    depth: pa.Array
+    errors: pa.Table
+
+
+def snapshot_totals(snapshots: pa.Table) -> SnapshotTotals:
+    """The columns total_size, total_inodes and depth of the table ``snapshots`` from its other columns.
+
+    The sums are those of Go's ``ResourceUsage``: the snapshot and all its parents. They are NA where the size of one of
+    them is, and depth too where a parent is missing or the chain runs in a circle; for each missing parent and each
+    circle there is a row of errors (stage ``snapshots``, code ``broken_chain`` or ``cycle``).
+
+    Example:
+        >>> from imgframe import schema, usage
+        >>> chain = schema.table("snapshots", {
+        ...     "node": ["a"] * 3, "namespace": ["default"] * 3, "snapshotter": ["overlayfs"] * 3,
+        ...     "key": ["base", "app", "lost"], "parent": ["", "base", "gone"],
+        ...     "size": [100, 20, 3], "inodes": [10, 2, 1]})
+        >>> totals = usage.snapshot_totals(chain)
+        >>> totals.total_size.to_pylist(), totals.depth.to_pylist(), totals.errors["code"].to_pylist()
+        ([100, 120, None], [0, 1, None], ['broken_chain'])
+    """
+    chains = chains_of(snapshots)
+    return SnapshotTotals(
+        int_column(chains.size, chains.known_size),
+        int_column(chains.inodes, chains.known_inodes),
+        int_column(chains.depth, chains.whole),
+        _errors(snapshots, chains),
+    )
+
+
+def chains_of(snapshots: pa.Table) -> Chains:
+    """The chains of the table ``snapshots``, resolved within node, namespace and snapshotter."""
+    scope = snapshot_scope(snapshots)
+    (key, parent), words = unify([snapshots["key"], snapshots["parent"]])
+    size, known_size = numbers(snapshots["size"])
+    inodes, known_inodes = numbers(snapshots["inodes"])
+    columns: list[Any] = [scope, key, parent, size, inodes, known_size, known_inodes]
+    order = None
+    if not (scope[1:] >= scope[:-1]).all():
+        order = stable_order(scope)
+        columns = [column[order] for column in columns]
+    chains = _resolve(columns, code_of(words, ""), len(words))
+    return chains if order is None else _back(chains, order)
+
+
+def snapshot_scope(snapshots: pa.Table) -> Ints:
+    """Node, namespace and snapshotter of each row as one number."""
+    columns = [one_array(snapshots[name]) for name in ("node", "namespace", "snapshotter")]
+    return combined(*map(plain_codes, columns), sizes=[len(column.dictionary) for column in columns])
+
+
+def code_of(words: pa.Array, word: str) -> int:
+    """The code of one word; -2, which is no code, where it is not among the words."""
+    place = pc.index(words, pa.scalar(word, words.type)).as_py() if len(words) else NONE
+    return place if place >= 0 else -2
+
+
+def _resolve(columns: list[Any], empty: int, words: int) -> Chains:
+    scope, key, parent, size, inodes, known_size, known_inodes = columns
+    has_parent = parent != empty  # NA is a parent that cannot be found
+    rows = find(scope, key, scope, parent, words)
+    rows[~has_parent] = NONE
+    missing = has_parent & (rows < 0)
+    size, inodes, depth, end = climb(rows, missing, size, inodes)
+    whole = end == len(rows)
+    return Chains(
+        rows,
+        missing,
+        whole,
+        end < len(rows),
+        size,
+        inodes,
+        depth,
+        whole & ~_any_above(rows, ~known_size.astype(np.bool_)),
+        whole & ~_any_above(rows, ~known_inodes.astype(np.bool_)),
+    )
+
+
+def _back(chains: Chains, order: Ints) -> Chains:
+    """The chains of sorted rows for the rows as they stood."""
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    parent = np.where(chains.parent < 0, NONE, order[chains.parent])
+    rest = {name: getattr(chains, name)[back] for name in Chains.__slots__ if name != "parent"}
+    return Chains(parent=parent[back], **rest)
+
+
+def climb(parent: Ints, missing: Bools, size: Ints, inodes: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """Sums of size and inodes over each chain, its depth, and its end: ``n`` whole, ``n + 1`` broken, else a circle.
+
+    ``parent`` holds row numbers, -1 for none; where ``missing``, the parent is not there.
+    """
+    count = len(parent)
+    up = np.append(np.where(missing, count + 1, np.where(parent < 0, count, parent)), [count, count + 1])
+    sizes = np.append(size, [0, 0])
+    packed = count < 1 << _PACKED_BITS and int(inodes.sum()) < 1 << (62 - _PACKED_BITS)
+    others = np.append((inodes << _PACKED_BITS) + 1 if packed else np.ones(count, np.int64), [0, 0])
+    nodes = None if packed else np.append(inodes, [0, 0])
+    for _ in range(max(count, 2).bit_length() + 1):
+        if up.size == 0 or int(up.min()) >= count:
+            break
+        sizes += sizes[up]
+        others += others[up]
+        if nodes is not None:
+            nodes += nodes[up]
+        up = up[up]
+    total = others >> _PACKED_BITS if nodes is None else nodes
+    depth = (others & ((1 << _PACKED_BITS) - 1) if packed else others) - 1
+    return sizes[:count], total[:count], depth[:count], up[:count]
+
+
+def _any_above(parent: Ints, flag: Bools) -> Bools:
+    """Whether the row or one of its parents has the flag."""
+    if not flag.any() or not (flag[parent] & (parent >= 0)).any():
+        return flag  # nobody stands on a flagged row: usual where only active snapshots have no size
+    count = len(parent)
+    up = np.append(np.where(parent < 0, count, parent), count)
+    out = np.append(flag, False)
+    for _ in range(count.bit_length() + 1):
+        out |= out[up]
+        up = up[up]
+    return out[:count]
+
+
+def _errors(snapshots: pa.Table, chains: Chains) -> pa.Table:
+    broken = np.flatnonzero(chains.missing)
+    circles = _circles(chains)
+    rows = np.concatenate([broken, [row for row, _ in circles]]).astype(np.int64)
+    if not len(rows):
+        return schema.empty("errors")
+    taken = snapshots.select(["node", "namespace", "snapshotter", "key", "parent"]).take(pa.array(rows))
+    keys, snapshotters = taken["key"].to_pylist(), taken["snapshotter"].to_pylist()
+    says = [
+        f"snapshot {parent} does not exist: not found; it is the parent of {key}"
+        for key, parent in zip(keys[: len(broken)], taken["parent"].to_pylist(), strict=False)
+    ] + [
+        f"the parents of snapshot {keys[len(broken) + n]} run in a circle of {length}"
+        for n, (_, length) in enumerate(circles)
+    ]
+    return schema.table(
+        "errors",
+        {
+            "node": taken["node"],
+            "namespace": taken["namespace"],
+            "stage": ["snapshots"] * len(rows),
+            "subject": [f"{s}/{k}" for s, k in zip(snapshotters, keys, strict=True)],
+            "code": ["broken_chain"] * len(broken) + ["cycle"] * len(circles),
+            "message": says,
+        },
+    )
+
+
+def _circles(chains: Chains) -> list[tuple[int, int]]:
+    """One row and the length of each circle."""
+    out: list[tuple[int, int]] = []
+    seen: set[int] = set()
+    for start in np.flatnonzero(chains.cycle).tolist():
+        path: dict[int, int] = {}
+        row = start
+        while row not in path and row not in seen:
+            path[row] = len(path)
+            row = int(chains.parent[row])
+        if row in path:
+            members = [other for other, place in path.items() if place >= path[row]]
+            out.append((min(members), len(members)))
+        seen.update(path)
+    return sorted(out)

@@ -1,0 +1,265 @@
+"""What images consist of: which blobs and which snapshots each target digest needs.
+
+The documents say it (tables ``manifests`` and ``layers``), not the collector's labels: a target needs its own blob, and
+through every blob that is there an index needs its manifests, a manifest its config and layers, and each manifest the
+snapshots of its chain in every snapshotter of its namespace. What is not in the namespace is not needed further: an index
+does not hold the layers of a manifest that was never fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from imgframe.usage.chains import Chains, chains_of
+from imgframe.usage.rows import (
+    NONE,
+    Bools,
+    Ints,
+    combined,
+    find,
+    numbers,
+    one_array,
+    plain_codes,
+    ranges,
+    stable_order,
+    unify,
+)
+
+DOCUMENT_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+"""Media types of targets that name other blobs."""
+
+
+class Documents(NamedTuple):
+    """Document ``d`` consists of ``parts[bounds[d]:bounds[d + 1]]``: itself first, then the digests it names, each once."""
+
+    bounds: Ints
+    parts: Ints
+
+    @property
+    def has_parts(self) -> Bools:
+        """Whether the digest names others."""
+        return np.diff(self.bounds) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """The needs of every target (an image digest in a namespace of a node), as edges sorted by target.
+
+    ``target`` gives the target for each row of ``images``, ``first`` one such row for each target. ``group`` joins the
+    targets of one digest in several namespaces of a node. Target ``t`` needs the blobs ``blob[bounds[t]:bounds[t + 1]]``, each
+    once: rows of ``blobs``, one row for each blob of a node whatever namespaces list it (``physical`` gives it for every
+    row). ``top_target`` and ``top`` are the tops of the snapshot chains needed, rows of ``snapshots``. ``known`` is False where
+    the needs cannot be known: the target is not there, or it or a config is not readable.
+    """
+
+    target: Ints
+    first: Ints
+    group: Ints
+    known: Bools
+    bounds: Ints
+    blob: Ints
+    physical: Ints
+    blob_size: Ints
+    top_target: Ints
+    top: Ints
+    chains: Chains
+    snapshot_size: Ints
+
+    @property
+    def edge_target(self) -> Ints:
+        """The target of each edge."""
+        return np.repeat(np.arange(len(self.first)), np.diff(self.bounds))
+
+
+def scopes(tables: Sequence[pa.Table]) -> tuple[list[Ints], int]:
+    """Node and namespace of each row of several tables as one number, and the number of one node's namespaces.
+
+    ``scope // width`` is a number for the node alone.
+    """
+    nodes, node_words = unify([table["node"] for table in tables])
+    spaces, space_words = unify([table["namespace"] for table in tables])
+    sizes = [len(node_words), len(space_words)]
+    return [combined(*pair, sizes=sizes) for pair in zip(nodes, spaces, strict=True)], len(space_words) + 1
+
+
+def compose(tables: Mapping[str, pa.Table]) -> Composition:
+    """The composition of all images from the tables images, manifests, layers, blobs and snapshots.
+
+    Example:
+        >>> from imgframe import schema
+        >>> names = ("images", "manifests", "layers", "blobs", "snapshots")
+        >>> len(compose({name: schema.empty(name) for name in names}).first)
+        0
+    """
+    images, manifests, layers, blobs = (tables[name] for name in ("images", "manifests", "layers", "blobs"))
+    snapshots = tables["snapshots"]
+    codes, words = unify(
+        [
+            images["digest"],
+            *(manifests[name] for name in ("digest", "parent_digest", "config_digest")),
+            *(layers[name] for name in ("manifest_digest", "digest")),
+            blobs["digest"],
+        ]
+    )
+    image, manifest, parent, config, layered, layer, blob = codes
+    (image_scope, blob_scope, snapshot_scope), width = scopes([images, blobs, snapshots])
+    count = len(words)
+    documents = _documents([(parent, manifest), (manifest, config), (layered, layer)], count)
+    target, first = _targets(image_scope, image, count)
+    found = find(blob_scope, blob, image_scope[first], image[first], count)
+    blobs_of = _Blobs(blob_scope, blob, count)
+    bounds, edge_blob = _expand(found, image_scope[first], blobs_of, documents)
+    edge_target = np.repeat(np.arange(len(first)), np.diff(bounds))
+    chain, top = _chain_codes(manifests, manifest, snapshots, count)
+    known = (found >= 0) & ~_illegible(images["media_type"], first, documents.has_parts[image[first]])
+    known[_without_chain(edge_target, edge_blob, blobs_of, chain, manifest, config)] = False
+    top_target, top_row = _tops(
+        edge_target, blob[edge_blob], image_scope[first], chain, snapshots, snapshot_scope, top
+    )
+    node = blob_scope // width
+    physical = find(node, blob, node, blob, count)
+    return Composition(
+        target,
+        first,
+        np.unique(image_scope[first] // width * (count + 1) + image[first], return_inverse=True)[1],
+        known,
+        bounds,
+        physical[edge_blob],
+        physical,
+        numbers(blobs["size"])[0],
+        top_target,
+        top_row,
+        chains_of(snapshots),
+        numbers(snapshots["size"])[0],
+    )
+
+
+class _Blobs(NamedTuple):
+    """The key of the table blobs."""
+
+    scope: Ints
+    digest: Ints
+    words: int
+
+    def find(self, scope: Ints, digest: Ints) -> Ints:
+        return find(self.scope, self.digest, scope, digest, self.words)
+
+
+def _documents(pairs: Sequence[tuple[Ints, Ints]], words: int) -> Documents:
+    """The parts of each document from pairs of document and part."""
+    keys = [
+        np.arange(words) * (words + 1)
+    ]  # the document itself is its first part: part 0, others are one higher
+    for whole, part in pairs:
+        good = (whole >= 0) & (part >= 0) & (whole != part)
+        keys.append(np.unique(whole[good] * (words + 1) + part[good] + 1))
+    both = np.unique(np.concatenate(keys))
+    whole, part = both // (words + 1), both % (words + 1) - 1
+    bounds = np.searchsorted(whole, np.arange(words + 1))
+    return Documents(bounds, np.where(part < 0, whole, part))
+
+
+def _targets(scope: Ints, digest: Ints, words: int) -> tuple[Ints, Ints]:
+    """The target of each image, and one image of each target, sorted by scope."""
+    _, first, target = np.unique(scope * (words + 1) + digest + 1, return_index=True, return_inverse=True)
+    return target, first
+
+
+def _expand(found: Ints, scope: Ints, blobs: _Blobs, documents: Documents) -> tuple[Ints, Ints]:
+    """The blobs that each target needs, as bounds and rows: its own and its parts, then the parts of those, and so on."""
+    target = np.flatnonzero(found >= 0)
+    target, rows = _step(target, found[target], scope, blobs, documents)
+    rows_out, targets_out = [rows], [target]
+    seen = np.empty(0, np.int64)
+    own = found[target] == rows
+    while True:
+        deeper = np.flatnonzero(documents.has_parts[blobs.digest[rows]] & ~own)
+        if not len(deeper):
+            break
+        count = len(blobs.digest)
+        inner = np.isin(target, target[deeper])
+        seen = np.union1d(seen, target[inner] * count + rows[inner])
+        target, rows = _step(target[deeper], rows[deeper], scope, blobs, documents)
+        new = np.setdiff1d(target * count + rows, seen)
+        target, rows = new // count, new % count
+        own = np.zeros(len(rows), np.bool_)
+        targets_out.append(target)
+        rows_out.append(rows)
+    target, rows = np.concatenate(targets_out), np.concatenate(rows_out)
+    if len(targets_out) > 1:
+        order = stable_order(target)
+        target, rows = target[order], rows[order]
+    return np.searchsorted(target, np.arange(len(found) + 1)), rows
+
+
+def _step(target: Ints, rows: Ints, scope: Ints, blobs: _Blobs, documents: Documents) -> tuple[Ints, Ints]:
+    """The parts of the documents in ``rows`` that are in the namespace, the documents themselves among them."""
+    digest = blobs.digest[rows]
+    start = documents.bounds[digest]
+    counts = documents.bounds[digest + 1] - start
+    part = documents.parts[ranges(start, counts)]
+    target = np.repeat(target, counts)
+    rows = blobs.find(scope[target], part)
+    there = rows >= 0
+    return target[there], rows[there]
+
+
+def _illegible(media_type: pa.ChunkedArray, first: Ints, has_parts: Bools) -> Bools:
+    """Targets that should name other blobs by their type, and of which none is known."""
+    media = one_array(media_type)
+    kinds = np.array([kind in DOCUMENT_TYPES for kind in media.dictionary.to_pylist()] + [True])
+    return kinds[plain_codes(media)[first]] & ~has_parts
+
+
+def _chain_codes(manifests: pa.Table, manifest: Ints, snapshots: pa.Table, words: int) -> tuple[Ints, Ints]:
+    """For each digest the code of its chain ID (-1: not known), and the key of each snapshot in the same codes."""
+    (chain, key), names = unify([manifests["chain_id"], snapshots["key"]])
+    out = np.full(words, NONE, np.int64)
+    given = (chain >= 0) & (manifest >= 0)
+    out[manifest[given]] = chain[given]
+    return out, np.append(key, len(names))  # the last entry carries the number of words
+
+
+def _without_chain(target: Ints, row: Ints, blobs: _Blobs, chain: Ints, manifest: Ints, config: Ints) -> Ints:
+    """Targets that need a manifest whose config is in the namespace and was not readable: its snapshots are unknown."""
+    config_of = np.full(blobs.words, NONE, np.int64)
+    config_of[manifest] = config
+    config_of[chain >= 0] = NONE
+    doubtful = np.flatnonzero(config_of[blobs.digest[row]] >= 0)
+    digest = blobs.digest[row[doubtful]]
+    there = blobs.find(blobs.scope[row[doubtful]], config_of[digest]) >= 0
+    return target[doubtful[there]]
+
+
+def _tops(
+    target: Ints,
+    digest: Ints,
+    scope: Ints,
+    chain: Ints,
+    snapshots: pa.Table,
+    snapshot_scope: Ints,
+    keys: Ints,
+) -> tuple[Ints, Ints]:
+    """The tops of the chains of the manifests that each target needs, in every snapshotter: each pair once."""
+    edges = np.flatnonzero(chain[digest] >= 0)
+    target, wanted = target[edges], chain[digest[edges]]
+    snapshotter = one_array(snapshots["snapshotter"])
+    kinds = len(snapshotter.dictionary)
+    place = snapshot_scope * (kinds + 1) + plain_codes(snapshotter)
+    pairs = []
+    for kind in range(kinds):
+        rows = find(place, keys[:-1], scope[target] * (kinds + 1) + kind, wanted, int(keys[-1]))
+        there = rows >= 0
+        pairs.append(target[there] * max(len(keys), 1) + rows[there])
+    both = np.unique(np.concatenate(pairs)) if pairs else np.empty(0, np.int64)
+    return both // max(len(keys), 1), both % max(len(keys), 1)

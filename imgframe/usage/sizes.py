@@ -1,0 +1,252 @@
+"""The size columns of the tables ``manifests`` and ``images``, from the composition of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from imgframe.usage.chains import code_of
+from imgframe.usage.composition import Composition, compose, scopes
+from imgframe.usage.rows import (
+    NONE,
+    Bools,
+    Ints,
+    find,
+    int_column,
+    numbers,
+    one_array,
+    plain_codes,
+    ranges,
+    stable_order,
+    unify,
+)
+
+_MANY = -2
+
+
+class Shares(NamedTuple):
+    """Per target: bytes of its content and of its snapshots, and how much of each no other target digest needs."""
+
+    content: Ints
+    content_unique: Ints
+    snapshots: Ints
+    snapshots_unique: Ints
+    known: Bools
+
+
+def manifest_sizes(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
+    """The columns present_size and unpacked_size of the table ``manifests``.
+
+    ``tables`` holds manifests (with digest, config_digest, chain_id), layers, blobs, snapshots (with total_size), images and
+    nodes. ``present_size`` counts manifest, config and layers that are in the namespace, each blob once; NA where the
+    manifest is not. ``unpacked_size`` is the sum over the chain in the snapshotter of the node (``nodes.snapshotter``), 0 for
+    no layers, NA where the chain is not there or not known.
+
+    Example:
+        >>> from imgframe import schema, usage
+        >>> names = ("nodes", "images", "manifests", "layers", "blobs", "snapshots")
+        >>> {name: len(column) for name, column in usage.manifest_sizes({n: schema.empty(n) for n in names}).items()}
+        {'present_size': 0, 'unpacked_size': 0}
+    """
+    manifests = tables["manifests"]
+    as_images = pa.table({name: manifests[name] for name in ("node", "namespace", "digest", "media_type")})
+    made = compose({**tables, "images": as_images})
+    present = _per_target(made, made.blob_size[made.blob])
+    there = np.diff(made.bounds) > 0
+    snapshotter = node_snapshotters(manifests["node"], tables["nodes"])
+    unpacked, known, _ = unpacked_sizes(manifests, snapshotter, tables["snapshots"])
+    return {
+        "present_size": int_column(present[made.target], there[made.target]),
+        "unpacked_size": int_column(unpacked, known),
+    }
+
+
+def node_snapshotters(node: pa.ChunkedArray, nodes: pa.Table) -> pa.DictionaryArray:
+    """The snapshotter of the node for each row of a column ``node``."""
+    (asked, given), words = unify([node, nodes["node"]])
+    names = one_array(nodes["snapshotter"])
+    of_node = np.full(len(words) + 1, NONE, np.int64)
+    of_node[given] = plain_codes(names)
+    codes = of_node[asked].astype(np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), names.dictionary)
+
+
+def unpacked_sizes(
+    rows: pa.Table, snapshotter: pa.Array | pa.ChunkedArray, snapshots: pa.Table
+) -> tuple[Ints, Bools, Bools]:
+    """Sum over the chain ``chain_id`` of each row in a snapshotter: the sum, whether it is known, whether the top is there.
+
+    ``snapshots`` has its column total_size. An empty chain ID is no layers: 0, known, there.
+    """
+    (chain, key), words = unify([rows["chain_id"], snapshots["key"]])
+    (asked_scope, scope), _ = scopes([rows, snapshots])
+    (asked_kind, kind), kinds = unify([snapshotter, snapshots["snapshotter"]])
+    width = len(kinds) + 1
+    found = find(scope * width + kind, key, asked_scope * width + asked_kind, chain, len(words))
+    found[asked_kind < 0] = NONE
+    total, known = numbers(snapshots["total_size"])
+    nothing = chain == code_of(words, "")
+    there = found >= 0
+    if not len(total):
+        return np.zeros(len(chain), np.int64), nothing, nothing
+    return np.where(there & ~nothing, total[found], 0), nothing | (there & known[found]), nothing | there
+
+
+def image_sizes(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
+    """The columns of the table ``images`` about bytes, on its rows.
+
+    They are content_size, content_present_size, unpacked_size, unique_size, shared_size, complete and unpacked.
+    ``tables`` holds images (with digest, media_type, manifest_digest, chain_id, snapshotter), manifests (with content_size
+    and chain_id), layers, blobs and snapshots (with total_size, see :func:`snapshot_totals`). The columns are on the rows of
+    ``images`` and mean what :data:`imgframe.schema.TABLES` says; what cannot be known is NA, never 0:
+
+    - content_present_size, unique_size and shared_size are NA where the target is not in the store or cannot be read;
+    - unique_size and shared_size also where a snapshot of the image has no known size or no whole chain;
+      unique_size + shared_size = content_present_size + the snapshots of all the image's chains, each once.
+
+    Example:
+        >>> from imgframe import schema, usage
+        >>> names = ("images", "manifests", "layers", "blobs", "snapshots")
+        >>> list(usage.image_sizes({name: schema.empty(name) for name in names}))[:3]
+        ['content_size', 'content_present_size', 'unpacked_size']
+    """
+    images = tables["images"]
+    made = compose(tables)
+    share = shares(made)
+    unpacked, unpacked_known, top = unpacked_sizes(images, images["snapshotter"], tables["snapshots"])
+    unique = share.content_unique + share.snapshots_unique
+    total = share.content + share.snapshots
+    content, content_known, complete = _of_manifest(tables)
+    return {
+        "content_size": int_column(content, content_known),
+        "content_present_size": int_column(share.content[made.target], made.known[made.target]),
+        "unpacked_size": int_column(unpacked, unpacked_known),
+        "unique_size": int_column(unique[made.target], share.known[made.target]),
+        "shared_size": int_column((total - unique)[made.target], share.known[made.target]),
+        "complete": pa.array(complete),
+        "unpacked": _bool_column(top, plain_codes(images["chain_id"]) >= 0),
+    }
+
+
+def _bool_column(values: Bools, known: Bools) -> pa.Array:
+    return pa.array(values, pa.bool_(), mask=None if known.all() else ~known)
+
+
+def shares(made: Composition) -> Shares:
+    """What each target needs, and needs alone."""
+    group = made.group
+    owner = np.full(len(made.blob_size), NONE, np.int64)
+    edge_group = np.repeat(group, np.diff(made.bounds))
+    owner[made.blob] = edge_group
+    alone = made.blob_size.copy()
+    alone[made.blob[owner[made.blob] != edge_group]] = 0
+    snapshots, known = _chain_totals(made)
+    return Shares(
+        _per_target(made, made.blob_size[made.blob]),
+        _per_target(made, alone[made.blob]),
+        snapshots,
+        _chain_unique(made),
+        made.known & known,
+    )
+
+
+def _per_target(made: Composition, values: Ints) -> Ints:
+    """Exact sums of the values of edges per target."""
+    out = np.zeros(len(made.first), np.int64)
+    some = np.flatnonzero(np.diff(made.bounds))
+    if len(some):
+        out[some] = np.add.reduceat(values, made.bounds[some])
+    return out
+
+
+def _chain_totals(made: Composition) -> tuple[Ints, Bools]:
+    """Bytes of all snapshots of each target, each once, and whether they are all known."""
+    out = np.zeros(len(made.first), np.int64)
+    known = np.ones(len(made.first), np.bool_)
+    known[made.top_target[~made.chains.known_size[made.top]]] = False
+    several = np.bincount(made.top_target, minlength=len(out))[made.top_target] > 1
+    np.add.at(out, made.top_target[~several], made.chains.size[made.top[~several]])
+    target, row = (
+        made.top_target[several & known[made.top_target]],
+        made.top[several & known[made.top_target]],
+    )
+    count = len(made.snapshot_size) + 1
+    seen = np.empty(0, np.int64)
+    while len(row):  # chains of one image in several platforms or snapshotters: shared bases count once
+        new = np.setdiff1d(target * count + row, seen)
+        seen = np.union1d(seen, new)
+        target, row = new // count, made.chains.parent[new % count]
+        np.add.at(out, target, made.snapshot_size[new % count])
+        target, row = target[row >= 0], row[row >= 0]
+    return out, known
+
+
+def _chain_unique(made: Composition) -> Ints:
+    """Bytes of the snapshots that only one target needs, per target."""
+    owner = snapshot_owners(
+        made.top_target, made.top, made.chains.parent, made.chains.depth, ~made.chains.cycle
+    )
+    sole = np.flatnonzero(owner >= 0)
+    out = np.zeros(len(made.first), np.int64)
+    np.add.at(out, owner[sole], made.snapshot_size[sole])
+    return out
+
+
+def snapshot_owners(owner: Ints, top: Ints, parent: Ints, depth: Ints, usable: Bools) -> Ints:
+    """For each snapshot the one owner whose tops stand on it; -1 none, -2 several."""
+    out = np.full(len(parent), NONE, np.int64)
+    good = usable[top]
+    _claim(out, top[good], owner[good])
+    deep = np.where(usable, depth, 0)
+    order = stable_order(deep)
+    bounds = np.searchsorted(deep[order], np.arange(int(deep.max(initial=0)) + 2))
+    for level in range(len(bounds) - 2, 0, -1):
+        rows = order[bounds[level] : bounds[level + 1]]
+        rows = rows[(out[rows] != NONE) & (parent[rows] >= 0)]
+        _claim(out, parent[rows], out[rows])
+    return out
+
+
+def _claim(out: Ints, rows: Ints, owner: Ints) -> None:
+    """Enter owners for rows; a row that two different owners claim has several."""
+    free = out[rows] == NONE
+    out[rows[free]] = owner[free]
+    out[rows[out[rows] != owner]] = _MANY
+
+
+def _of_manifest(tables: Mapping[str, pa.Table]) -> tuple[Ints, Bools, Bools]:
+    """Of the manifest that the node's platform resolves to: content_size, whether known, and whether all of it is there."""
+    images, manifests, layers, blobs = (tables[name] for name in ("images", "manifests", "layers", "blobs"))
+    (asked, manifest, config, layered, layer, blob), words = unify(
+        [
+            images["manifest_digest"],
+            manifests["digest"],
+            manifests["config_digest"],
+            layers["manifest_digest"],
+            layers["digest"],
+            blobs["digest"],
+        ]
+    )
+    (asked_scope, manifest_scope, blob_scope), _ = scopes([images, manifests, blobs])
+    count = len(words)
+    row = find(manifest_scope, manifest, asked_scope, asked, count)
+    size, known = numbers(manifests["content_size"])
+    if not len(size):
+        size, known = np.zeros(1, np.int64), np.zeros(1, np.bool_)
+    order = stable_order(np.maximum(layered, 0))
+    bounds = np.searchsorted(layered[order], np.arange(count + 1))
+    some = np.flatnonzero(asked >= 0)
+    start = bounds[asked[some]]
+    degree = bounds[asked[some] + 1] - start
+    image = np.repeat(some, degree)
+    lacking = find(blob_scope, blob, asked_scope[image], layer[order[ranges(start, degree)]], count) < 0
+    complete = find(blob_scope, blob, asked_scope, asked, count) >= 0
+    if len(config):
+        config_of = np.where(row >= 0, config[row], NONE)
+        complete &= find(blob_scope, blob, asked_scope, config_of, count) >= 0
+    complete &= row >= 0
+    complete[image[lacking]] = False
+    return np.where(row >= 0, size[row], 0), (row >= 0) & known[row], complete
