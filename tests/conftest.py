@@ -6,7 +6,10 @@ from pathlib import Path
 
 import debian
 import pytest
+import truth_stores
 from daemons import VERSIONS, Daemon
+from registries import Registry
+from truth_stores import FilledStore
 
 _CI = os.environ.get("CI") == "true"
 _untested: dict[str, int] = {}
@@ -46,15 +49,71 @@ def fresh_daemon() -> Iterator[Callable[..., Daemon]]:
         daemon.stop()
 
 
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Registry]:
+    """A docker-registry on loopback over plain HTTP that serves `truth_stores.catalogue()`; push under names of your own."""
+    require_daemons("docker-registry")
+    with Registry() as served:
+        truth_stores.serve(served)
+        yield served
+
+
+@pytest.fixture(scope="session")
+def stores(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], FilledStore]]:
+    """`stores("pulled" | "generated", release)`: a daemon filled by `ctr`, made once; to be read, never changed."""
+    filled: dict[tuple[str, str], FilledStore] = {}
+
+    def get(kind: str, release: str) -> FilledStore:
+        if (kind, release) not in filled:
+            require_daemons(f"a {kind} store on containerd {release}")
+            registry = request.getfixturevalue("registry") if kind == "pulled" else None
+            filled[kind, release] = truth_stores.filled(Daemon(release), registry)
+        return filled[kind, release]
+
+    yield get
+    for store in filled.values():
+        store.daemon.stop()
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def pulled_store(request: pytest.FixtureRequest, stores: Callable[[str, str], FilledStore]) -> FilledStore:
+    """A daemon with images pulled by `ctr` from the registry, containers, leases, holes, ingests in three namespaces."""
+    return stores("pulled", request.param)
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def generated_store(request: pytest.FixtureRequest, stores: Callable[[str, str], FilledStore]) -> FilledStore:
+    """A daemon with 1,000 generated images imported by `ctr`."""
+    return stores("generated", request.param)
+
+
+@pytest.fixture(
+    scope="session", params=[f"{kind}-{release}" for kind in ("pulled", "generated") for release in VERSIONS]
+)
+def filled_store(request: pytest.FixtureRequest, stores: Callable[[str, str], FilledStore]) -> FilledStore:
+    """Each of the above in turn."""
+    return stores(*request.param.split("-"))
+
+
+_SHARED = {
+    "containerd": "containerd-",
+    "pulled_store": "pulled-",
+    "generated_store": "generated-",
+    "filled_store": "",
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on one shared daemon go to one worker, so that each version is started and filled once."""
     for item in items:
         names = getattr(item, "fixturenames", ())
-        if "containerd" in names:
-            release = item.callspec.params["containerd"]  # type: ignore[attr-defined]
-            item.add_marker(pytest.mark.xdist_group(f"containerd-{release}"))
-        if {"containerd", "fresh_daemon"} & set(names):
+        for shared, prefix in _SHARED.items():
+            if shared in names:
+                item.add_marker(pytest.mark.xdist_group(f"{prefix}{item.callspec.params[shared]}"))  # type: ignore[attr-defined]
+        if {*_SHARED, "fresh_daemon"} & set(names):
             item.add_marker(pytest.mark.daemon)
+        if "registry" in names:
+            item.add_marker(pytest.mark.registry)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -77,6 +77,9 @@ class Daemon:
         self.release = release
         self.suite = SUITE_OF[release]
         self.folder = Path(tempfile.mkdtemp(prefix="imgf-", dir=parent or home()))
+        self.tag = self.folder.name.removeprefix(
+            "imgf-"
+        )  # for container ids: runc and cgroups share theirs machine-wide
         self.root = self.folder / "root"
         self.state = self.folder / "state"
         self.socket = self.folder / "c.sock"

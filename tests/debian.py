@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SUITES = {
     "bookworm": (
-        *("containerd", "docker-registry", "skopeo", "runc", "umoci"),
+        *("containerd", "docker-registry", "skopeo", "runc", "umoci", "busybox-static"),
         # what skopeo and runc link against, where a small machine lacks it
         *("libgpgme11", "libassuan0", "libgpg-error0", "libdevmapper1.02.1", "libseccomp2"),
     ),
@@ -63,7 +63,7 @@ def packages(suite: str) -> Path:
 def program(name: str, suite: str = "bookworm") -> str:
     """The absolute path of an unpacked program."""
     root = packages(suite)
-    for folder in ("usr/bin", "usr/sbin"):
+    for folder in ("usr/bin", "usr/sbin", "bin"):
         if (path := root / folder / name).exists():
             return str(path)
     raise Unavailable(f"{name} is in none of {suite}'s packages {', '.join(SUITES[suite])}")
@@ -95,7 +95,6 @@ def _recorded(folder: Path) -> list[str] | None:
 
 
 def _fetch(suite: str, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
     work = folder.with_name(f"{suite}.part")
     shutil.rmtree(work, ignore_errors=True)
     for sub in ("sources.d", "state/lists/partial", "cache/archives/partial", "debs", "root"):
@@ -120,6 +119,7 @@ def _fetch(suite: str, folder: Path) -> None:
     for sub in ("state", "cache", "debs"):
         shutil.rmtree(work / sub)
     (work / "packages.json").write_text(json.dumps(versions, indent=1, sort_keys=True))
+    shutil.rmtree(folder, ignore_errors=True)
     work.rename(folder)
 
 

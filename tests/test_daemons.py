@@ -1,8 +1,10 @@
 """The test bed itself: the daemons are the releases they claim to be, and survive what tests do to them."""
 
 import os
+import subprocess
 
 import debian
+import truth_stores as truth
 
 
 def test_each_release_is_what_it_claims(containerd):
@@ -44,3 +46,34 @@ def test_unpacked_programs_run():
             assert os.access(debian.program(name), os.X_OK)
         except debian.Unavailable:
             assert debian.machine_lacks() is not None
+
+
+def test_a_pulled_store_holds_every_kind_of_thing(pulled_store):
+    daemon = pulled_store.daemon
+    assert set(truth.NAMESPACES) < set(truth.namespaces(daemon))
+    found = truth.rows(daemon.ctr("snapshots", "ls"), *truth.SNAPSHOT_COLUMNS)
+    assert {row["KIND"] for row in found} == {"Active", "Committed", "View"}
+    tasks = truth.rows(daemon.ctr("tasks", "ls"), *truth.TASK_COLUMNS)
+    assert {row["TASK"].split("-")[0]: row["STATUS"] for row in tasks} == {
+        "running": "RUNNING",
+        "paused": "PAUSED",
+    }
+    checks = [
+        daemon.ctr_process("images", "check", namespace=name).stdout for name in truth.namespaces(daemon)
+    ]
+    found = {row["STATUS"].split()[0] for text in checks for row in truth.rows(text, *truth.CHECK_COLUMNS)}
+    assert found == {"complete", "incomplete", "unavailable"}
+    assert "half" in daemon.ctr("content", "active")
+
+
+def test_skopeo_reads_what_we_pushed(registry):
+    image = truth.catalogue()["team/rich", "1.0"]
+    command = [
+        debian.program("skopeo"),
+        "inspect",
+        "--tls-verify=false",
+        "--raw",
+        f"docker://{registry.host}/team/rich:1.0",
+    ]
+    done = subprocess.run(command, env=debian.environment(), capture_output=True, check=True)
+    assert done.stdout == image.blobs[image.digest]
