@@ -1,0 +1,48 @@
+"""containerd's services over plain dicts, served over real gRPC on unix sockets, with faults on demand.
+
+It is what ``make demo`` and the notebooks run on, and the way to a thousand nodes. Nothing here is needed to read a real
+node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from imgframe.simulator.collection import collect_garbage
+from imgframe.simulator.faults import Fault
+from imgframe.simulator.fleets import Snapshot, dump, fleet, history, node
+from imgframe.simulator.server import Daemon, Simulator
+from imgframe.simulator.store import Store
+
+__all__ = [
+    "Daemon",
+    "Fault",
+    "Simulator",
+    "Snapshot",
+    "Store",
+    "collect_garbage",
+    "dump",
+    "fleet",
+    "from_dump",
+    "history",
+    "node",
+]
+
+
+def from_dump(store: Mapping[str, Any], *, faults: Iterable[Fault] = (), name: str = "node") -> Simulator:
+    """A simulated daemon that serves the dump ``store``: a context manager with ``.address``.
+
+    It has ``namespace`` (default ``default``), ``images``, ``blobs``, ``snapshots`` (by snapshotter), ``containers``,
+    ``leases``, ``ingests``, each as :meth:`Store.dump` writes it and each optional; or ``namespaces``: a dict of these by
+    namespace. ``daemon`` is the version text. A blob has ``text`` or ``base64``, or only a ``size``; a lease without
+    ``resources`` holds every blob.
+
+    Example:
+        >>> from imgframe import simulator
+        >>> with simulator.from_dump({"namespace": "default", "images": []}) as simulated:
+        ...     list(simulated.addresses)
+        ['node']
+    """
+    built = Store(store)
+    return Simulator({name: lambda: built}, faults)

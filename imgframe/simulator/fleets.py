@@ -1,0 +1,151 @@
+"""Fleets of simulated nodes: served over gRPC, or told day by day as dumps."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from imgframe.errors import InputError
+from imgframe.simulator.catalogue import DAY
+from imgframe.simulator.faults import Fault
+from imgframe.simulator.generate import HOUR, NodeLife, crowded, fleet_lives
+from imgframe.simulator.server import Simulator
+from imgframe.simulator.store import Store
+
+Dump = dict[str, Any]
+SEED = 20
+
+
+class Snapshot(NamedTuple):
+    """One node on one day: the day from 0, when it was looked at, the node, and its store."""
+
+    day: int
+    at: datetime
+    node: str
+    dump: Dump
+
+
+def history(
+    days: int = 90,
+    nodes: int = 12,
+    *,
+    seed: int = SEED,
+    until: datetime | None = None,
+    every: int = 1,
+) -> Iterator[Snapshot]:
+    """A fleet as it lived: for each day the dump of each node at its end, oldest day first.
+
+    Releases arrive, tags move, containers roll over, and kubelets prune at 85 % of the disk down to 60 %, so usage runs like
+    a saw. The last day ends at ``until`` (default: this hour) and equals what :func:`fleet` serves for the same arguments.
+    ``every``: only each so many days, the last one included. A dump is yours; its rows are shared, so do not edit them.
+
+    Raises:
+        InputError: ``days``, ``nodes`` or ``every`` below 1, or ``until`` without a time zone.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> from imgframe import simulator
+        >>> end = datetime(2026, 11, 23, 6, tzinfo=UTC)
+        >>> [(row.day, row.node, row.at.day) for row in simulator.history(days=2, nodes=1, until=end)]
+        [(0, 'edge-00', 22), (1, 'edge-00', 23)]
+    """
+    end = _end(until)
+    if min(days, nodes, every) < 1:
+        raise InputError(f"days, nodes and every must be at least 1; got {days}, {nodes}, {every}")
+    start = end - days * DAY
+    lives = fleet_lives(nodes, seed, start)
+    for life in lives:
+        life.begin(start)
+    for day in range(days):
+        at = start + (day + 1) * DAY
+        for life in lives:
+            life.live(at - DAY)
+            if (days - 1 - day) % every == 0:
+                yield Snapshot(day, datetime.fromtimestamp(at // 10**9, UTC), life.name, life.dump(at))
+
+
+def fleet(
+    nodes: int = 12,
+    *,
+    days: int = 90,
+    seed: int = SEED,
+    until: datetime | None = None,
+    faults: Iterable[Fault] = (),
+) -> Simulator:
+    """A fleet of simulated nodes after ``days`` of life, each on a socket of its own.
+
+    A store is made when its node is first called: a thousand nodes start in about a second.
+
+    Raises:
+        InputError: ``days`` or ``nodes`` below 1, or ``until`` without a time zone.
+
+    Example:
+        >>> from imgframe import simulator
+        >>> with simulator.fleet(nodes=3, days=5) as fleet:
+        ...     list(fleet.addresses)
+        ['edge-00', 'worker-01', 'worker-02']
+    """
+    end = _end(until)
+    if min(days, nodes) < 1:
+        raise InputError(f"days and nodes must be at least 1; got {days}, {nodes}")
+    start = end - days * DAY
+
+    def grown(life: NodeLife) -> Store:
+        life.begin(start)
+        for day in range(days):
+            life.live(start + day * DAY)
+        return Store(life.dump(end))
+
+    lives = fleet_lives(nodes, seed, start)
+    return Simulator({life.name: functools.partial(grown, life) for life in lives}, faults)
+
+
+def dump(
+    images: int = 100, *, seed: int = SEED, namespace: str = "default", until: datetime | None = None
+) -> Dump:
+    """A generated store with at least ``images`` image records, for :func:`imgframe.simulator.from_dump`.
+
+    ``namespace`` ``k8s.io`` gives the three records per image that the CRI keeps; pinned, running and unused images, shared
+    bases, multi-platform indexes whose other children are not there, attestations, leases.
+
+    Example:
+        >>> from imgframe import simulator
+        >>> store = simulator.dump(images=30, namespace="k8s.io")
+        >>> len(store["namespaces"]["k8s.io"]["images"]) >= 30
+        True
+    """
+    end = _end(until)
+    return crowded(images, seed, end, namespace).dump(end)
+
+
+def node(
+    images: int = 100,
+    *,
+    seed: int = SEED,
+    namespace: str = "default",
+    until: datetime | None = None,
+    faults: Iterable[Fault] = (),
+) -> Simulator:
+    """One simulated node that serves :func:`dump`.
+
+    Example:
+        >>> from imgframe import simulator
+        >>> with simulator.node(images=20) as node:
+        ...     len(node.store.namespaces["default"].images) >= 20
+        True
+    """
+    return Simulator(
+        {"node": lambda: Store(dump(images, seed=seed, namespace=namespace, until=until))}, faults
+    )
+
+
+def _end(until: datetime | None) -> int:
+    """The end of a story in nanoseconds."""
+    if until is None:
+        return time.time_ns() // HOUR * HOUR
+    if until.tzinfo is None:
+        raise InputError(f"until needs a time zone; got {until.isoformat()}")
+    return int(until.timestamp()) * 10**9

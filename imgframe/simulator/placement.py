@@ -1,0 +1,82 @@
+"""What a pulled release leaves in a store: rows of blobs and snapshots as in a dump, without their times.
+
+Rows are made once per release and shared by all nodes: who puts them into a dump adds the time to a copy.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+from imgframe.simulator.catalogue import HOST, Release, Variant
+
+Row = dict[str, Any]
+SNAPSHOTTER = "overlayfs"
+_REF = "containerd.io/gc.ref"
+_SOURCE = f"containerd.io/distribution.source.{HOST}"
+
+
+class Piece(NamedTuple):
+    """A blob or snapshot: its key in the store, the bytes that it takes, and its row."""
+
+    table: str
+    key: str
+    size: int
+    row: Row
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def pieces(release: Release, platform: str, metadata: bool) -> tuple[Piece, ...]:
+    """Everything a pull of ``release`` for ``platform`` writes.
+
+    ``metadata``: manifests and configs of the other platforms too, as ``ctr`` of containerd 2 fetches them.
+    """
+    source = {_SOURCE: release.repository.partition("/")[2]}
+    found = []
+    if release.index is not None:
+        children = {
+            f"{_REF}.content.m.{place}": variant.manifest.digest
+            for place, variant in enumerate(release.variants)
+        }
+        found.append(_text(release.index, source | children))
+    chosen = release.variant(platform)
+    for variant in release.variants:
+        if variant is chosen or metadata:
+            found += _variant(variant, source, unpacked=variant is chosen)
+    for parent, (layer, chain) in zip(
+        ("", *chosen.chain), zip(chosen.layers, chosen.chain, strict=True), strict=False
+    ):
+        row = {
+            "key": chain,
+            "parent": parent,
+            "kind": "committed",
+            "labels": {"containerd.io/snapshot.ref": chain},
+            "size": layer.disk_size,
+            "inodes": layer.inodes,
+        }
+        found.append(Piece("snapshots", chain, layer.disk_size, row))
+    return tuple(found)
+
+
+def _variant(variant: Variant, source: Row, *, unpacked: bool) -> list[Piece]:
+    layer = "content" if variant.attests else "content.l"
+    labels = source | {f"{_REF}.content.config": variant.config.digest}
+    labels |= {f"{_REF}.{layer}.{place}": each.digest for place, each in enumerate(variant.layers)}
+    kept = source | (
+        {f"{_REF}.snapshot.{SNAPSHOTTER}": variant.chain[-1]} if unpacked and variant.chain else {}
+    )
+    found = [_text(variant.manifest, labels), _text(variant.config, kept)]
+    if unpacked:
+        for each in variant.layers:
+            row = {
+                "digest": each.digest,
+                "size": each.size,
+                "labels": source | {"containerd.io/uncompressed": each.diff_id},
+            }
+            found.append(Piece("blobs", each.digest, each.size, row))
+    return found
+
+
+def _text(document: Any, labels: Row) -> Piece:
+    row = {"digest": document.digest, "size": document.size, "labels": labels, "text": document.text}
+    return Piece("blobs", document.digest, document.size, row)

@@ -1,0 +1,340 @@
+"""Simulated daemons: each a gRPC server on a unix socket of its own, all on one event-loop thread."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import shutil
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message_factory import GetMessageClass
+
+from imgframe.errors import FilterError, InputError
+from imgframe.simulator.faults import Fault, Faults
+from imgframe.simulator.services_content import Content
+from imgframe.simulator.services_daemon import Containers, Introspection, Leases, Tasks, Version
+from imgframe.simulator.services_images import Images, Namespaces
+from imgframe.simulator.services_snapshots import Diff, Snapshots
+from imgframe.simulator.status import Refusal, check_namespace
+from imgframe.simulator.store import Store
+from imgframe.simulator.wiring import Caller, Service
+
+T = TypeVar("T")
+Context = Any  # grpc.aio.ServicerContext, which is untyped
+
+LIMIT = 16 << 20  # bytes of one message, either way
+SERVICES: tuple[type[Service], ...] = (
+    Containers, Content, Diff, Images, Introspection, Leases, Namespaces, Snapshots, Tasks, Version,
+)  # fmt: skip
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+    # containerd takes thousands of calls in flight
+    ("grpc.server.max_pending_requests", 1 << 20),
+    ("grpc.server.max_pending_requests_hard_limit", 1 << 20),
+]
+
+
+class Daemon:
+    """One simulated daemon.
+
+    ``address`` is its socket (``unix:///...``), ``name`` the name of its node, ``calls`` counts what was asked of it. The
+    store is built at the first call or look at it.
+    """
+
+    def __init__(self, name: str, socket: Path, store: Callable[[], Store], faults: Iterable[Fault]) -> None:
+        self.name = name
+        self.address = f"unix://{socket}"
+        self.calls: Counter[str] = Counter()
+        self._socket = socket
+        self._build = store
+        self._faults = Faults(faults, name)
+        self._server: grpc.aio.Server | None = None
+        self._dying: list[asyncio.Future[None]] = []  # keeps a reference to what runs
+
+    def __repr__(self) -> str:
+        return f"<simulated containerd {self.name} at {self.address}>"
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """What the daemon keeps. Look at it at any time; change it through :meth:`Simulator.change`."""
+        return self._build()
+
+    @functools.cached_property
+    def _services(self) -> dict[str, Service]:
+        return {service.descriptor.full_name: service(self.store) for service in SERVICES}
+
+    def become(self, store: Callable[[], Store]) -> None:
+        """Serve another store from the next call on."""
+        self.__dict__.pop("_services", None)
+        self._build = store
+        self.__dict__.pop("store", None)
+
+    async def start(self) -> None:
+        """Open the socket."""
+        server = grpc.aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers((_Handlers(self),))
+        server.add_insecure_port(f"unix:{self._socket}")
+        await server.start()
+        self._server = server
+
+    async def stop(self) -> None:
+        """Close the socket and break every call."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(None)
+        self._socket.unlink(missing_ok=True)
+
+    async def serve(self, path: str, request: bytes, context: Context) -> bytes | None:
+        """Answer one call, whatever its shape; a refusal ends it with code and text."""
+        try:
+            return await self._answer(path, request, context)
+        except Refusal as refusal:
+            await context.abort(refusal.code, refusal.details)
+        except FilterError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"{error}: invalid argument")
+        return None
+
+    async def converse(self, path: str, requests: AsyncIterator[bytes], context: Context) -> None:
+        """Answer one call that streams both ways."""
+        service, method, kind = self._method(path)
+
+        async def messages() -> AsyncIterator[Any]:
+            async for request in requests:
+                if (cut := await self._strike(path, request)) is not None:
+                    raise Refusal(*cut.status())
+                yield kind.FromString(_received(request))
+
+        try:
+            async for reply in method(messages(), _caller(service, context)):
+                await context.write(_sized(reply.SerializeToString()))
+        except Refusal as refusal:
+            await context.abort(refusal.code, refusal.details)
+
+    async def _answer(self, path: str, request: bytes, context: Context) -> bytes | None:
+        cut = await self._strike(path, request)
+        service, method, kind = self._method(path)
+        answer = method(kind.FromString(_received(request)), _caller(service, context))
+        if not isinstance(answer, Iterator):
+            return b"" if answer is None else _sized(answer.SerializeToString())
+        for sent, reply in enumerate(answer):
+            if cut is not None and sent == cut.messages:
+                break
+            await context.write(_sized(reply.SerializeToString()))
+        if cut is not None:
+            raise Refusal(*cut.status())
+        return None
+
+    def _method(self, path: str) -> tuple[Service, Callable[..., Any], Any]:
+        name, _, rpc = path[1:].partition("/")
+        service = self._services[name]
+        return service, getattr(service, rpc.lower()), _request_class(path)
+
+    async def _strike(self, path: str, request: bytes) -> Fault | None:
+        """Count the call and let its faults happen; gives the one that is to cut the stream later, if any."""
+        call = short(path)
+        self.calls[call] += 1
+        cut = None
+        for fault in self._faults.striking(call, request):
+            if fault.change is not None:
+                fault.change(self.store)
+            if fault.delay:
+                await asyncio.sleep(fault.delay)
+            if fault.die:
+                self._dying.append(asyncio.ensure_future(self.stop()))
+            if fault.hang or fault.die:
+                await asyncio.Event().wait()
+            if fault.messages is not None:
+                cut = fault
+            elif fault.code:
+                raise Refusal(*fault.status())
+        return cut
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Finds the handler of a call when it is first made."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._known: dict[str, grpc.RpcMethodHandler] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        path = handler_call_details.method
+        handler = self._known.get(path)
+        if handler is None:
+            handler = self._known[path] = self._make(path)
+        return handler
+
+    def _make(self, path: str) -> grpc.RpcMethodHandler:
+        service, _, rpc = path[1:].partition("/")
+        kinds = {each.descriptor.full_name: each for each in SERVICES}
+        if service not in kinds:
+            return _unknown(f"unknown service {service}")
+        method = kinds[service].descriptor.methods_by_name.get(rpc)
+        if method is None:
+            return _unknown(f"unknown method {rpc} for service {service}")
+        if method.client_streaming:
+            return grpc.stream_stream_rpc_method_handler(functools.partial(self._daemon.converse, path))
+        shape = (
+            grpc.unary_stream_rpc_method_handler
+            if method.server_streaming
+            else grpc.unary_unary_rpc_method_handler
+        )
+        return shape(functools.partial(self._daemon.serve, path))
+
+
+def _unknown(details: str) -> grpc.RpcMethodHandler:
+    async def refuse(request: bytes, context: Context) -> None:
+        del request
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, details)
+
+    return grpc.unary_unary_rpc_method_handler(refuse)
+
+
+@functools.cache
+def short(path: str) -> str:
+    """``Images/List`` of ``/containerd.services.images.v1.Images/List``."""
+    return path.rpartition(".")[2]
+
+
+@functools.cache
+def _request_class(path: str) -> Any:
+    name, _, rpc = path[1:].partition("/")
+    service = next(each for each in SERVICES if each.descriptor.full_name == name)
+    return GetMessageClass(service.descriptor.methods_by_name[rpc].input_type)
+
+
+def _caller(service: Service, context: Context) -> Caller:
+    """Namespace and lease of the headers, checked as containerd does."""
+    headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    caller = Caller(headers.get("containerd-namespace", ""), headers.get("containerd-lease", ""))
+    if service.namespaced:
+        check_namespace(caller.namespace)
+    return caller
+
+
+def _received(request: bytes) -> bytes:
+    if len(request) > LIMIT:
+        text = f"grpc: received message larger than max ({len(request)} vs. {LIMIT})"
+        raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+    return request
+
+
+def _sized(reply: bytes) -> bytes:
+    if len(reply) > LIMIT:
+        text = f"grpc: trying to send message larger than max ({len(reply)} vs. {LIMIT})"
+        raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+    return reply
+
+
+class Simulator:
+    """Simulated daemons that serve while the ``with`` block lasts.
+
+    ``address`` is that of the first, ``addresses`` of all, ``daemons`` the daemons by node name. Sockets lie in a folder of
+    their own that is gone at the end.
+
+    Example:
+        >>> from imgframe import simulator
+        >>> with simulator.from_dump({"namespace": "default", "images": []}) as simulated:
+        ...     simulated.address.startswith("unix:///")
+        True
+    """
+
+    def __init__(self, stores: Mapping[str, Callable[[], Store]], faults: Iterable[Fault] = ()) -> None:
+        self._stores = dict(stores)
+        self._faults = tuple(faults)
+        self._folder: Path | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self.daemons: dict[str, Daemon] = {}
+
+    def __enter__(self) -> Self:
+        if self._loop is not None:
+            raise InputError("this simulator already runs; a with block can be entered once at a time")
+        self._folder = Path(tempfile.mkdtemp(prefix="imgframe-"))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="imgframe-simulator", daemon=True)
+        self._thread.start()
+        self.daemons = {
+            name: Daemon(name, self._folder / f"{place}.sock", store, self._faults)
+            for place, (name, store) in enumerate(self._stores.items())
+        }
+        try:
+            self._run(self._start())
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._loop is not None
+        assert self._thread is not None
+        assert self._folder is not None
+        self._run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._loop = self._thread = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def address(self) -> str:
+        """The address of the first daemon."""
+        return next(iter(self.daemons.values())).address
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The address of each node, by name."""
+        return {name: daemon.address for name, daemon in self.daemons.items()}
+
+    @property
+    def store(self) -> Store:
+        """The store of the first daemon."""
+        return next(iter(self.daemons.values())).store
+
+    def change(self, change: Callable[[Store], T], node: str = "") -> T:
+        """Call ``change`` with the store of ``node`` (default: the first) between two calls, and give what it gives."""
+
+        async def now() -> T:
+            return change(self._of(node).store)
+
+        return self._run(now())
+
+    def kill(self, node: str = "") -> None:
+        """Take a daemon away as if it had been killed: calls break, the socket is gone."""
+        self._run(self._of(node).stop())
+
+    def revive(self, node: str = "") -> None:
+        """Bring a daemon back at the same address with the same store."""
+        self._run(self._of(node).start())
+
+    def become(self, stores: Mapping[str, Callable[[], Store]]) -> None:
+        """Give daemons other stores, as if time had passed."""
+
+        async def now() -> None:
+            for name, store in stores.items():
+                self.daemons[name].become(store)
+
+        self._run(now())
+
+    def _of(self, node: str) -> Daemon:
+        return self.daemons[node] if node else next(iter(self.daemons.values()))
+
+    async def _start(self) -> None:
+        for daemon in self.daemons.values():
+            await daemon.start()
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(daemon.stop() for daemon in self.daemons.values()))
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -1,0 +1,233 @@
+"""The Content service over a simulated store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+
+import grpc
+
+from imgframe._proto import content_pb2 as api
+from imgframe.simulator.expressions import of_map, select
+from imgframe.simulator.status import (
+    Refusal,
+    check_labels,
+    digest_problem,
+    exists,
+    invalid,
+    not_found,
+    precondition,
+    updated,
+)
+from imgframe.simulator.store import Content as Blob
+from imgframe.simulator.store import Ingest, Lease
+from imgframe.simulator.wiring import Caller, Service, stamp
+
+BLOCK = 100  # records per message of a listing
+CHUNK = 1 << 20  # bytes per message of a read
+_DAY = 86_400 * 10**9
+_INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+def _blob_field(blob: Blob, path: list[str]) -> str | None:
+    match path:
+        case ["digest"]:
+            return blob.digest
+        case ["labels", *rest]:
+            return of_map(blob.labels, rest)
+    return None
+
+
+def _ingest_field(ingest: Ingest, path: list[str]) -> str | None:
+    return ingest.ref if path == ["ref"] else None
+
+
+def _info(blob: Blob) -> api.Info:
+    message = api.Info(digest=blob.digest, size=blob.size, labels=blob.labels)
+    stamp(message.created_at, blob.created_at)
+    stamp(message.updated_at, blob.updated_at)
+    return message
+
+
+def _status(ingest: Ingest) -> api.Status:
+    message = api.Status(ref=ingest.ref, offset=ingest.offset, total=ingest.total)
+    stamp(message.started_at, ingest.started_at)
+    stamp(message.updated_at, ingest.updated_at)
+    return message
+
+
+class Content(Service):
+    """Blobs and unfinished writes. A layer that is known by its size only cannot be read."""
+
+    descriptor = api.DESCRIPTOR.services_by_name["Content"]
+
+    def info(self, request: api.InfoRequest, caller: Caller) -> api.InfoResponse:
+        if digest_problem(request.digest):
+            raise Refusal(_INVALID, f'"{request.digest}" failed validation')
+        return api.InfoResponse(info=_info(self._find(request.digest, caller)))
+
+    def update(self, request: api.UpdateRequest, caller: Caller) -> api.UpdateResponse:
+        digest, paths = request.info.digest, list(request.update_mask.paths)
+        if digest_problem(digest):
+            raise Refusal(_INVALID, f'"{digest}" failed validation')
+        blob = self._find(digest, caller)
+        for path in paths:
+            if path != "labels" and not path.startswith("labels."):
+                raise invalid(f'cannot update "{path}" field on content info "{digest}"')
+        labels = updated(blob.labels, request.info.labels, paths)
+        check_labels(labels)
+        blob.labels, blob.updated_at = labels, self.store.clock()
+        return api.UpdateResponse(info=_info(blob))
+
+    def list(self, request: api.ListContentRequest, caller: Caller) -> Iterator[api.ListContentResponse]:
+        content = self.store.space(caller.namespace).content
+        rows = select(request.filters, (content[digest] for digest in sorted(content)), _blob_field)
+        for start in range(0, len(rows), BLOCK):
+            yield api.ListContentResponse(info=map(_info, rows[start : start + BLOCK]))
+
+    def delete(self, request: api.DeleteContentRequest, caller: Caller) -> None:
+        if problem := digest_problem(request.digest):
+            raise Refusal(_INVALID, problem)
+        blob = self._find(request.digest, caller)
+        del self.store.namespaces[caller.namespace].content[blob.digest]
+
+    def read(self, request: api.ReadContentRequest, caller: Caller) -> Iterator[api.ReadContentResponse]:
+        if problem := digest_problem(request.digest):
+            raise Refusal(_INVALID, f"{request.digest}: {problem}")
+        blob = self._find(request.digest, caller)
+        data = self.store.read(blob.digest)
+        if data is None:
+            raise Refusal(
+                grpc.StatusCode.UNIMPLEMENTED,
+                f"content digest {blob.digest}: the simulator knows only the size of this blob",
+            )
+        offset = max(request.offset, 0)
+        if offset > len(data):
+            raise Refusal(grpc.StatusCode.OUT_OF_RANGE, f"read past object length {len(data)} bytes")
+        end = offset + request.size if 0 < request.size < len(data) - offset else len(data)
+        for start in range(offset, end, CHUNK):
+            # the offset of a reply counts from where the request began
+            yield api.ReadContentResponse(offset=start - offset, data=data[start : min(start + CHUNK, end)])
+
+    def status(self, request: api.StatusRequest, caller: Caller) -> api.StatusResponse:
+        return api.StatusResponse(status=_status(self._ingest(request.ref, caller)))
+
+    def liststatuses(self, request: api.ListStatusesRequest, caller: Caller) -> api.ListStatusesResponse:
+        ingests = self.store.space(caller.namespace).ingests
+        rows = select(
+            request.filters, (ingests[ref] for ref in sorted(ingests, key=str.encode)), _ingest_field
+        )
+        return api.ListStatusesResponse(statuses=map(_status, rows))
+
+    def abort(self, request: api.AbortRequest, caller: Caller) -> None:
+        ingest = self._ingest(request.ref, caller)
+        del self.store.namespaces[caller.namespace].ingests[ingest.ref]
+
+    async def write(
+        self, requests: AsyncIterator[api.WriteContentRequest], caller: Caller
+    ) -> AsyncIterator[api.WriteContentResponse]:
+        ingest = None
+        try:
+            async for request in requests:
+                if ingest is None:
+                    ingest = self._open(request, caller)
+                ingest.total = ingest.total or request.total
+                ingest.expected = request.expected or ingest.expected
+                reply = api.WriteContentResponse(action=request.action, total=ingest.total)
+                if request.action != api.STAT:
+                    self._take(ingest, request)
+                if request.action == api.COMMIT:
+                    self._commit(ingest, request, caller)
+                reply.offset = ingest.offset
+                stamp(reply.started_at, ingest.started_at)
+                stamp(reply.updated_at, ingest.updated_at)
+                if ingest.data:
+                    reply.digest = "sha256:" + hashlib.sha256(ingest.data).hexdigest()
+                yield reply
+                if request.action == api.COMMIT:
+                    yield reply  # containerd says it twice
+                    return
+        finally:
+            if ingest is not None:
+                ingest.locked = False
+
+    def _find(self, digest: str, caller: Caller) -> Blob:
+        blob = self.store.space(caller.namespace).content.get(digest)
+        if blob is None:
+            raise not_found(f"content digest {digest}")
+        return blob
+
+    def _ingest(self, ref: str, caller: Caller) -> Ingest:
+        ingest = self.store.space(caller.namespace).ingests.get(ref)
+        if ingest is None:
+            raise not_found(f"reference {ref}")
+        return ingest
+
+    def _open(self, request: api.WriteContentRequest, caller: Caller) -> Ingest:
+        """The unfinished write that the first message of a stream names, begun or resumed, and locked."""
+        if not request.ref:
+            raise Refusal(_INVALID, "first message must have a reference")
+        if request.expected and (problem := digest_problem(request.expected)):
+            raise Refusal(_INVALID, f'"{request.expected}" failed validation: {problem}')
+        lease = self.lease(caller)
+        space = self.store.writable(caller.namespace)
+        if request.expected in space.content:
+            self._hold(lease, request.expected)
+            raise exists(f"content {request.expected}")
+        now = self.store.clock()
+        ingest = space.ingests.get(request.ref)
+        if ingest is None:
+            expires = None if lease else now + _DAY
+            ingest = Ingest(request.ref, 0, request.total, now, now, expires, request.expected)
+            shared = self.store.read(request.expected) if request.expected else None
+            if shared is not None:  # another namespace has it: nothing needs to travel
+                ingest.data, ingest.offset, ingest.total = bytearray(shared), len(shared), len(shared)
+            space.ingests[request.ref] = ingest
+            if lease is not None:
+                lease.resources["ingests", request.ref] = None
+        elif ingest.locked:
+            since = datetime.fromtimestamp(ingest.updated_at / 1e9, UTC)
+            held = (now - ingest.updated_at) / 1e9
+            text = (
+                f"ref {caller.namespace}/1/{request.ref} locked for {held:.9g}s (since {since}): unavailable"
+            )
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, text)
+        ingest.locked = True
+        return ingest
+
+    def _take(self, ingest: Ingest, request: api.WriteContentRequest) -> None:
+        if request.offset == 0:
+            ingest.data.clear()
+            ingest.offset = 0
+        elif request.offset != ingest.offset:
+            text = f"write @{request.offset} must occur at current offset {ingest.offset}"
+            raise Refusal(grpc.StatusCode.OUT_OF_RANGE, text)
+        ingest.data += request.data
+        ingest.offset = len(ingest.data)
+        ingest.updated_at = self.store.clock()
+
+    def _commit(self, ingest: Ingest, request: api.WriteContentRequest, caller: Caller) -> None:
+        digest = "sha256:" + hashlib.sha256(ingest.data).hexdigest()
+        if ingest.total and ingest.total != ingest.offset:
+            raise precondition(f"unexpected commit size {ingest.offset}, expected {ingest.total}")
+        if ingest.expected and ingest.expected != digest:
+            raise precondition(f"unexpected commit digest {digest}, expected {ingest.expected}")
+        check_labels(request.labels)
+        lease = self.lease(caller)
+        space = self.store.writable(caller.namespace)
+        del space.ingests[ingest.ref]
+        self._hold(lease, digest)
+        for each in space.leases.values():
+            each.resources.pop(("ingests", ingest.ref), None)
+        if digest in space.content:
+            raise exists(f"content {digest}")
+        now = self.store.clock()
+        labels = {key: value for key, value in request.labels.items() if value}
+        space.content[digest] = Blob(digest, ingest.offset, labels, now, now)
+        self.store.bytes_of[digest] = bytes(ingest.data)
+
+    @staticmethod
+    def _hold(lease: Lease | None, digest: str) -> None:
+        if lease is not None:
+            lease.resources["content", digest] = None

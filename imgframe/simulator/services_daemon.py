@@ -1,0 +1,237 @@
+"""Leases, Containers, Tasks, Introspection and Version over a simulated store."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import grpc
+
+from imgframe._proto import (
+    containers_pb2,
+    introspection_pb2,
+    leases_pb2,
+    task_types_pb2,
+    tasks_pb2,
+    version_pb2,
+)
+from imgframe._proto.types_pb2 import Platform
+from imgframe.simulator.collection import collect_garbage, has_image_rules
+from imgframe.simulator.expressions import of_map, select
+from imgframe.simulator.status import Refusal, check_labels, exists, invalid, not_found
+from imgframe.simulator.store import STATUSES, Container, Lease, Store
+from imgframe.simulator.wiring import Caller, Service, stamp
+
+_NEVER = -62_135_596_800  # Go's zero time, in seconds
+
+
+def _lease_field(lease: Lease, path: list[str]) -> str | None:
+    match path:
+        case ["id"]:
+            return lease.id or None
+        case ["labels", *rest]:
+            return of_map(lease.labels, rest)
+    return None
+
+
+def _lease_message(lease: Lease) -> leases_pb2.Lease:
+    message = leases_pb2.Lease(id=lease.id, labels=lease.labels)
+    stamp(message.created_at, lease.created_at)
+    return message
+
+
+class Leases(Service):
+    """Leases and what they hold."""
+
+    descriptor = leases_pb2.DESCRIPTOR.services_by_name["Leases"]
+
+    def create(self, request: leases_pb2.CreateRequest, caller: Caller) -> leases_pb2.CreateResponse:
+        check_labels(request.labels)
+        space = self.store.writable(caller.namespace)
+        name = request.id or secrets.token_hex(8)
+        if name in space.leases:
+            raise exists(f'lease "{name}"')
+        labels = {key: value for key, value in request.labels.items() if value}
+        space.leases[name] = Lease(name, labels, self.store.clock(), {})
+        return leases_pb2.CreateResponse(lease=_lease_message(space.leases[name]))
+
+    def delete(self, request: leases_pb2.DeleteRequest, caller: Caller) -> None:
+        self._find(request.id, caller)
+        del self.store.namespaces[caller.namespace].leases[request.id]
+        if request.sync:
+            collect_garbage(self.store)
+
+    def list(self, request: leases_pb2.ListRequest, caller: Caller) -> leases_pb2.ListResponse:
+        leases = self.store.space(caller.namespace).leases
+        rows = select(
+            request.filters, (leases[name] for name in sorted(leases, key=str.encode)), _lease_field
+        )
+        return leases_pb2.ListResponse(leases=map(_lease_message, rows))
+
+    def addresource(self, request: leases_pb2.AddResourceRequest, caller: Caller) -> None:
+        lease = self._find(request.id, caller)
+        self._check(request.resource)
+        lease.resources[request.resource.type, request.resource.id] = None
+
+    def deleteresource(self, request: leases_pb2.DeleteResourceRequest, caller: Caller) -> None:
+        lease = self._find(request.id, caller)
+        self._check(request.resource)
+        lease.resources.pop((request.resource.type, request.resource.id), None)
+
+    def listresources(
+        self, request: leases_pb2.ListResourcesRequest, caller: Caller
+    ) -> leases_pb2.ListResourcesResponse:
+        lease = self._find(request.id, caller)
+        rows = [leases_pb2.Resource(type=kind, id=name) for kind, name in sorted(lease.resources)]
+        return leases_pb2.ListResourcesResponse(resources=rows)
+
+    def _find(self, name: str, caller: Caller) -> Lease:
+        lease = self.store.space(caller.namespace).leases.get(name)
+        if lease is None:
+            raise not_found(f'lease "{name}"')
+        return lease
+
+    def _check(self, resource: leases_pb2.Resource) -> None:
+        kind, slash, snapshotter = resource.type.partition("/")
+        known = {"content", "ingests"} | ({"images"} if has_image_rules(self.store) else set())
+        if kind == "snapshots":
+            if not slash or not snapshotter or "/" in snapshotter:
+                raise invalid(f"invalid snapshot resource type {resource.type}")
+        elif resource.type not in known:
+            raise Refusal(
+                grpc.StatusCode.UNIMPLEMENTED,
+                f"resource type {resource.type} not supported yet: not implemented",
+            )
+
+
+def _container_field(container: Container, path: list[str]) -> str | None:
+    match path:
+        case ["id"]:
+            return container.id or None
+        case ["runtime", "name"]:
+            return container.runtime or None
+        case ["image"]:
+            return container.image or None
+        case ["labels", *rest]:
+            return of_map(container.labels, rest)
+    return None
+
+
+def _container_message(container: Container) -> containers_pb2.Container:
+    message = containers_pb2.Container(
+        id=container.id,
+        labels=container.labels,
+        image=container.image,
+        runtime=containers_pb2.Container.Runtime(name=container.runtime),
+        snapshotter=container.snapshotter,
+        snapshot_key=container.snapshot_key,
+        sandbox=container.sandbox,
+    )
+    stamp(message.created_at, container.created_at)
+    stamp(message.updated_at, container.updated_at)
+    return message
+
+
+class Containers(Service):
+    """Containers, streamed."""
+
+    descriptor = containers_pb2.DESCRIPTOR.services_by_name["Containers"]
+
+    def liststream(
+        self, request: containers_pb2.ListContainersRequest, caller: Caller
+    ) -> Iterator[containers_pb2.ListContainerMessage]:
+        containers = self.store.space(caller.namespace).containers
+        for container in select(
+            request.filters,
+            (containers[name] for name in sorted(containers, key=str.encode)),
+            _container_field,
+        ):
+            yield containers_pb2.ListContainerMessage(container=_container_message(container))
+
+
+class Tasks(Service):
+    """Tasks: the containers that have a status."""
+
+    descriptor = tasks_pb2.DESCRIPTOR.services_by_name["Tasks"]
+
+    def list(self, request: tasks_pb2.ListTasksRequest, caller: Caller) -> tasks_pb2.ListTasksResponse:
+        del request
+        reply = tasks_pb2.ListTasksResponse()
+        containers = self.store.space(caller.namespace).containers
+        for place, container in enumerate(containers.values()):
+            if container.status:
+                # the id of the container stands in id; container_id stays empty
+                task = reply.tasks.add(
+                    id=container.id, pid=1000 + place, status=STATUSES.index(container.status)
+                )
+                stopped = task.status == task_types_pb2.STOPPED
+                task.exit_status = 137 if stopped else 0
+                task.exited_at.seconds = container.updated_at // 10**9 if stopped else _NEVER
+        return reply
+
+
+class Introspection(Service):
+    """Identity and plug-ins of the daemon."""
+
+    descriptor = introspection_pb2.DESCRIPTOR.services_by_name["Introspection"]
+    namespaced = False
+
+    def server(self, request: object, caller: Caller) -> introspection_pb2.ServerResponse:
+        del request, caller
+        return introspection_pb2.ServerResponse(uuid=self.store.uuid, pid=1, pidns=0)
+
+    def plugins(
+        self, request: introspection_pb2.PluginsRequest, caller: Caller
+    ) -> introspection_pb2.PluginsResponse:
+        del caller
+        rows = select(request.filters, _plugins(self.store), _plugin_field)
+        return introspection_pb2.PluginsResponse(plugins=rows)
+
+
+def _plugin_field(plugin: introspection_pb2.Plugin, path: list[str]) -> str | None:
+    match path:
+        case ["type"]:
+            return plugin.type or None
+        case ["id"]:
+            return plugin.id or None
+    return None
+
+
+def _plugins(store: Store) -> list[introspection_pb2.Plugin]:
+    """The plug-ins that matter to a reader: content store, metadata and the usable snapshotters."""
+    os, _, rest = store.platform.partition("/")
+    architecture, _, variant = rest.partition("/")
+    platforms = [Platform(os=os, architecture=architecture, variant=variant)]
+    found = [
+        introspection_pb2.Plugin(
+            type="io.containerd.content.v1",
+            id="content",
+            exports={"root": f"{store.root}/io.containerd.content.v1.content"},
+        ),
+        introspection_pb2.Plugin(
+            type="io.containerd.metadata.v1",
+            id="bolt",
+            exports={"path": f"{store.root}/io.containerd.metadata.v1.bolt/meta.db", "policy": "shared"},
+        ),
+        introspection_pb2.Plugin(type="io.containerd.differ.v1", id="walking", platforms=platforms),
+        introspection_pb2.Plugin(type="io.containerd.runtime.v2", id="task", platforms=platforms),
+    ]
+    for name in store.snapshotters:
+        root = f"{store.root}/io.containerd.snapshotter.v1.{name}"
+        found.append(
+            introspection_pb2.Plugin(
+                type="io.containerd.snapshotter.v1", id=name, platforms=platforms, exports={"root": root}
+            )
+        )
+    return found
+
+
+class Version(Service):
+    """The version text of the daemon."""
+
+    descriptor = version_pb2.DESCRIPTOR.services_by_name["Version"]
+    namespaced = False
+
+    def version(self, request: object, caller: Caller) -> version_pb2.VersionResponse:
+        del request, caller
+        return version_pb2.VersionResponse(version=self.store.version)

@@ -1,0 +1,188 @@
+"""The Images and Namespaces services over a simulated store."""
+
+from __future__ import annotations
+
+from imgframe._proto import images_pb2 as api
+from imgframe._proto import namespaces_pb2 as namespaces_api
+from imgframe._proto.types_pb2 import Descriptor
+from imgframe.simulator.collection import collect_garbage, has_image_rules
+from imgframe.simulator.expressions import of_map, select
+from imgframe.simulator.status import (
+    check_labels,
+    digest_problem,
+    exists,
+    invalid,
+    not_found,
+    precondition,
+    updated,
+)
+from imgframe.simulator.store import Image, Store
+from imgframe.simulator.wiring import Caller, Service, stamp
+
+
+def image_field(image: Image, path: list[str]) -> str | None:
+    """A field of an image record as containerd's filters see it."""
+    match path:
+        case ["name"]:
+            return image.name or None
+        case ["target", "digest"]:
+            return image.digest or None
+        case ["target", "mediatype"]:
+            return image.media_type or None
+        case ["labels", *rest]:
+            return of_map(image.labels, rest)
+        case ["annotations", *rest]:
+            return of_map(image.annotations, rest)
+    return None
+
+
+def _message(image: Image) -> api.Image:
+    target = Descriptor(
+        media_type=image.media_type, digest=image.digest, size=image.size, annotations=image.annotations
+    )
+    message = api.Image(name=image.name, labels=image.labels, target=target)
+    stamp(message.created_at, image.created_at)
+    stamp(message.updated_at, image.updated_at)
+    return message
+
+
+def _check(image: api.Image) -> None:
+    if not image.name:
+        raise invalid("image name must not be empty")
+    check_labels(image.labels, "image.Labels: ")
+    if problem := digest_problem(image.target.digest):
+        raise invalid(f'Target.Digest "{image.target.digest}" invalid: {problem}')
+    if image.target.size <= 0:
+        raise invalid("Target.Size must be greater than zero")
+    if not image.target.media_type:
+        raise invalid("Target.MediaType must be set")
+
+
+class Images(Service):
+    """Image records. A delete collects garbage only when it asks to wait for it (``sync``)."""
+
+    descriptor = api.DESCRIPTOR.services_by_name["Images"]
+
+    def get(self, request: api.GetImageRequest, caller: Caller) -> api.GetImageResponse:
+        return api.GetImageResponse(image=_message(self._find(request.name, caller)))
+
+    def list(self, request: api.ListImagesRequest, caller: Caller) -> api.ListImagesResponse:
+        images = self.store.space(caller.namespace).images
+        rows = select(request.filters, (images[name] for name in sorted(images, key=str.encode)), image_field)
+        return api.ListImagesResponse(images=map(_message, rows))
+
+    def create(self, request: api.CreateImageRequest, caller: Caller) -> api.CreateImageResponse:
+        new = request.image
+        _check(new)
+        lease = self.lease(caller)
+        space = self.store.writable(caller.namespace)
+        if new.name in space.images:
+            raise exists(f'image "{new.name}"')
+        now = self.store.clock()
+        labels = {key: value for key, value in new.labels.items() if value}
+        target = new.target
+        image = Image(
+            new.name,
+            labels,
+            target.media_type,
+            target.digest,
+            target.size,
+            dict(target.annotations),
+            now,
+            now,
+        )
+        space.images[new.name] = image
+        if lease is not None and has_image_rules(self.store):
+            lease.resources["images", new.name] = None
+        return api.CreateImageResponse(image=_message(image))
+
+    def update(self, request: api.UpdateImageRequest, caller: Caller) -> api.UpdateImageResponse:
+        new, paths = request.image, list(request.update_mask.paths)
+        if not new.name:
+            raise invalid("image name is required for update")
+        image = self._find(new.name, caller)
+        for path in paths:
+            if path not in {"target", "labels", "annotations"} and not path.startswith(
+                ("labels.", "annotations.")
+            ):
+                raise invalid(f'cannot update "{path}" field on image "{new.name}"')
+        whole = not paths or "target" in paths
+        named = [path for path in paths if path.startswith("labels")]
+        labels = updated(image.labels, new.labels, named) if named or not paths else image.labels
+        target = new.target
+        if whole:
+            _check(new)
+        check_labels(labels, "image.Labels: ")
+        image.labels = labels
+        if whole:
+            image.media_type, image.digest, image.size = target.media_type, target.digest, target.size
+            image.annotations = dict(target.annotations)
+        elif any(path.startswith("annotations") for path in paths):
+            named = [
+                path.replace("annotations", "labels", 1) for path in paths if path.startswith("annotations")
+            ]
+            image.annotations = updated(image.annotations, target.annotations, named)
+        image.updated_at = self.store.clock()
+        return api.UpdateImageResponse(image=_message(image))
+
+    def delete(self, request: api.DeleteImageRequest, caller: Caller) -> None:
+        image = self._find(request.name, caller)
+        wanted = request.target.digest if request.HasField("target") else ""
+        if wanted and has_image_rules(self.store) and wanted != image.digest:
+            raise not_found(f'image "{image.name}" has target {image.digest}, not {wanted}')
+        del self.store.namespaces[caller.namespace].images[request.name]
+        if request.sync:
+            collect_garbage(self.store)
+
+    def _find(self, name: str, caller: Caller) -> Image:
+        image = self.store.space(caller.namespace).images.get(name)
+        if image is None:
+            raise not_found(f'image "{name}"')
+        return image
+
+
+class Namespaces(Service):
+    """Namespaces; one that is not there is empty everywhere else, only the list tells."""
+
+    descriptor = namespaces_api.DESCRIPTOR.services_by_name["Namespaces"]
+    namespaced = False
+
+    def list(
+        self, request: namespaces_api.ListNamespacesRequest, caller: Caller
+    ) -> namespaces_api.ListNamespacesResponse:
+        del request, caller  # containerd ignores the filter as well
+        spaces = self.store.namespaces
+        return namespaces_api.ListNamespacesResponse(
+            namespaces=[
+                namespaces_api.Namespace(name=name, labels=spaces[name].labels)
+                for name in sorted(spaces, key=str.encode)
+            ]
+        )
+
+    def create(
+        self, request: namespaces_api.CreateNamespaceRequest, caller: Caller
+    ) -> namespaces_api.CreateNamespaceResponse:
+        del caller
+        name = request.namespace.name
+        if name in self.store.namespaces:
+            raise exists(f'namespace "{name}"')
+        self.store.writable(name).labels = dict(request.namespace.labels)
+        return namespaces_api.CreateNamespaceResponse(namespace=request.namespace)
+
+    def delete(self, request: namespaces_api.DeleteNamespaceRequest, caller: Caller) -> None:
+        del caller
+        space = self.store.namespaces.get(request.name)
+        if space is None:
+            raise not_found(f'namespace "{request.name}"')
+        if left := _left(self.store, request.name):
+            raise precondition(
+                f'namespace "{request.name}" must be empty, but it still has {", ".join(left)}'
+            )
+        del self.store.namespaces[request.name]
+
+
+def _left(store: Store, name: str) -> list[str]:
+    space = store.namespaces[name]
+    held = {"images": space.images, "blobs": space.content, "containers": space.containers}
+    left = [kind for kind, rows in held.items() if rows]
+    return left + [f'snapshots on "{name}" snapshotter' for name, rows in space.snapshots.items() if rows]

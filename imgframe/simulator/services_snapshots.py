@@ -1,0 +1,217 @@
+"""The Snapshots and Diff services over a simulated store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote, unquote
+
+import grpc
+
+from imgframe._proto import diff_pb2 as diff_api
+from imgframe._proto import snapshots_pb2 as api
+from imgframe._proto.types_pb2 import Descriptor, Mount
+from imgframe.simulator.expressions import of_map, select
+from imgframe.simulator.layers import Layer, unpack
+from imgframe.simulator.services_content import BLOCK
+from imgframe.simulator.status import Refusal, check_labels, exists, not_found, precondition
+from imgframe.simulator.store import KINDS, Labels, Snapshot
+from imgframe.simulator.wiring import Caller, Service, stamp
+
+Rows = dict[str, Snapshot]
+
+_REF = "containerd.io/snapshot.ref"
+_UNCOMPRESSED = "containerd.io/uncompressed"
+_TAR = "application/vnd.oci.image.layer.v1.tar"
+_EMPTY_FOLDER = 4096  # bytes of a snapshot without files
+_INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+def _field(snapshot: Snapshot, path: list[str]) -> str | None:
+    match path:
+        case ["kind"]:
+            return snapshot.kind
+        case ["name"]:
+            return snapshot.key
+        case ["parent"]:
+            return snapshot.parent
+        case ["labels", *rest]:
+            return of_map(snapshot.labels, rest)
+    return None
+
+
+def _info(snapshot: Snapshot) -> api.Info:
+    kind = KINDS.index(snapshot.kind)
+    message = api.Info(name=snapshot.key, parent=snapshot.parent, kind=kind, labels=snapshot.labels)
+    stamp(message.created_at, snapshot.created_at)
+    stamp(message.updated_at, snapshot.updated_at)
+    return message
+
+
+class Snapshots(Service):
+    """Snapshots of every snapshotter; usage is that of one layer alone."""
+
+    descriptor = api.DESCRIPTOR.services_by_name["Snapshots"]
+
+    def list(self, request: api.ListSnapshotsRequest, caller: Caller) -> Iterator[api.ListSnapshotsResponse]:
+        rows = self._rows(request.snapshotter, caller)
+        found = select(request.filters, (rows[key] for key in sorted(rows, key=str.encode)), _field)
+        for start in range(0, len(found), BLOCK):
+            yield api.ListSnapshotsResponse(info=map(_info, found[start : start + BLOCK]))
+
+    def stat(self, request: api.StatSnapshotRequest, caller: Caller) -> api.StatSnapshotResponse:
+        return api.StatSnapshotResponse(info=_info(self._find(request.snapshotter, request.key, caller)))
+
+    def usage(self, request: api.UsageRequest, caller: Caller) -> api.UsageResponse:
+        snapshot = self._find(request.snapshotter, request.key, caller)
+        if snapshot.kind == "view":
+            return api.UsageResponse()
+        return api.UsageResponse(size=snapshot.size, inodes=snapshot.inodes)
+
+    def prepare(self, request: api.PrepareSnapshotRequest, caller: Caller) -> api.PrepareSnapshotResponse:
+        target = request.labels.get(_REF, "")
+        rows = self._rows(request.snapshotter, caller)
+        if target in rows:
+            self._hold(request.snapshotter, target, caller)
+            raise exists(f'target snapshot "{target}"')
+        self._add("active", request.snapshotter, request.key, request.parent, request.labels, caller)
+        return api.PrepareSnapshotResponse(mounts=self._mounts(request.snapshotter, request.key, caller))
+
+    def view(self, request: api.ViewSnapshotRequest, caller: Caller) -> api.ViewSnapshotResponse:
+        self._add("view", request.snapshotter, request.key, request.parent, request.labels, caller)
+        return api.ViewSnapshotResponse(mounts=self._mounts(request.snapshotter, request.key, caller))
+
+    def mounts(self, request: api.MountsRequest, caller: Caller) -> api.MountsResponse:
+        snapshot = self._find(request.snapshotter, request.key, caller)
+        if snapshot.kind == "committed":
+            raise precondition("failed to get active mount: snapshot is not active")
+        return api.MountsResponse(mounts=self._mounts(request.snapshotter, request.key, caller))
+
+    def commit(self, request: api.CommitSnapshotRequest, caller: Caller) -> None:
+        rows = self._rows(request.snapshotter, caller, make=True)
+        if request.name in rows:
+            raise exists(f'snapshot "{request.name}"')
+        snapshot = rows.get(request.key)
+        if snapshot is None:
+            raise not_found(f"failed to get snapshot {request.key}: snapshot does not exist")
+        if snapshot.kind != "active":
+            raise precondition(f"snapshot {request.key} is not active")
+        check_labels(request.labels)
+        now = self.store.clock()
+        del rows[request.key]
+        rows[request.name] = Snapshot(
+            request.name,
+            snapshot.parent,
+            "committed",
+            dict(request.labels),
+            now,
+            now,
+            snapshot.size,
+            snapshot.inodes,
+        )
+        kind = f"snapshots/{request.snapshotter}"
+        for lease in self.store.space(caller.namespace).leases.values():
+            lease.resources.pop((kind, request.key), None)
+        self._hold(request.snapshotter, request.name, caller)
+
+    def remove(self, request: api.RemoveSnapshotRequest, caller: Caller) -> None:
+        snapshot = self._find(request.snapshotter, request.key, caller)
+        rows = self._rows(request.snapshotter, caller)
+        if any(each.parent == snapshot.key for each in rows.values()):
+            raise precondition("cannot remove snapshot with child")
+        del rows[snapshot.key]
+
+    def _rows(self, snapshotter: str, caller: Caller, *, make: bool = False) -> Rows:
+        if not snapshotter:
+            raise Refusal(_INVALID, "snapshotter argument missing: invalid argument")
+        if snapshotter not in self.store.snapshotters:
+            raise Refusal(_INVALID, f"snapshotter not loaded: {snapshotter}: invalid argument")
+        space = self.store.writable(caller.namespace) if make else self.store.space(caller.namespace)
+        return space.snapshots.setdefault(snapshotter, {})
+
+    def _find(self, snapshotter: str, key: str, caller: Caller) -> Snapshot:
+        snapshot = self._rows(snapshotter, caller).get(key)
+        if snapshot is None:
+            raise not_found(f"snapshot {key} does not exist")
+        return snapshot
+
+    def _add(
+        self, kind: str, snapshotter: str, key: str, parent: str, labels: Labels, caller: Caller
+    ) -> None:
+        self.lease(caller)
+        check_labels(labels)
+        rows = self._rows(snapshotter, caller, make=True)
+        if key in rows:
+            raise exists(f'snapshot "{key}"')
+        if parent and parent not in rows:
+            raise not_found(f"parent snapshot {parent} does not exist")
+        if parent and rows[parent].kind != "committed":
+            raise Refusal(_INVALID, f'parent "{parent}" is not committed snapshot: invalid argument')
+        now = self.store.clock()
+        size, inodes = (0, 0) if kind == "view" else (_EMPTY_FOLDER, 1)
+        kept = {name: value for name, value in labels.items() if value}
+        rows[key] = Snapshot(key, parent, kind, kept, now, now, size, inodes)
+        self._hold(snapshotter, key, caller)
+
+    def _hold(self, snapshotter: str, key: str, caller: Caller) -> None:
+        lease = self.lease(caller)
+        if lease is not None:
+            lease.resources[f"snapshots/{snapshotter}", key] = None
+
+    def _mounts(self, snapshotter: str, key: str, caller: Caller) -> list[Mount]:
+        rows = self._rows(snapshotter, caller)
+        folders, each = [], rows.get(key)
+        while each is not None:
+            folders.append(_folder(self.store.root, snapshotter, caller.namespace, each.key))
+            each = rows.get(each.parent)
+        own, lower = folders[0], [f"{folder}/fs" for folder in folders[1:]]
+        writable = rows[key].kind == "active"
+        if snapshotter != "overlayfs" or not lower or (not writable and len(lower) == 1):
+            source = f"{own}/fs" if writable or not lower else lower[0]
+            return [Mount(type="bind", source=source, options=["rw" if writable else "ro", "rbind"])]
+        options = [f"workdir={own}/work", f"upperdir={own}/fs"] if writable else []
+        return [Mount(type="overlay", source="overlay", options=[*options, f"lowerdir={':'.join(lower)}"])]
+
+
+def _folder(root: str, snapshotter: str, namespace: str, key: str) -> str:
+    """Where a snapshot would lie; the name of the last folder tells which one it is."""
+    name = quote(f"{namespace}/{key}", safe="")
+    return f"{root}/io.containerd.snapshotter.v1.{snapshotter}/snapshots/{name}"
+
+
+class Diff(Service):
+    """Unpacking of a layer into an active snapshot."""
+
+    descriptor = diff_api.DESCRIPTOR.services_by_name["Diff"]
+
+    def apply(self, request: diff_api.ApplyRequest, caller: Caller) -> diff_api.ApplyResponse:
+        blob = self.store.space(caller.namespace).content.get(request.diff.digest)
+        if blob is None:
+            raise not_found(f"failed to get reader from content store: content digest {request.diff.digest}")
+        snapshot = self._target(request, caller)
+        data = self.store.read(blob.digest)
+        if (
+            data is None
+        ):  # known by its size only: what its label says of it, and a guess of its bytes on disk
+            layer = Layer(blob.labels.get(_UNCOMPRESSED, ""), blob.size, _EMPTY_FOLDER + 2 * blob.size, 1)
+        else:
+            try:
+                layer = unpack(data)
+            except ValueError as problem:
+                raise Refusal(grpc.StatusCode.UNKNOWN, f"failed to extract layer: {problem}") from problem
+        snapshot.size, snapshot.inodes = layer.disk_size, layer.inodes
+        applied = Descriptor(media_type=_TAR, digest=layer.diff_id, size=layer.size)
+        return diff_api.ApplyResponse(applied=applied)
+
+    def _target(self, request: diff_api.ApplyRequest, caller: Caller) -> Snapshot:
+        """The active snapshot that the mounts write to."""
+        for mount in request.mounts:
+            places = [
+                option.removeprefix("upperdir=") for option in mount.options if option.startswith("upperdir=")
+            ]
+            folder = (places or [mount.source])[0].removesuffix("/fs")
+            name = unquote(folder.rpartition("/")[2])
+            namespace, _, key = name.partition("/")
+            for rows in self.store.space(namespace).snapshots.values():
+                if namespace == caller.namespace and key in rows and rows[key].kind == "active":
+                    return rows[key]
+        raise Refusal(grpc.StatusCode.UNKNOWN, "failed to mount: no such file or directory")

@@ -1,0 +1,341 @@
+"""One simulated containerd store: plain records in dicts, built from a dump and written back as one.
+
+A dump is a dict as JSON could hold it: ``images``, ``containers``, ``blobs``, ``snapshots``, ``leases``, ``ingests`` of one
+``namespace``; or ``{"namespaces": {name: dump}}`` for several. Times are integer nanoseconds since the epoch (``..._ns``).
+Records share the label dicts of the dump, so a change replaces a dict and never edits it.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from imgframe.errors import InputError
+
+Labels = Mapping[str, str]
+Record = dict[str, Any]
+
+VERSION = "2.1.9"
+PLATFORM = "linux/amd64"
+SNAPSHOTTERS = ("overlayfs", "native")
+STATUSES = ("unknown", "created", "running", "stopped", "paused", "pausing")  # by the number of the task API
+KINDS = ("unknown", "view", "active", "committed")  # by the number of the snapshots API
+EXPIRE = "containerd.io/gc.expire"
+
+
+@dataclass(slots=True)
+class Image:
+    """An image record: a name and the descriptor it points at."""
+
+    name: str
+    labels: Labels
+    media_type: str
+    digest: str
+    size: int
+    annotations: Labels
+    created_at: int
+    updated_at: int
+
+
+@dataclass(slots=True)
+class Content:
+    """A blob as one namespace knows it."""
+
+    digest: str
+    size: int
+    labels: Labels
+    created_at: int
+    updated_at: int
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """A snapshot; ``size`` and ``inodes`` are of this one alone, without its parents."""
+
+    key: str
+    parent: str
+    kind: str
+    labels: Labels
+    created_at: int
+    updated_at: int
+    size: int
+    inodes: int
+
+
+@dataclass(slots=True)
+class Container:
+    """A container; ``status`` is empty where there is no task."""
+
+    id: str
+    image: str
+    snapshotter: str
+    snapshot_key: str
+    labels: Labels
+    runtime: str
+    created_at: int
+    updated_at: int
+    status: str
+    sandbox: str
+
+
+@dataclass(slots=True)
+class Lease:
+    """A lease and what it holds, as (type, id) in the order added."""
+
+    id: str
+    labels: Labels
+    created_at: int
+    resources: dict[tuple[str, str], None]
+
+
+@dataclass(slots=True)
+class Ingest:
+    """An unfinished write; ``data`` has the bytes so far where they came over the wire."""
+
+    ref: str
+    offset: int
+    total: int
+    started_at: int
+    updated_at: int
+    expires_at: int | None
+    expected: str = ""
+    data: bytearray = field(default_factory=bytearray)
+    locked: bool = False
+
+
+@dataclass(slots=True)
+class Namespace:
+    """Everything that one containerd namespace holds."""
+
+    labels: Labels = field(default_factory=dict)
+    images: dict[str, Image] = field(default_factory=dict)
+    content: dict[str, Content] = field(default_factory=dict)
+    snapshots: dict[str, dict[str, Snapshot]] = field(default_factory=dict)
+    containers: dict[str, Container] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
+    ingests: dict[str, Ingest] = field(default_factory=dict)
+
+
+class Store:
+    """What one simulated daemon keeps: namespaces of records, and the bytes of blobs, once for all namespaces.
+
+    ``version``, ``platform``, ``uuid``, ``root`` are what the daemon says of itself. ``bytes_of`` maps digests to bytes,
+    or text, or None for a layer that is known by its size only. ``clock`` gives now in nanoseconds.
+
+    Raises:
+        InputError: the dump is not one.
+
+    Example:
+        >>> from imgframe.simulator.store import Store
+        >>> store = Store({"namespace": "default", "images": [], "blobs": [{"digest": "sha256:ab", "text": "{}"}]})
+        >>> store.read("sha256:ab"), list(store.namespaces)
+        (b'{}', ['default'])
+    """
+
+    def __init__(self, dump: Mapping[str, Any]) -> None:
+        if not isinstance(dump, Mapping):
+            raise InputError(f"a store dump is a dict, not {type(dump).__name__}")
+        parts = dump.get("namespaces")
+        if parts is None:
+            parts = {dump.get("namespace") or "default": dump}
+        first = next(iter(parts.values()), {})
+        self.version = str(dump.get("daemon") or first.get("daemon") or VERSION)
+        self.platform = str(dump.get("platform") or first.get("platform") or PLATFORM)
+        self.root = str(dump.get("root") or "/simulated/containerd")
+        identity = f"{dump.get('store')}/{sorted(parts)}"
+        self.uuid = str(dump.get("uuid") or uuid.uuid5(uuid.NAMESPACE_OID, identity))
+        self.clock = time.time_ns
+        self.bytes_of: dict[str, bytes | str | None] = {}
+        self.snapshotters = list(SNAPSHOTTERS)
+        self.namespaces: dict[str, Namespace] = {}
+        for name, part in parts.items():
+            self.namespaces[name] = self._namespace(part)
+
+    def _namespace(self, part: Mapping[str, Any]) -> Namespace:
+        space = Namespace(labels=_labels(part))
+        for row in _rows(part, "images"):
+            image = _image(row)
+            space.images[image.name] = image
+        for row in _rows(part, "blobs"):
+            data = _data(row)
+            digest = row["digest"]
+            size = row.get("size")
+            size = len(data.encode() if isinstance(data, str) else data or b"") if size is None else size
+            space.content[digest] = Content(digest, size, _labels(row), *_times(row))
+            if data is not None or digest not in self.bytes_of:
+                self.bytes_of[digest] = data
+        for snapshotter, rows in (part.get("snapshots") or {}).items():
+            if snapshotter not in self.snapshotters:
+                self.snapshotters.append(snapshotter)
+            space.snapshots[snapshotter] = {row["key"]: _snapshot(row) for row in rows or ()}
+        for row in _rows(part, "containers"):
+            space.containers[row["id"]] = _container(row)
+        for row in _rows(part, "leases"):
+            space.leases[row["id"]] = _lease(row, space)
+        for row in _rows(part, "ingests"):
+            space.ingests[row["ref"]] = _ingest(row)
+        return space
+
+    def read(self, digest: str) -> bytes | None:
+        """The bytes of a blob; None where only its size is known."""
+        data = self.bytes_of.get(digest)
+        return data.encode() if isinstance(data, str) else data
+
+    def space(self, name: str) -> Namespace:
+        """The namespace ``name``; an empty one that belongs to no store where there is none."""
+        return self.namespaces.get(name) or Namespace()
+
+    def writable(self, name: str) -> Namespace:
+        """The namespace ``name``, made by the first write as containerd does."""
+        return self.namespaces.setdefault(name, Namespace())
+
+    def dump(self) -> Record:
+        """The store as a dump of several namespaces, from which an equal store can be built."""
+        return {
+            "daemon": self.version,
+            "platform": self.platform,
+            "root": self.root,
+            "uuid": self.uuid,
+            "namespaces": {name: self._dump_of(space) for name, space in self.namespaces.items()},
+        }
+
+    def _dump_of(self, space: Namespace) -> Record:
+        return {
+            "labels": dict(space.labels),
+            "images": [_image_row(image) for image in space.images.values()],
+            "blobs": [self._blob_row(blob) for blob in space.content.values()],
+            "snapshots": {
+                name: [_fields(snapshot) for snapshot in rows.values()]
+                for name, rows in space.snapshots.items()
+            },
+            "containers": [_fields(container) for container in space.containers.values()],
+            "leases": [
+                _fields(lease) | {"resources": [{"type": kind, "id": id_} for kind, id_ in lease.resources]}
+                for lease in space.leases.values()
+            ],
+            "ingests": [_ingest_row(ingest) for ingest in space.ingests.values()],
+        }
+
+    def _blob_row(self, blob: Content) -> Record:
+        row = _fields(blob)
+        data = self.bytes_of.get(blob.digest)
+        if isinstance(data, str):
+            row["text"] = data
+        elif data is not None:
+            row["base64"] = base64.b64encode(data).decode()
+        return row
+
+
+def _rows(part: Mapping[str, Any], table: str) -> Iterable[Record]:
+    return part.get(table) or ()
+
+
+def _labels(row: Mapping[str, Any], name: str = "labels") -> Labels:
+    return row.get(name) or {}
+
+
+def _times(row: Record) -> tuple[int, int]:
+    """When a record was created and when changed; the one stands for the other."""
+    created = row.get("created_at_ns", row.get("updated_at_ns", 0))
+    return created, row.get("updated_at_ns", created)
+
+
+def _image(row: Record) -> Image:
+    target = row["target"]
+    annotations = _labels(target, "annotations")
+    return Image(
+        row["name"],
+        _labels(row),
+        target["mediaType"],
+        target["digest"],
+        target["size"],
+        annotations,
+        *_times(row),
+    )
+
+
+def _image_row(image: Image) -> Record:
+    target = {
+        "mediaType": image.media_type,
+        "digest": image.digest,
+        "size": image.size,
+        "annotations": dict(image.annotations),
+    }
+    return {
+        "name": image.name,
+        "labels": dict(image.labels),
+        "created_at_ns": image.created_at,
+        "updated_at_ns": image.updated_at,
+        "target": target,
+    }
+
+
+def _data(row: Record) -> bytes | str | None:
+    if "text" in row:
+        text = row["text"]
+        return text if isinstance(text, str) else bytes(text)
+    if "base64" in row:
+        return base64.b64decode(row["base64"])
+    return None
+
+
+def _snapshot(row: Record) -> Snapshot:
+    kind = row.get("kind", "committed")
+    size, inodes = row.get("size") or 0, row.get("inodes") or 0
+    return Snapshot(row["key"], row.get("parent") or "", kind, _labels(row), *_times(row), size, inodes)
+
+
+def _container(row: Record) -> Container:
+    return Container(
+        row["id"],
+        row.get("image") or "",
+        row.get("snapshotter") or "",
+        row.get("snapshot_key") or "",
+        _labels(row),
+        row.get("runtime") or "io.containerd.runc.v2",
+        *_times(row),
+        row.get("status") or "",
+        row.get("sandbox") or "",
+    )
+
+
+def _lease(row: Record, space: Namespace) -> Lease:
+    """A lease; one that names no resources holds every blob, which is how a recorded store was written."""
+    if "resources" in row:
+        resources = {(each["type"], each["id"]): None for each in row["resources"]}
+    else:
+        resources = {("content", digest): None for digest in space.content}
+    return Lease(row["id"], _labels(row), row.get("created_at_ns", 0), resources)
+
+
+def _ingest(row: Record) -> Ingest:
+    started = row.get("started_at_ns", 0)
+    updated = row.get("updated_at_ns", started)
+    offset, total = row.get("offset", 0), row.get("total", 0)
+    return Ingest(row["ref"], offset, total, started, updated, row.get("expires_at_ns"))
+
+
+def _ingest_row(ingest: Ingest) -> Record:
+    row = {name: getattr(ingest, name) for name in ("ref", "offset", "total")}
+    times = {f"{name}_ns": getattr(ingest, name) for name in ("started_at", "updated_at", "expires_at")}
+    return row | {name: value for name, value in times.items() if value is not None}
+
+
+def _fields(record: Any) -> Record:
+    """A record as a row of a dump: times end in ``_ns``, labels are copies."""
+    return dict(_pairs(record))
+
+
+def _pairs(record: Any) -> Iterator[tuple[str, Any]]:
+    for name in record.__slots__:
+        value = getattr(record, name)
+        if name == "resources":
+            continue
+        if name.endswith("_at"):
+            yield f"{name}_ns", value
+        else:
+            yield name, dict(value) if isinstance(value, Mapping) else value
