@@ -1,0 +1,160 @@
+"""Growth: the bytes of every collection of a dataset, per node, repository, namespace or label."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from imgframe.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imgframe.dataset import Dataset  # only the type: this room does not see that one
+
+_IMAGE_KEYS = ("node", "namespace", "repository")
+
+
+def growth(dataset: Dataset, by: str = "node") -> pd.DataFrame:
+    """Bytes over time, one row per collection and group.
+
+    ``by``: ``node`` counts what the store holds (each blob once, each snapshot). ``namespace``, ``repository`` or the key of
+    an image label such as a team's count what the images of the group need, each target digest of a store once; bytes that two
+    groups share are in both.
+
+    Columns: collected_at (UTC), the group (named as ``by``), images (records), content_bytes, snapshot_bytes, total_bytes;
+    for nodes also disk_total and disk_used (total minus free of the file system, NA where not readable).
+
+    Example:
+        >>> import imgframe as imf, tempfile
+        >>> from imgframe import schema
+        >>> root = tempfile.mkdtemp() + "/history"
+        >>> nodes = schema.table("nodes", {"node": ["a"], "collected_at": [10**18]})
+        >>> blobs = schema.table("blobs", {"node": ["a"] * 2, "namespace": ["x", "y"], "digest": ["d", "d"], "size": [5, 5]})
+        >>> _ = imf.dataset.append(root, imf.Inventory({"nodes": nodes, "blobs": blobs}))
+        >>> imf.capacity.growth(imf.open_dataset(root))["total_bytes"].tolist()
+        [5]
+    """
+    import pandas as pd
+
+    if by == "node":
+        rows = _by_node(dataset)
+        names = [
+            "collected_at",
+            "node",
+            "images",
+            "content_bytes",
+            "snapshot_bytes",
+            "total_bytes",
+            "disk_total",
+            "disk_used",
+        ]
+    else:
+        rows = _by_group(dataset, by)
+        names = ["collected_at", by, "images", "content_bytes", "snapshot_bytes", "total_bytes"]
+    frame = pd.DataFrame(rows, columns=names)
+    frame["collected_at"] = pd.to_datetime(
+        frame["collected_at"].astype("int64"), unit="ns", utc=True
+    ).dt.as_unit("ns")
+    return frame.astype({names[1]: "category", **dict.fromkeys(names[2:], "Int64")})
+
+
+def _by_node(dataset: Dataset) -> list[tuple[Any, ...]]:
+    tables = [
+        dataset.batches("nodes", ["node", "collected_at", "disk_total", "disk_free"]),
+        dataset.batches("images", ["node"]),
+        dataset.batches("blobs", ["node", "digest", "size"]),
+        dataset.batches("snapshots", ["node", "size"]),
+    ]
+    rows = []
+    for (_, nodes), (_, images), (_, blobs), (_, snapshots) in zip(*tables, strict=True):
+        records = _counts(images)
+        content = _sums(blobs.group_by(["node", "digest"]).aggregate([("size", "max")]), "size_max")
+        unpacked = _sums(snapshots, "size")
+        for row in nodes.to_pylist():
+            node, total, free = row["node"], row["disk_total"], row["disk_free"]
+            sizes = content.get(node, 0), unpacked.get(node, 0)
+            used = None if total is None or free is None else total - free
+            rows.append(
+                (_stamp(row["collected_at"]), node, records.get(node, 0), *sizes, sum(sizes), total, used)
+            )
+    return rows
+
+
+def _stamp(value: Any) -> int:
+    return int(value.value)
+
+
+def _counts(table: pa.Table) -> dict[str, int]:
+    return {
+        row["node"]: row["node_count"]
+        for row in table.group_by("node").aggregate([("node", "count")]).to_pylist()
+    }
+
+
+def _sums(table: pa.Table, column: str) -> dict[str, int]:
+    summed = table.select(["node", column]).group_by("node").aggregate([(column, "sum")])
+    return {row["node"]: row[f"{column}_sum"] or 0 for row in summed.to_pylist()}
+
+
+def _by_group(dataset: Dataset, by: str) -> list[tuple[Any, ...]]:
+    column = by if by in {"namespace", "repository"} else "labels"
+    wanted = ["node", "namespace", column, "digest", "content_present_size", "unpacked_size"]
+    rows = []
+    for one, images in dataset.batches("images", list(dict.fromkeys(wanted))):
+        groups, codes = _grouped(images[column].combine_chunks(), None if column == by else by)
+        found = np.bincount(codes[codes >= 0], minlength=len(groups))
+        content, unpacked = _deduplicated(images, codes, len(groups))
+        rows += [
+            (
+                one.collected_at,
+                group,
+                int(found[at]),
+                int(content[at]),
+                int(unpacked[at]),
+                int(content[at] + unpacked[at]),
+            )
+            for at, group in enumerate(groups)
+        ]
+    if column == "labels" and not rows:
+        raise InputError(
+            f"no image has the label {by!r}; group by node, namespace, repository or a label that images carry"
+        )
+    return rows
+
+
+def _grouped(values: pa.Array, label: str | None) -> tuple[list[str], np.ndarray]:
+    """The groups, and per row the place of its group (-1: none)."""
+    codes = values.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    words = values.dictionary.to_pylist()
+    if label is not None:
+        words = [json.loads(text).get(label) for text in words]
+    groups = sorted({word for word in words if word is not None})
+    place = np.array(
+        [groups.index(word) if word is not None else -1 for word in words] + [-1], dtype=np.int64
+    )
+    return groups, place[codes]
+
+
+def _deduplicated(images: pa.Table, codes: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sums per group of content and snapshots, each target digest once per node (content) and namespace (snapshots)."""
+    node, namespace, digest = (
+        images[name].combine_chunks().indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        + 1
+        for name in ("node", "namespace", "digest")
+    )
+    sums = []
+    for column, key in (
+        ("content_present_size", (codes, node, digest)),
+        ("unpacked_size", (codes, node, namespace, digest)),
+    ):
+        sizes = images[column].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
+        _, first = np.unique(np.stack(key), axis=1, return_index=True)
+        first = first[codes[first] >= 0]
+        total = np.zeros(groups, dtype=np.int64)
+        np.add.at(total, codes[first], sizes[first])
+        sums.append(total)
+    return sums[0], sums[1]
