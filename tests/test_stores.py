@@ -1,0 +1,22 @@
+"""The recorded stores, written back into a real daemon, are the stores that were recorded."""
+
+import pytest
+import truth_stores as truth
+from stores import load_into, recorded
+
+STORES = ("store-1", "store-2", "store-3", "store-4")
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_a_rebuilt_store_lists_as_recorded(fresh_daemon, name):
+    dump = recorded(name)
+    daemon = fresh_daemon("2.1")
+    load_into(daemon, dump)
+    namespace = dump["namespace"]
+    assert daemon.ctr("images", "ls", "-q", namespace=namespace).splitlines() == [
+        one["name"] for one in dump["images"]
+    ]
+    content = truth.content_rows(daemon.ctr("content", "ls", namespace=namespace))
+    assert {row["DIGEST"] for row in content} == {blob["digest"] for blob in dump["blobs"]}
+    containers = truth.rows(daemon.ctr("containers", "ls", namespace=namespace), *truth.CONTAINER_COLUMNS)
+    assert {row["CONTAINER"] for row in containers} == {one["id"] for one in dump["containers"]}
