@@ -100,7 +100,11 @@ def fleet(
         return Store(life.dump(end))
 
     lives = fleet_lives(nodes, seed, start)
-    return Simulator({life.name: functools.partial(grown, life) for life in lives}, faults)
+    return Simulator(
+        {life.name: functools.partial(grown, life) for life in lives},
+        faults,
+        {life.name: _about(life) for life in lives},
+    )
 
 
 def dump(
@@ -140,6 +144,11 @@ def node(
     return Simulator(
         {"node": lambda: Store(dump(images, seed=seed, namespace=namespace, until=until))}, faults
     )
+
+
+def _about(life: NodeLife) -> dict[str, Any]:
+    """What a nodes.toml would say of the node."""
+    return {"labels": {"role": life.name.partition("-")[0]}, "disk_total": life.disk_total}
 
 
 def _end(until: datetime | None) -> int:

@@ -1,4 +1,8 @@
-"""Simulated daemons: each a gRPC server on a unix socket of its own, all on one event-loop thread."""
+"""Simulated daemons: each a gRPC server on a unix socket of its own, all on imgframe's event-loop thread.
+
+The clients live on that thread too: one interpreter serves and asks, and without a change of threads between question and
+answer it does so half as fast again.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,8 @@ import asyncio
 import functools
 import shutil
 import tempfile
-import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -16,7 +19,9 @@ import grpc
 import grpc.aio
 from google.protobuf.message_factory import GetMessageClass
 
+from imgframe import _loop
 from imgframe.errors import FilterError, InputError
+from imgframe.node import Node
 from imgframe.simulator.faults import Fault, Faults
 from imgframe.simulator.services_content import Content
 from imgframe.simulator.services_daemon import Containers, Introspection, Leases, Tasks, Version
@@ -238,7 +243,8 @@ def _sized(reply: bytes) -> bytes:
 class Simulator:
     """Simulated daemons that serve while the ``with`` block lasts.
 
-    ``address`` is that of the first, ``addresses`` of all, ``daemons`` the daemons by node name. Sockets lie in a folder of
+    ``address`` is that of the first, ``addresses`` of all, ``nodes`` what :func:`imgframe.collect` takes, ``daemons`` the
+    daemons by name. Sockets lie in a folder of
     their own that is gone at the end.
 
     Example:
@@ -248,42 +254,38 @@ class Simulator:
         True
     """
 
-    def __init__(self, stores: Mapping[str, Callable[[], Store]], faults: Iterable[Fault] = ()) -> None:
+    def __init__(
+        self,
+        stores: Mapping[str, Callable[[], Store]],
+        faults: Iterable[Fault] = (),
+        about: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self._stores = dict(stores)
         self._faults = tuple(faults)
+        self._about = about or {}
         self._folder: Path | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
         self.daemons: dict[str, Daemon] = {}
 
     def __enter__(self) -> Self:
-        if self._loop is not None:
+        if self._folder is not None:
             raise InputError("this simulator already runs; a with block can be entered once at a time")
         self._folder = Path(tempfile.mkdtemp(prefix="imgframe-"))
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="imgframe-simulator", daemon=True)
-        self._thread.start()
         self.daemons = {
             name: Daemon(name, self._folder / f"{place}.sock", store, self._faults)
             for place, (name, store) in enumerate(self._stores.items())
         }
         try:
-            self._run(self._start())
+            _loop.run(self._start())
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._loop is not None
-        assert self._thread is not None
         assert self._folder is not None
-        self._run(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self._loop = self._thread = None
+        _loop.run(self._stop())
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder = None
 
     @property
     def address(self) -> str:
@@ -296,6 +298,11 @@ class Simulator:
         return {name: daemon.address for name, daemon in self.daemons.items()}
 
     @property
+    def nodes(self) -> list[Node]:
+        """The nodes with their names, labels and disks, as :func:`imgframe.collect` takes them."""
+        return [Node(address, name, **self._about.get(name, {})) for name, address in self.addresses.items()]
+
+    @property
     def store(self) -> Store:
         """The store of the first daemon."""
         return next(iter(self.daemons.values())).store
@@ -306,15 +313,15 @@ class Simulator:
         async def now() -> T:
             return change(self._of(node).store)
 
-        return self._run(now())
+        return _loop.run(now())
 
     def kill(self, node: str = "") -> None:
         """Take a daemon away as if it had been killed: calls break, the socket is gone."""
-        self._run(self._of(node).stop())
+        _loop.run(self._of(node).stop())
 
     def revive(self, node: str = "") -> None:
         """Bring a daemon back at the same address with the same store."""
-        self._run(self._of(node).start())
+        _loop.run(self._of(node).start())
 
     def become(self, stores: Mapping[str, Callable[[], Store]]) -> None:
         """Give daemons other stores, as if time had passed."""
@@ -323,7 +330,7 @@ class Simulator:
             for name, store in stores.items():
                 self.daemons[name].become(store)
 
-        self._run(now())
+        _loop.run(now())
 
     def _of(self, node: str) -> Daemon:
         return self.daemons[node] if node else next(iter(self.daemons.values()))
@@ -334,7 +341,3 @@ class Simulator:
 
     async def _stop(self) -> None:
         await asyncio.gather(*(daemon.stop() for daemon in self.daemons.values()))
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()

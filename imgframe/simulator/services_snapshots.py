@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote, unquote
 
 import grpc
@@ -157,7 +157,7 @@ class Snapshots(Service):
         if lease is not None:
             lease.resources[f"snapshots/{snapshotter}", key] = None
 
-    def _mounts(self, snapshotter: str, key: str, caller: Caller) -> list[Mount]:
+    def _mounts(self, snapshotter: str, key: str, caller: Caller) -> Sequence[Mount]:
         rows = self._rows(snapshotter, caller)
         folders, each = [], rows.get(key)
         while each is not None:

@@ -142,7 +142,7 @@ class Store:
         parts = dump.get("namespaces")
         if parts is None:
             parts = {dump.get("namespace") or "default": dump}
-        first = next(iter(parts.values()), {})
+        first: Mapping[str, Any] = next(iter(parts.values()), {})
         self.version = str(dump.get("daemon") or first.get("daemon") or VERSION)
         self.platform = str(dump.get("platform") or first.get("platform") or PLATFORM)
         self.root = str(dump.get("root") or "/simulated/containerd")
@@ -240,8 +240,9 @@ def _labels(row: Mapping[str, Any], name: str = "labels") -> Labels:
 
 def _times(row: Record) -> tuple[int, int]:
     """When a record was created and when changed; the one stands for the other."""
-    created = row.get("created_at_ns", row.get("updated_at_ns", 0))
-    return created, row.get("updated_at_ns", created)
+    created: int = row.get("created_at_ns") or row.get("updated_at_ns") or 0
+    updated: int = row.get("updated_at_ns", created)
+    return created, updated
 
 
 def _image(row: Record) -> Image:
@@ -313,8 +314,8 @@ def _lease(row: Record, space: Namespace) -> Lease:
 
 
 def _ingest(row: Record) -> Ingest:
-    started = row.get("started_at_ns", 0)
-    updated = row.get("updated_at_ns", started)
+    started: int = row.get("started_at_ns", 0)
+    updated: int = row.get("updated_at_ns", started)
     offset, total = row.get("offset", 0), row.get("total", 0)
     return Ingest(row["ref"], offset, total, started, updated, row.get("expires_at_ns"))
 
