@@ -7,9 +7,11 @@ from pathlib import Path
 import debian
 import pytest
 import truth_stores
+from certificates import Authority
 from daemons import VERSIONS, Daemon
-from registries import Registry
+from registries import SECRET, USER, Registry, basic_settings, tls_settings, token_settings
 from truth_stores import FilledStore
+from web_servers import FaultyProxy, TokenServer
 
 _CI = os.environ.get("CI") == "true"
 _untested: dict[str, int] = {}
@@ -56,6 +58,55 @@ def registry() -> Iterator[Registry]:
     with Registry() as served:
         truth_stores.serve(served)
         yield served
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority that nobody else knows."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def tls_registry(registry: Registry, authority: Authority) -> Iterator[Registry]:
+    """HTTPS with a certificate of `authority`, over the store of `registry`."""
+    settings = registry.shared_settings() | tls_settings(authority)
+    with Registry(config=settings, scheme="https", trust=authority.client_context()) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def basic_registry(registry: Registry) -> Iterator[Registry]:
+    """Wants basic auth of registries.USER with registries.SECRET, over the store of `registry`."""
+    with Registry(config=registry.shared_settings() | basic_settings(registry.folder)) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def token_server(authority: Authority) -> Iterator[TokenServer]:
+    """Gives tokens to registries.USER, and to anyone for pulling; remembers its `requests`."""
+    with TokenServer(authority.token_signer(), {USER: SECRET}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def token_registry(registry: Registry, authority: Authority, token_server: TokenServer) -> Iterator[Registry]:
+    """Wants tokens of `token_server`, over the store of `registry`."""
+    with Registry(config=registry.shared_settings() | token_settings(token_server, authority)) as served:
+        yield served
+
+
+@pytest.fixture
+def faulty_registry(registry: Registry) -> Iterator[FaultyProxy]:
+    """A proxy before `registry` that misbehaves as the test says with `add(...)`."""
+    with FaultyProxy(registry.host) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def other_host(registry: Registry) -> Iterator[FaultyProxy]:
+    """The same registry under another host, for redirects; remembers its `requests`."""
+    with FaultyProxy(registry.host, address="127.0.0.2") as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Self
 
 import debian
+from certificates import Authority
 from daemons import home
 from images import Image
+from web_servers import TokenServer
 
 START_SECONDS = 30.0
 
@@ -75,6 +77,10 @@ class Registry:
             self._lines.append(line)
             if found := re.search(r"listening on \S+:(\d+)", line):
                 self._port.put(found[1])
+
+    def shared_settings(self) -> dict:
+        """Settings of another registry over the same store."""
+        return {"storage": {"filesystem": {"rootdirectory": str(self.folder / "data")}}}
 
     def log_text(self) -> str:
         """What the registry wrote, its access log among it."""
@@ -149,3 +155,27 @@ def write_hosts(folder: Path, servers: dict[str, str], **settings: object) -> Pa
         lines += [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
         (folder / name / "hosts.toml").write_text("\n".join(lines) + "\n")
     return folder
+
+
+USER = "user"
+SECRET = "marker-of-a-secret"  # searched for in everything that the tests print
+_HTPASSWD = f"{USER}:$2y$05$abcdefghijklmnopqrstuuYjRGHppkbD8/pX5YhN/Nd5D18MLtCry\n"
+
+
+def tls_settings(authority: Authority) -> dict:
+    """Settings of a registry that speaks HTTPS with a certificate of this authority."""
+    certificate, key = authority.issue("registry")
+    return {"http": {"tls": {"certificate": str(certificate), "key": str(key)}}}
+
+
+def basic_settings(folder: Path) -> dict:
+    """Settings of a registry that knows one user, USER with SECRET."""
+    file = folder / "htpasswd"
+    file.write_text(_HTPASSWD)
+    return {"auth": {"htpasswd": {"realm": "loopback", "path": str(file)}}}
+
+
+def token_settings(server: TokenServer, authority: Authority) -> dict:
+    """Settings of a registry that sends its clients to a token server."""
+    names = {"realm": server.realm, "service": server.service, "issuer": server.issuer}
+    return {"auth": {"token": {**names, "rootcertbundle": str(authority.ca)}}}
