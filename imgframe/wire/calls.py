@@ -99,6 +99,20 @@ class Calls:
         """As :meth:`unary`, asked again where the connection broke; for requests that change nothing."""
         return await self._again(lambda: self.unary(method, request, namespace, timeout=timeout))
 
+    async def read_first(self, method: Method, request: Message, namespace: str, timeout: float) -> Any:
+        """The only message of a server's stream, None where it ends without one; half the cost of a stream.
+
+        A second message is never asked for, so the call would hang on one until its deadline: the request must be
+        such that the server sends one at most.
+        """
+
+        async def once() -> Any:
+            call = self._start("unary_unary", method, request, namespace, "", timeout)
+            data = await self.guard(method, timeout, call)
+            return None if data is None else self.parse(method, data, namespace)
+
+        return await self._again(once)
+
     async def read_stream(
         self, method: Method, request: Message, namespace: str = "", timeout: float | None = None
     ) -> list[Any]:
@@ -153,6 +167,10 @@ class Calls:
             for place in places
         ]
         return reply
+
+    def lose(self, namespace: str, call: str, lost: list[tuple[str, str]]) -> None:
+        """Notes records that containerd could not send: their names and its reason."""
+        self.damages += [Damage(namespace, call, name, f"not readable: {reason}") for name, reason in lost]
 
     def _start(
         self,

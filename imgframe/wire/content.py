@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from imgframe._proto import content_pb2 as pb
-from imgframe.errors import DocumentError
+from imgframe.errors import DocumentError, TimedOut
 from imgframe.wire.calls import Calls, methods
 from imgframe.wire.convert import fill_labels, nanoseconds
-from imgframe.wire.records import Blob, Damage, Ingest, labels_text
+from imgframe.wire.records import Blob, Ingest, labels_text
 from imgframe.wire.slices import sliced
 from imgframe.wire.writing import Writing
 
@@ -18,6 +18,7 @@ DOCUMENT_LIMIT = 8 << 20
 
 _CONTENT = methods(pb, "Content")
 _CHUNK = 1 << 20  # what containerd sends in one message
+_PATIENCE = 20.0  # seconds for such a message; a store that sends smaller ones costs this once
 
 
 def blob(message: Any) -> Blob:
@@ -46,6 +47,7 @@ class Content(Writing):
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+        self._whole_chunks = True
 
     async def ingests(self, namespace: str, filters: Sequence[str] = ()) -> list[Ingest]:
         """Unfinished writes of a namespace."""
@@ -62,7 +64,7 @@ class Content(Writing):
             return [blob(message) for block in blocks for message in block.info]
 
         rows, lost = await sliced(fetch, "digest", tuple(filters))
-        self._calls.damages += [Damage(namespace, "Content/List", "", text) for text in lost]
+        self._calls.lose(namespace, "Content/List", lost)
         return rows
 
     async def info(self, namespace: str, digest: str) -> Blob:
@@ -77,16 +79,29 @@ class Content(Writing):
             Missing: this namespace has no such blob.
             DocumentError: it is larger than 8 MiB.
         """
-        request = pb.ReadContentRequest(digest=digest, size=DOCUMENT_LIMIT + 1)
+        head = await self._head(namespace, digest) if self._whole_chunks else b""
+        if 0 < len(head) < _CHUNK:
+            return head
+        request = pb.ReadContentRequest(digest=digest, offset=len(head), size=DOCUMENT_LIMIT + 1 - len(head))
         parts = await self._calls.read_stream(_CONTENT["Read"], request, namespace)
-        if len(parts) == 1:
-            return parts[0].data
-        data = b"".join(part.data for part in parts)
+        data = head + b"".join(part.data for part in parts)
         if len(data) > DOCUMENT_LIMIT:
             raise DocumentError(
                 f"{digest} is larger than {DOCUMENT_LIMIT} bytes; it is not read as a document"
             )
         return data
+
+    async def _head(self, namespace: str, digest: str) -> bytes:
+        """The first MiB of a blob, which containerd's own store sends as one message; empty: this store does not."""
+        request = pb.ReadContentRequest(digest=digest, size=_CHUNK)
+        try:
+            message = await self._calls.read_first(
+                _CONTENT["Read"], request, namespace, min(self._calls.timeout, _PATIENCE)
+            )
+        except TimedOut:
+            self._whole_chunks = False
+            return b""
+        return message.data if message is not None else b""
 
     async def chunks(
         self, namespace: str, digest: str, *, offset: int = 0, size: int = 0

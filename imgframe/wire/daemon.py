@@ -20,7 +20,6 @@ from imgframe.wire.calls import Calls, methods
 from imgframe.wire.convert import fill_labels, nanoseconds, platform
 from imgframe.wire.records import (
     Container,
-    Damage,
     Layout,
     Namespace,
     Plugin,
@@ -130,7 +129,7 @@ class Daemon:
             return [_container(message.container) for message in messages]
 
         rows, lost = await sliced(fetch, "id", tuple(filters))
-        self._calls.damages += [Damage(namespace, "Containers/ListStream", "", text) for text in lost]
+        self._calls.lose(namespace, "Containers/ListStream", lost)
         return rows
 
     async def tasks(self, namespace: str) -> list[Task]:

@@ -12,7 +12,7 @@ from typing import Any
 from imgframe._proto import images_pb2 as pb
 from imgframe.wire.calls import Calls, methods
 from imgframe.wire.convert import descriptor, fill_descriptor, fill_labels, nanoseconds
-from imgframe.wire.records import Damage, Descriptor, Image, labels_text
+from imgframe.wire.records import Descriptor, Image, labels_text
 from imgframe.wire.slices import sliced
 
 _IMAGES = methods(pb, "Images")
@@ -46,7 +46,7 @@ class Images:
             return [image(message) for message in reply.images]
 
         rows, lost = await sliced(fetch, "name", tuple(filters))
-        self._calls.damages += [Damage(namespace, "Images/List", "", text) for text in lost]
+        self._calls.lose(namespace, "Images/List", lost)
         return rows
 
     async def get(self, namespace: str, name: str) -> Image:

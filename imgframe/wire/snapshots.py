@@ -16,7 +16,7 @@ from imgframe.wire.convert import (
     mounts,
     nanoseconds,
 )
-from imgframe.wire.records import Damage, Descriptor, Mount, Snapshot, Usage, labels_text
+from imgframe.wire.records import Descriptor, Mount, Snapshot, Usage, labels_text
 from imgframe.wire.slices import sliced
 
 _SNAPSHOTS = methods(snapshots_pb2, "Snapshots")
@@ -51,7 +51,7 @@ class Snapshots:
             return [snapshot(message) for block in blocks for message in block.info]
 
         rows, lost = await sliced(fetch, "name", tuple(filters))
-        self._calls.damages += [Damage(namespace, "Snapshots/List", snapshotter, text) for text in lost]
+        self._calls.lose(namespace, "Snapshots/List", lost)
         return rows
 
     async def stat(self, namespace: str, snapshotter: str, key: str) -> Snapshot:
