@@ -1,0 +1,47 @@
+"""The last step: columns that need all rows at once, computed on Arrow columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from imgframe import reference, schema, usage
+from imgframe.inventory import Inventory
+
+
+def assemble(tables: Mapping[str, pa.Table]) -> Inventory:
+    """An Inventory of these tables, with parsed names and bytes filled in."""
+    whole = {name: tables.get(name, schema.empty(name)) for name in schema.TABLES if name != "labels"}
+    totals = usage.snapshot_totals(whole["snapshots"])
+    whole["snapshots"] = _with(
+        whole["snapshots"],
+        total_size=totals.total_size,
+        total_inodes=totals.total_inodes,
+        depth=totals.depth,
+    )
+    whole["errors"] = schema.concat("errors", [whole["errors"], totals.errors])
+    names = reference.repo_tags(whole["images"]["name"])
+    parsed = {column: names[column] for column in ("domain", "repository", "tag")}
+    whole["images"] = _with(whole["images"], **schema_columns("images", parsed))
+    whole["manifests"] = _with(whole["manifests"], **usage.manifest_sizes(whole))
+    sizes = usage.image_sizes(whole)
+    whole["images"] = _with(
+        whole["images"],
+        **{name: column for name, column in sizes.items() if name not in {"complete", "unpacked"}},
+    )
+    return Inventory(whole)
+
+
+def schema_columns(name: str, columns: Mapping[str, Any]) -> dict[str, pa.Array]:
+    """Columns as the table ``name`` wants them: text with sorted dictionaries."""
+    made = schema.table(name, columns)
+    return {column: made[column].combine_chunks() for column in columns}
+
+
+def _with(table: pa.Table, **columns: Any) -> pa.Table:
+    for name, values in columns.items():
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, table.schema.field(at), values)
+    return table

@@ -1,0 +1,185 @@
+"""What the cache keeps of documents: their tables and summaries as one block, ready to use."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from imgframe import schema
+from imgframe.collector.cache import Cache
+from imgframe.collector.documents import ConfigDoc, ManifestDoc, Summary, layer_rows
+from imgframe.collector.rows import Rows
+
+Key = tuple[str, str]
+_TABLES = {"documents": "digest", "configs": "digest", "history": "digest", "layers": "manifest_digest"}
+_MANY = 8
+_LENGTHS = struct.Struct("<5Q")
+_SUMMARIES = msgspec.msgpack.Decoder(list[tuple[str, str, Summary]])
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+@dataclass(slots=True)
+class Bundle:
+    """Tables and summaries of some documents."""
+
+    id: int
+    tables: dict[str, pa.Table]
+    summaries: dict[Key, Summary]
+    digests: set[str]
+
+    def read(self, digest: str) -> bytes:
+        """The bytes of one document."""
+        documents = self.tables["documents"]
+        row = documents["digest"].combine_chunks().dictionary.index(digest).as_py()
+        data: bytes = documents["data"][row].as_py()
+        return data
+
+
+def pack(tables: dict[str, pa.Table], summaries: dict[Key, Summary]) -> bytes:
+    """One block of bytes that :func:`unpack` reads."""
+    parts = [_ENCODER.encode([(kind, digest, summary) for (kind, digest), summary in summaries.items()])]
+    for name in _TABLES:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, tables[name].schema) as writer:
+            writer.write_table(tables[name])
+        parts.append(sink.getvalue().to_pybytes())
+    return _LENGTHS.pack(*map(len, parts)) + b"".join(parts)
+
+
+def unpack(block: bytes, id: int = 0) -> Bundle:
+    """The bundle that :func:`pack` wrote."""
+    view = memoryview(block)
+    at = _LENGTHS.size
+    parts = []
+    for length in _LENGTHS.unpack_from(view):
+        parts.append(view[at : at + length])
+        at += length
+    summaries = {(kind, digest): summary for kind, digest, summary in _SUMMARIES.decode(parts[0])}
+    tables = {
+        name: pa.ipc.open_stream(pa.py_buffer(part)).read_all()
+        for name, part in zip(_TABLES, parts[1:], strict=True)
+    }
+    return Bundle(id, tables, summaries, {digest for _, digest in summaries})
+
+
+def load(cache: Cache, digests: Iterable[str]) -> list[Bundle]:
+    """Bundles that hold some of the documents ``digests``."""
+    wanted = set(digests)
+    found: list[Bundle] = []
+    while wanted:
+        stored = cache.bundle(wanted)
+        if stored is None:
+            break
+        bundle = unpack(stored[1], stored[0])
+        if not wanted & bundle.digests:
+            break
+        wanted -= bundle.digests
+        found.append(bundle)
+    return found
+
+
+@dataclass(slots=True)
+class Shelf:
+    """All documents of a collection, as :func:`finish` wants them.
+
+    ``data`` are the bytes of those read now, ``rows`` holds their rows of ``configs`` and ``history``; ``used`` names the
+    documents that the collection reached.
+    """
+
+    bundles: list[Bundle]
+    data: dict[str, bytes]
+    summaries: dict[Key, Summary]
+    used: set[Key]
+    rows: Rows
+
+
+def finish(cache: Cache | None, shelf: Shelf) -> dict[str, pa.Table]:
+    """The tables of the documents that were used, in the order of their digests; what is new goes into the cache."""
+    old = [bundle.summaries.keys() for bundle in shelf.bundles]
+    fresh = {key for key in shelf.used if not any(key in keys for keys in old)}
+    partial = {
+        digest
+        for kind, digest in shelf.used
+        if kind == "manifest" and not _has_config(shelf, shelf.summaries[kind, digest])
+    }
+    if not fresh and not partial and len(old) == 1 and len(old[0]) == len(shelf.used):
+        return dict(shelf.bundles[0].tables)
+    parts = {name: [bundle.tables[name] for bundle in shelf.bundles] for name in _TABLES}
+    used = {digest for _, digest in shelf.used}
+    whole = used - partial
+    parts["layers"] = [_only(table, "layers", whole) for table in parts["layers"]]
+    for name, table in _fresh_tables(shelf, fresh, partial).items():
+        parts[name].append(table)
+    tables = {name: _only(_united(name, several), name, used) for name, several in parts.items()}
+    if cache is not None and fresh:
+        _remember(cache, shelf, tables, fresh, partial)
+    return tables
+
+
+def _has_config(shelf: Shelf, manifest: Summary) -> bool:
+    assert isinstance(manifest, ManifestDoc)
+    return bool(manifest.refused) or ("config", manifest.config.digest) in shelf.used
+
+
+def _fresh_tables(shelf: Shelf, fresh: set[Key], partial: set[str]) -> dict[str, pa.Table]:
+    """The rows of documents that no bundle has, and the layers of manifests whose config is not there."""
+    rows = shelf.rows
+    digests = sorted({digest for _, digest in fresh if digest in shelf.data})
+    rows.add("documents", len(digests), digest=digests, data=[shelf.data[digest] for digest in digests])
+    manifests = sorted({digest for kind, digest in fresh if kind == "manifest"} | partial)
+    for digest in manifests:
+        manifest = shelf.summaries["manifest", digest]
+        assert isinstance(manifest, ManifestDoc)
+        config = shelf.summaries.get(("config", manifest.config.digest)) if digest not in partial else None
+        assert config is None or isinstance(config, ConfigDoc)
+        layer_rows(rows, digest, manifest, config)
+    return rows.tables()
+
+
+def _remember(
+    cache: Cache, shelf: Shelf, tables: dict[str, pa.Table], fresh: set[Key], partial: set[str]
+) -> None:
+    """Put what is new into the cache; many small bundles become one."""
+    merge = len(shelf.bundles) >= _MANY
+    keys = {key for key in (shelf.used if merge else fresh) if key[1] not in partial}
+    digests = {digest for _, digest in keys}
+    kept = {name: _only(table, name, digests) for name, table in tables.items()}
+    block = pack(kept, {key: shelf.summaries[key] for key in keys})
+    cache.add_bundle(digests, block, instead_of=[bundle.id for bundle in shelf.bundles] if merge else [])
+
+
+def _united(name: str, parts: list[pa.Table]) -> pa.Table:
+    """The rows of all parts, sorted by digest; where two parts know a document, those of the first."""
+    parts = [part for part in parts if part.num_rows]
+    if len(parts) < 2:
+        return _sorted(name, parts[0]) if parts else schema.empty(name)
+    whole = schema.concat(name, parts)
+    codes = whole[_TABLES[name]].combine_chunks().indices.to_numpy(zero_copy_only=False)
+    origin = np.repeat(np.arange(len(parts)), [part.num_rows for part in parts])
+    first = np.full(int(codes.max()) + 1, len(parts))
+    np.minimum.at(first, codes, origin)
+    return _sorted(name, whole.filter(pa.array(first[codes] == origin)))
+
+
+def _sorted(name: str, table: pa.Table) -> pa.Table:
+    codes = table[_TABLES[name]].combine_chunks().indices.to_numpy(zero_copy_only=False)
+    if (codes[1:] >= codes[:-1]).all():
+        return table
+    return table.take(pa.array(np.argsort(codes, kind="stable")))
+
+
+def _only(table: pa.Table, name: str, digests: set[str]) -> pa.Table:
+    """The rows of these documents."""
+    column = table[_TABLES[name]].combine_chunks() if table.num_rows else None
+    if column is None:
+        return table
+    wanted = np.array([digest in digests for digest in column.dictionary.to_pylist()], dtype=bool)
+    if wanted.all():
+        return table
+    kept = table.filter(pa.array(wanted[column.indices.to_numpy(zero_copy_only=False)]))
+    return schema.table(name, {column: kept[column] for column in kept.column_names})

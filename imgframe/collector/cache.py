@@ -1,0 +1,235 @@
+"""What is remembered between collections: documents by digest, and the usage of committed snapshots.
+
+Both never change once written, so a second collection need not ask for them again. Everything lives in one SQLite file
+that may be deleted at any time. Several processes may use it at once. What it holds carries a checksum, and a damaged file
+is thrown away and built anew. Documents are kept as bundles: one block of bytes for all that a collection read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import sqlite3
+import warnings
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from imgframe import schema
+from imgframe._version import __version__
+
+T = TypeVar("T")
+
+LIMIT = 1 << 30
+"""A file that grows beyond this many bytes makes room: the bundles remembered first go."""
+
+Usages = dict[str, tuple[int, int, int]]
+"""Snapshot key to (created_at [ns], size [bytes], inodes)."""
+
+_FORMAT = 1
+_MADE_BY = zlib.crc32(f"{__version__} {schema.VERSION} {_FORMAT}".encode()) & 0x7FFFFFFF
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS bundles (id INTEGER PRIMARY KEY, checksum BLOB NOT NULL, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS members (digest TEXT PRIMARY KEY, bundle INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS usages (
+    store TEXT NOT NULL, namespace TEXT NOT NULL, snapshotter TEXT NOT NULL, checksum BLOB NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (store, namespace, snapshotter));
+PRAGMA application_id = {_MADE_BY};
+"""
+_FIND_BUNDLE = "SELECT bundle FROM members WHERE digest IN (SELECT value FROM json_each(?)) LIMIT 1"
+_ENCODER = msgspec.msgpack.Encoder()
+_USAGES = msgspec.msgpack.Decoder(Usages)
+
+
+class Damaged(Exception):  # noqa: N818 -- says what the file is
+    """The file is not a cache that this version wrote."""
+
+
+def default_path() -> Path:
+    """Where the cache lives: the user's cache directory."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("imgframe")) / "collector.sqlite"
+
+
+class Cache:
+    """The cache in the file ``path``.
+
+    A file that cannot be used costs time, never the collection: it is said once, as a warning, and everything is asked
+    from the node.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+        self._broken = False
+
+    def bundle(self, digests: Iterable[str]) -> tuple[int, bytes] | None:
+        """A bundle that holds one of the documents ``digests``, and its number; None: there is none."""
+        wanted = msgspec.json.encode(list(digests)).decode()
+        return self._do(lambda db: _find_bundle(db, wanted), None)
+
+    def add_bundle(self, digests: Iterable[str], data: bytes, instead_of: Iterable[int] = ()) -> None:
+        """Remember a bundle that holds the documents ``digests``; those with the numbers ``instead_of`` go."""
+        self._do(lambda db: _insert_bundle(db, list(digests), data, list(instead_of)), None)
+
+    def usages(self, store: str, namespace: str, snapshotter: str) -> Usages:
+        """What is remembered of the committed snapshots of one snapshotter."""
+        scope = (store, namespace, snapshotter)
+        row = self._do(
+            lambda db: db.execute(
+                "SELECT checksum, data FROM usages WHERE store = ? AND namespace = ? AND snapshotter = ?",
+                scope,
+            ).fetchone(),
+            None,
+        )
+        if row is None or row[0] != _checksum(row[1]):
+            return {}
+        return _USAGES.decode(row[1])
+
+    def set_usages(self, store: str, namespace: str, snapshotter: str, usages: Usages) -> None:
+        """Remember exactly these; what is gone from the store is forgotten."""
+        data = _ENCODER.encode(usages)
+        row = (store, namespace, snapshotter, _checksum(data), data)
+        self._do(lambda db: db.execute("INSERT OR REPLACE INTO usages VALUES (?, ?, ?, ?, ?)", row), None)
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _do(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        """The work done in one transaction; a damaged file is rebuilt once, any other failure ends the caching."""
+        for _ in range(2):
+            if self._broken:
+                return otherwise
+            try:
+                if self._connection is None:
+                    self._connection = _open(self.path)
+                with self._connection as db:
+                    return work(db)
+            except (sqlite3.DatabaseError, Damaged, OSError) as error:
+                self.close()
+                self._broken = not _is_damage(error) or not _remove_damaged(self.path)
+                if self._broken:
+                    warnings.warn(
+                        f"the cache {str(self.path)!r} cannot be used, collecting without it: {error}",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
+        return otherwise
+
+
+def matches(digest: str, data: bytes) -> bool:
+    """Whether ``data`` hashes to ``digest``.
+
+    Example:
+        >>> from imgframe.collector.cache import matches
+        >>> matches("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", b"")
+        True
+    """
+    algorithm, _, value = digest.partition(":")
+    if algorithm not in ("sha256", "sha384", "sha512"):
+        return False
+    return hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() == value
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:16]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    db = sqlite3.connect(path, timeout=10.0, check_same_thread=False)
+    try:
+        _prepare(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    made_by = db.execute("PRAGMA application_id").fetchone()[0]
+    if made_by == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+        db.executescript(_SCHEMA)
+    elif made_by != _MADE_BY:
+        raise Damaged("another version of imgframe wrote it")
+
+
+def _find_bundle(db: sqlite3.Connection, wanted: str) -> tuple[int, bytes] | None:
+    found = db.execute(_FIND_BUNDLE, (wanted,)).fetchone()
+    if found is None:
+        return None
+    row = db.execute("SELECT checksum, data FROM bundles WHERE id = ?", found).fetchone()
+    if row is None or row[0] != _checksum(row[1]):
+        _forget(db, found)
+        return None
+    return found[0], row[1]
+
+
+def _insert_bundle(db: sqlite3.Connection, digests: list[str], data: bytes, instead_of: list[int]) -> None:
+    for old in instead_of:
+        _forget(db, (old,))
+    new = db.execute("INSERT INTO bundles (checksum, data) VALUES (?, ?)", (_checksum(data), data)).lastrowid
+    db.executemany("INSERT OR REPLACE INTO members VALUES (?, ?)", ((digest, new) for digest in digests))
+    total = db.execute("SELECT total(length(data)) FROM bundles").fetchone()[0]
+    if total > LIMIT:
+        _forget(db, db.execute("SELECT min(id) FROM bundles").fetchone())
+
+
+def _forget(db: sqlite3.Connection, bundle: tuple[int]) -> None:
+    db.execute("DELETE FROM members WHERE bundle = ?", bundle)
+    db.execute("DELETE FROM bundles WHERE id = ?", bundle)
+
+
+def _is_damage(error: Any) -> bool:
+    """Whether the file itself is bad, rather than locked, read-only, or on a full disk."""
+    if isinstance(error, sqlite3.OperationalError):
+        return "no such table" in str(error) or "no such column" in str(error)
+    return isinstance(error, (sqlite3.DatabaseError, Damaged))
+
+
+def _remove_damaged(path: Path) -> bool:
+    """Delete the file, unless another process has put a sound one in its place meanwhile; True when it can be opened."""
+    try:
+        with path.with_name(f"{path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _sound(path):
+                return True
+            for end in ("-wal", "-shm", ""):
+                Path(f"{path}{end}").unlink(missing_ok=True)
+            _open(path).close()
+    except (OSError, sqlite3.DatabaseError):
+        return False
+    return True
+
+
+def _sound(path: Path) -> bool:
+    try:
+        db = _open(path)
+    except (sqlite3.DatabaseError, Damaged):
+        return False
+    try:
+        tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return {"bundles", "members", "usages"} <= tables and db.execute("PRAGMA integrity_check").fetchone()[
+            0
+        ] == "ok"
+    except sqlite3.DatabaseError:
+        return False
+    finally:
+        db.close()
+
+
+def open_cache(cache: bool | str | os.PathLike[str]) -> Cache | None:
+    """The cache that the argument of ``collect`` names: True the user's own, a path that file, False none."""
+    if cache is False:
+        return None
+    return Cache(default_path() if cache is True else Path(cache))

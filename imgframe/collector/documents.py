@@ -1,0 +1,255 @@
+"""What a collection keeps of an index, a manifest or a config: a small summary, and its rows in the tables.
+
+Summaries hold what is decided with (platforms, children, layers, chain IDs); rows hold what is shown. Both depend on the
+bytes alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from imgframe import oci
+from imgframe.collector.cache import matches
+from imgframe.collector.rows import Rows
+from imgframe.errors import DocumentError
+from imgframe.oci.documents import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from imgframe.oci.rfc3339 import nanoseconds
+from imgframe.platforms import Platform, format_all, normalize
+from imgframe.wire.records import labels_text
+
+_ATTESTATION = "attestation-manifest"
+_REFERENCE_TYPE = "vnd.docker.reference.type"
+_INT64 = 1 << 63
+_encode = msgspec.json.Encoder().encode
+
+
+class Child(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
+    """An entry of an index, by its descriptor. ``kind`` is index, manifest, or empty for anything else."""
+
+    digest: str
+    media_type: str
+    size: int
+    annotations: str = "{}"
+    platform: Platform | None = None
+    platform_text: str | None = None
+    is_attestation: bool = False
+
+    @property
+    def kind(self) -> str:
+        """How the entry is read."""
+        return kind_of(self.media_type)
+
+
+class Part(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """The config of a manifest, by its descriptor."""
+
+    digest: str
+    media_type: str
+    size: int
+
+
+class IndexDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="i"):
+    """An index. ``refused`` says why it cannot be used; ``inline`` holds documents that its descriptors carry."""
+
+    children: list[Child] = []
+    refused: str = ""
+    inline: dict[str, bytes] = {}
+
+    def below(self) -> list[tuple[str, str]]:
+        """Kind and digest of the documents below."""
+        return [(kind, c.digest) for c in self.children if (kind := kind_of(c.media_type))]
+
+
+class ManifestDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="m"):
+    """A manifest: its config, and digest, type and size of its layers, the base first."""
+
+    config: Part = Part("", "", 0)
+    layers: list[str] = []
+    media_types: list[str] = []
+    sizes: list[int] = []
+    refused: str = ""
+    inline: dict[str, bytes] = {}
+
+    def below(self) -> list[tuple[str, str]]:
+        """Kind and digest of the documents below."""
+        return [("config", self.config.digest)] if self.config.digest else []
+
+    @property
+    def below_size(self) -> int:
+        """Config and layers as declared [bytes]."""
+        return self.config.size + sum(self.sizes)
+
+
+class ConfigDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="c"):
+    """A config: platform, when it was built, labels as ReadImageConfig gives them, and the layers' diff IDs."""
+
+    platform: Platform | None = None
+    platform_text: str | None = None
+    created: int | None = None
+    labels: str = "{}"
+    diff_ids: list[str] = []
+    chain_id: str = ""
+    refused: str = ""
+    inline: dict[str, bytes] = {}
+
+    def below(self) -> list[tuple[str, str]]:
+        """Nothing is below a config."""
+        return []
+
+
+Summary = IndexDoc | ManifestDoc | ConfigDoc
+
+
+class Problem(NamedTuple):
+    """Why a document that was read cannot be used."""
+
+    code: str
+    message: str
+
+
+def kind_of(media_type: str) -> str:
+    """How a document of this type is read: index, manifest, or not at all (empty)."""
+    return _KINDS.get(media_type, "")
+
+
+_KINDS = {
+    OCI_INDEX: "index",
+    DOCKER_INDEX: "index",
+    OCI_MANIFEST: "manifest",
+    DOCKER_MANIFEST: "manifest",
+}
+
+
+def summarise(kind: str, digest: str, data: bytes, rows: Rows) -> Summary:
+    """The summary of a document; a config's rows go into the tables ``configs`` and ``history``."""
+    where = f"{kind} {digest}"
+    try:
+        if kind == "index":
+            return _index(data, where)
+        return _manifest(data, where) if kind == "manifest" else _config(digest, data, rows)
+    except DocumentError as error:
+        refused = str(error) if str(error).startswith(where) else f"{where}: {error}"
+        if kind == "index":
+            return IndexDoc(refused=refused)
+        if kind == "manifest":
+            return ManifestDoc(refused=refused)
+        return ConfigDoc(refused=refused, platform=_platform_alone(data))
+
+
+def _platform_alone(data: bytes) -> Platform | None:
+    """The platform of a config of which something else cannot be read: containerd looks at nothing else to compare it."""
+    try:
+        return oci.decode_platform(data)
+    except DocumentError:
+        return None
+
+
+def _index(data: bytes, where: str) -> IndexDoc:
+    index = oci.checked_index(data, OCI_INDEX, where)
+    return IndexDoc([_child(d) for d in index.manifests], inline=_inline(index.manifests))
+
+
+def _child(found: oci.Descriptor) -> Child:
+    annotations = found.annotations or {}
+    return Child(
+        found.digest,
+        found.media_type,
+        found.size,
+        labels_text(annotations),
+        found.platform,
+        format_all(normalize(found.platform)) if found.platform else None,
+        annotations.get(_REFERENCE_TYPE) == _ATTESTATION,
+    )
+
+
+def _inline(descriptors: tuple[oci.Descriptor, ...]) -> dict[str, bytes]:
+    return {
+        d.digest: d.data
+        for d in descriptors
+        if d.data and len(d.data) == d.size and matches(d.digest, d.data)
+    }
+
+
+def _manifest(data: bytes, where: str) -> ManifestDoc:
+    manifest = oci.checked_manifest(data, OCI_MANIFEST, where)
+    config, layers = manifest.config, manifest.layers
+    return ManifestDoc(
+        Part(config.digest, config.media_type, config.size),
+        [d.digest for d in layers],
+        [d.media_type for d in layers],
+        [d.size for d in layers],
+        inline=_inline((config,)),
+    )
+
+
+def _config(digest: str, data: bytes, rows: Rows) -> ConfigDoc:
+    image = oci.decode_config(data)
+    run, labels = image.config, labels_text(image.config.labels)
+    created = moment(image.created)
+    diff_ids = list(image.rootfs.diff_ids)
+    rows.add(
+        "configs",
+        1,
+        digest=digest,
+        created=created,
+        author=image.author,
+        os=image.os,
+        architecture=image.architecture,
+        variant=image.variant,
+        user=run.user,
+        env=_encode(run.env).decode(),
+        entrypoint=_encode(run.entrypoint).decode(),
+        cmd=_encode(run.cmd).decode(),
+        working_dir=run.working_dir,
+        exposed_ports=_encode(run.exposed_ports).decode(),
+        volumes=_encode(run.volumes).decode(),
+        stop_signal=run.stop_signal,
+        healthcheck=image.healthcheck,
+        labels=labels,
+    )
+    history = image.history
+    rows.add(
+        "history",
+        len(history),
+        digest=digest,
+        position=list(range(len(history))),
+        created=[moment(step.created) for step in history],
+        created_by=[step.created_by for step in history],
+        author=[step.author for step in history],
+        comment=[step.comment for step in history],
+        empty_layer=[step.empty_layer for step in history],
+    )
+    chain = oci.chain_ids(diff_ids)
+    platform = image.platform
+    return ConfigDoc(
+        platform, format_all(normalize(platform)), created, labels, diff_ids, chain[-1] if chain else ""
+    )
+
+
+def moment(text: str | None) -> int | None:
+    """RFC 3339 text as nanoseconds since 1970; None where 64 bits do not hold it, as Go's zero time in year 1."""
+    if text is None:
+        return None
+    value = nanoseconds(text)
+    return value if -_INT64 < value < _INT64 else None
+
+
+def layer_rows(rows: Rows, digest: str, manifest: ManifestDoc, config: ConfigDoc | None) -> None:
+    """Rows of ``layers`` of a manifest; without its config they have no diff IDs."""
+    count = len(manifest.layers)
+    diff_ids: list[str | None] = list(config.diff_ids[:count]) if config else []
+    chains: list[str | None] = list(oci.chain_ids(config.diff_ids[:count])) if config else []
+    missing = [None] * (count - len(diff_ids))
+    rows.add(
+        "layers",
+        count,
+        manifest_digest=digest,
+        position=list(range(count)),
+        digest=manifest.layers,
+        media_type=manifest.media_types,
+        size=manifest.sizes,
+        diff_id=diff_ids + missing,
+        chain_id=chains + missing,
+    )

@@ -1,0 +1,119 @@
+"""The documents of one collection: each digest is read once, from whichever node has it first, and kept for all.
+
+A document is known by its summary (:mod:`imgframe.collector.documents`) and by its rows in the tables ``documents``,
+``configs``, ``history`` and ``layers``, which depend on nothing but its bytes. Both are remembered in the cache as one
+bundle per collection, ready to use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+import pyarrow as pa
+
+from imgframe.collector.bundles import Shelf, finish, load
+from imgframe.collector.cache import Cache, matches
+from imgframe.collector.documents import Problem, Summary, summarise
+from imgframe.collector.progress import Progress
+from imgframe.collector.rows import Rows
+from imgframe.errors import DocumentError, WireError
+
+MAX_DOCUMENT = 8 << 20
+"""Larger manifests and configs are refused [bytes], as containerd and the registries do."""
+
+_PATIENCE = 2.0
+"""How long to wait for another node that is reading the same document [s]."""
+
+Read = Callable[[str], Awaitable[bytes]]
+"""Reads a blob by its digest; raises WireError, or DocumentError where it is too large."""
+
+Failure = Problem | WireError
+
+
+class Library:
+    """What is known of documents, shared by all nodes of a collection. ``inline`` are those carried in descriptors."""
+
+    def __init__(self, cache: Cache | None, progress: Progress) -> None:
+        self.inline: set[str] = set()
+        self._cache = cache
+        self._progress = progress
+        self._shelf = Shelf([], {}, {}, set(), Rows())
+        self._reading: dict[str, asyncio.Future[None]] = {}
+
+    def get(self, kind: str, digest: str) -> Summary | None:
+        """What the document says when read as ``kind`` (index, manifest or config); None where it was not read yet."""
+        key = (kind, digest)
+        summary = self._shelf.summaries.get(key)
+        if summary is None:
+            data = self._bytes(digest)
+            if data is None:
+                return None
+            summary = self._shelf.summaries[key] = summarise(kind, digest, data, self._shelf.rows)
+        if key not in self._shelf.used:
+            self._shelf.used.add(key)
+            if summary.inline:
+                self.inline.update(summary.inline)
+                for inline, content in summary.inline.items():
+                    self._shelf.data.setdefault(inline, content)
+        return summary
+
+    def _bytes(self, digest: str) -> bytes | None:
+        """The bytes, also of a document that a bundle holds as another kind."""
+        if digest in self._shelf.data:
+            return self._shelf.data[digest]
+        return next((bundle.read(digest) for bundle in self._shelf.bundles if digest in bundle.digests), None)
+
+    def has(self, digest: str) -> bool:
+        """Whether the bytes were read and verified."""
+        return digest in self._shelf.data or any(digest in bundle.digests for bundle in self._shelf.bundles)
+
+    def recall(self, digests: Iterable[str]) -> None:
+        """Take from the cache what it knows of these."""
+        if self._cache is None:
+            return
+        wanted = [digest for digest in digests if not self.has(digest)]
+        for bundle in load(self._cache, wanted) if wanted else ():
+            self._shelf.bundles.append(bundle)
+            for key, summary in bundle.summaries.items():
+                self._shelf.summaries.setdefault(key, summary)
+
+    async def fetch(self, wanted: dict[str, int], read: Read) -> dict[str, Failure]:
+        """Read the documents ``wanted`` (digest to size) that nobody has read yet; gives those that failed, and why."""
+        self.recall(wanted)
+        missing = {digest: size for digest, size in wanted.items() if not self.has(digest)}
+        others = [self._reading[digest] for digest in missing if digest in self._reading]
+        if others:
+            await asyncio.wait(others, timeout=_PATIENCE)
+            missing = {digest: size for digest, size in missing.items() if not self.has(digest)}
+        self._progress.expect("documents", len(missing))
+        failures = await asyncio.gather(*(self._read(d, size, read) for d, size in missing.items()))
+        return {digest: why for digest, why in zip(missing, failures, strict=True) if why is not None}
+
+    async def _read(self, digest: str, size: int, read: Read) -> Failure | None:
+        mine = digest not in self._reading
+        if mine:
+            self._reading[digest] = asyncio.get_running_loop().create_future()
+        try:
+            if size > MAX_DOCUMENT:
+                return Problem("too_large", f"{digest} has {size:,} bytes; documents over 8 MiB are not read")
+            data = await read(digest)
+        except WireError as error:
+            return error
+        except DocumentError as error:
+            return Problem("too_large", str(error))
+        finally:
+            self._progress.done("documents")
+            if mine:
+                self._reading.pop(digest).set_result(None)
+        if not matches(digest, data):
+            return Problem("wrong_digest", f"the {len(data):,} bytes stored as {digest} have another digest")
+        self._shelf.data[digest] = data
+        return None
+
+    def tables(self) -> dict[str, pa.Table]:
+        """The tables ``documents``, ``configs``, ``history`` and ``layers`` of all documents that were used.
+
+        What is new goes into the cache.
+        """
+        return finish(self._cache, self._shelf)

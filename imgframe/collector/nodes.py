@@ -1,0 +1,191 @@
+"""One node, from its socket to its rows; whatever goes wrong becomes rows of ``errors``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from imgframe.collector import files
+from imgframe.collector.cache import Cache
+from imgframe.collector.library import MAX_DOCUMENT, Library, Read
+from imgframe.collector.namespaces import Job, collect_namespace
+from imgframe.collector.progress import Progress
+from imgframe.collector.rows import Rows
+from imgframe.collector.usages import Meter, Usage
+from imgframe.errors import DocumentError, WireError
+from imgframe.node import Node
+from imgframe.platforms import LINUX_AMD64, Platform, default, format_all, normalize
+from imgframe.wire import Client, layout, records
+
+T = TypeVar("T")
+
+_DEFAULT_SNAPSHOTTER = "containerd.io/defaults/snapshotter"
+_STAGES = {
+    "Images": "images",
+    "Content": "content",
+    "Snapshots": "snapshots",
+    "Containers": "containers",
+    "Tasks": "containers",
+    "Leases": "leases",
+}
+
+
+@dataclass(slots=True, frozen=True)
+class Wanted:
+    """What the caller of ``collect`` asked for; None: everything."""
+
+    namespaces: tuple[str, ...] | None
+    snapshotters: tuple[str, ...] | None
+    usage: Usage
+    timeout: float
+    read_files: bool
+
+
+class NodeReader:
+    """Reads one node."""
+
+    def __init__(
+        self, node: Node, wanted: Wanted, library: Library, cache: Cache | None, progress: Progress
+    ) -> None:
+        self._node = node
+        self._wanted = wanted
+        self._library = library
+        self._cache = cache
+        self._progress = progress
+        self._rows = Rows()
+        self._errors = 0
+
+    async def read(self) -> Rows:
+        """All rows of the node."""
+        began, clock = time.time_ns(), time.perf_counter()
+        facts: dict[str, object] = {"status": "failed"}
+        try:
+            async with Client(self._node, timeout=self._wanted.timeout) as client:
+                try:
+                    facts |= await self._read(client)
+                finally:
+                    facts["rpcs"] = client.rpcs
+        except WireError as error:
+            self._fail("connect", self._node.address, error.code, str(error))
+        facts |= {"collected_at": began, "seconds": time.perf_counter() - clock}
+        self._rows.add("nodes", 1, node=self._node.name, address=self._node.address, **facts)  # type: ignore[arg-type]
+        return self._rows
+
+    def _fail(self, stage: str, subject: str, code: str, message: str, namespace: str | None = None) -> None:
+        self._errors += 1
+        self._rows.add(
+            "errors",
+            1,
+            node=self._node.name,
+            namespace=namespace,
+            stage=stage,
+            subject=subject,
+            code=code,
+            message=message,
+        )
+
+    async def _attempt(self, work: Awaitable[T], what: str) -> T | None:
+        try:
+            return await work
+        except WireError as error:
+            self._fail("connect", what, error.code, str(error))
+            return None
+
+    async def _read(self, client: Client) -> dict[str, object]:
+        """Columns of the node's row, after all its namespaces."""
+        server, plugins, namespaces = await asyncio.gather(
+            self._attempt(client.daemon.server(), "server"),
+            self._attempt(client.daemon.plugins(), "plugins"),
+            self._attempt(client.daemon.namespaces(), "namespaces"),
+        )
+        store = layout(plugins or [])
+        uuid = server.uuid if server else ""
+        local = files.is_local(store, uuid)
+        host = normalize(_platform(store.platform)) if store.platform else None
+        snapshotter = (
+            "overlayfs" if "overlayfs" in store.snapshotters else next(iter(store.snapshotters), None)
+        )
+        job = Job(
+            self._node.name,
+            client,
+            self._library,
+            Meter(client, uuid, self._wanted.usage, self._cache, self._progress),
+            default(host or LINUX_AMD64),
+            store.snapshotters if self._wanted.snapshotters is None else self._wanted.snapshotters,
+            _file_reader(store.content_root) if local and self._reads_files() else None,
+        )
+        moved = await self._read_namespaces(job, namespaces or [], snapshotter)
+        for damage in dict.fromkeys(client.take_damages()):
+            stage = _STAGES.get(damage.call.partition("/")[0], "connect")
+            self._fail(stage, damage.subject, "malformed", damage.message, damage.namespace or None)
+        total, free = files.disk(store.root) if local else (None, None)
+        return {
+            "containerd_version": client.opened.version,
+            "store_uuid": uuid or None,
+            "platform": format_all(host) if host else None,
+            "snapshotter": snapshotter,
+            "root": store.root or None,
+            "disk_total": self._node.disk_total if total is None else total,
+            "disk_free": free,
+            "status": "failed"
+            if namespaces is None
+            else "partial"
+            if self._errors
+            else "moved"
+            if moved
+            else "ok",
+        }
+
+    def _reads_files(self) -> bool:
+        return self._wanted.read_files
+
+    async def _read_namespaces(
+        self, job: Job, found: list[records.Namespace], snapshotter: str | None
+    ) -> bool:
+        """Rows of all wanted namespaces, in the order of their names; whether one of them moved."""
+        wanted = self._wanted.namespaces or self._node.namespaces or None
+        by_name = {namespace.name: namespace for namespace in sorted(found, key=lambda n: n.name)}
+        for name in wanted or ():
+            if name not in by_name and found:
+                text = f"{self._node.name} has no namespace {name!r}; it has {', '.join(by_name)}"
+                self._fail("connect", name, "not_found", text, name)
+        chosen = [n for n in by_name.values() if wanted is None or n.name in wanted]
+        parts = [Rows() for _ in chosen]
+        results = await asyncio.gather(
+            *(
+                collect_namespace(
+                    job, n.name, records.labels_of(n.labels).get(_DEFAULT_SNAPSHOTTER, snapshotter), rows
+                )
+                for n, rows in zip(chosen, parts, strict=True)
+            )
+        )
+        self._rows.add(
+            "namespaces",
+            len(chosen),
+            node=self._node.name,
+            namespace=[n.name for n in chosen],
+            labels=[n.labels for n in chosen],
+        )
+        for rows in parts:
+            self._rows.extend(rows)
+        self._errors += sum(errors for errors, _ in results)
+        return any(moved for _, moved in results)
+
+
+def _platform(reported: records.Platform) -> Platform:
+    return Platform(
+        reported.os, reported.architecture, reported.variant, reported.os_version, reported.os_features
+    )
+
+
+def _file_reader(content_root: str) -> Read:
+    async def read(digest: str) -> bytes:
+        data = files.read_blob(content_root, digest, MAX_DOCUMENT)
+        if len(data) > MAX_DOCUMENT:
+            raise DocumentError(f"{digest} is larger than 8 MiB; it is not read as a document")
+        return data
+
+    return read

@@ -1,0 +1,48 @@
+"""Progress bars of a collection: nodes, documents, usages. Silent unless somebody looks."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+_UNITS = {"nodes": "node", "documents": "document", "usages": "usage"}
+
+
+class Progress:
+    """Three counters, drawn by tqdm when ``show`` is True, or is None and a terminal or a notebook is there."""
+
+    def __init__(self, show: bool | None) -> None:
+        self._bars: dict[str, Any] = {}
+        self._shown = _somebody_looks() if show is None else show
+
+    def expect(self, what: str, count: int) -> None:
+        """``count`` more of ``what`` are to come."""
+        if not self._shown or not count:
+            return
+        if what not in self._bars:
+            from tqdm.auto import tqdm
+
+            self._bars[what] = tqdm(total=0, desc=what, unit=f" {_UNITS[what]}", leave=False)
+        bar = self._bars[what]
+        bar.total += count
+        bar.refresh()
+
+    def done(self, what: str, count: int = 1) -> None:
+        """``count`` of them are done."""
+        if what in self._bars:
+            self._bars[what].update(count)
+
+    def close(self) -> None:
+        """Take the bars away."""
+        for bar in self._bars.values():
+            bar.close()
+        self._bars = {}
+
+
+def _somebody_looks() -> bool:
+    """Whether standard error is a terminal, or this process is the kernel of a notebook."""
+    if "ipykernel" in sys.modules:
+        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+        if shell is not None and type(shell).__name__ == "ZMQInteractiveShell":
+            return True
+    return sys.stderr is not None and sys.stderr.isatty()

@@ -1,0 +1,90 @@
+"""Snapshots of one snapshotter with the bytes each takes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from imgframe.collector.cache import Cache, Usages
+from imgframe.collector.listing import Fail
+from imgframe.collector.progress import Progress
+from imgframe.errors import Missing, WireError
+from imgframe.wire import Client, records
+
+Usage = Literal["none", "committed", "all"]
+ACTIVE_AT_ONCE = 6
+"""containerd walks the directory of an active snapshot, so only a few are asked for at a time."""
+
+
+class Meter:
+    """Asks one node for the usage of snapshots: committed ones all at once, those it remembers never."""
+
+    def __init__(
+        self, client: Client, store: str | None, usage: Usage, cache: Cache | None, progress: Progress
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._usage = usage
+        self._cache = cache if store else None
+        self._progress = progress
+        self._few = asyncio.Semaphore(ACTIVE_AT_ONCE)
+        self._known: dict[tuple[str, str], Usages] = {}
+
+    async def measure(
+        self, namespace: str, snapshotter: str, snapshots: list[records.Snapshot], fail: Fail
+    ) -> tuple[dict[str, tuple[int, int]], set[str]]:
+        """Size [bytes] and inodes by key, and the keys that vanished meanwhile."""
+        if self._usage == "none":
+            return {}, set()
+        committed = {s.key: s.created_at or 0 for s in snapshots if s.kind == "committed"}
+        known = self._recall(namespace, snapshotter)
+        found = {
+            key: (remembered[1], remembered[2])
+            for key, created in committed.items()
+            if (remembered := known.get(key)) is not None and remembered[0] == created
+        }
+        wanted = [key for key in committed if key not in found]
+        others = [s.key for s in snapshots if s.kind != "committed"] if self._usage == "all" else []
+        self._progress.expect("usages", len(wanted) + len(others))
+        asked = [self._ask(namespace, snapshotter, key, fail) for key in wanted]
+        walked = [self._walk(namespace, snapshotter, key, fail) for key in others]
+        answers = await asyncio.gather(*asked, *walked)
+        got = dict(zip([*wanted, *others], answers, strict=True))
+        found |= {
+            key: (usage.size, usage.inodes) for key, usage in got.items() if isinstance(usage, records.Usage)
+        }
+        usages = {key: (created, *found[key]) for key, created in committed.items() if key in found}
+        self._remember(namespace, snapshotter, usages, known)
+        return found, {key for key, usage in got.items() if isinstance(usage, Missing)}
+
+    async def _walk(
+        self, namespace: str, snapshotter: str, key: str, fail: Fail
+    ) -> records.Usage | Missing | None:
+        async with self._few:
+            return await self._ask(namespace, snapshotter, key, fail)
+
+    async def _ask(
+        self, namespace: str, snapshotter: str, key: str, fail: Fail
+    ) -> records.Usage | Missing | None:
+        try:
+            return await self._client.snapshots.usage(namespace, snapshotter, key)
+        except Missing as error:
+            return error
+        except WireError as error:
+            fail("usage", f"{snapshotter}/{key}", error)
+            return None
+        finally:
+            self._progress.done("usages")
+
+    def _recall(self, namespace: str, snapshotter: str) -> Usages:
+        known = self._known.get((namespace, snapshotter))
+        if known is None:
+            known = {}
+            if self._cache is not None and self._store:
+                known = self._cache.usages(self._store, namespace, snapshotter)
+        return known
+
+    def _remember(self, namespace: str, snapshotter: str, usages: Usages, known: Usages) -> None:
+        self._known[namespace, snapshotter] = usages
+        if self._cache is not None and self._store and usages != known:
+            self._cache.set_usages(self._store, namespace, snapshotter, usages)

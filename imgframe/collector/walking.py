@@ -1,0 +1,100 @@
+"""From the targets of images to every document that hangs below them and is in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from imgframe import oci
+from imgframe.collector.documents import ManifestDoc
+from imgframe.collector.library import MAX_DOCUMENT, Failure, Library, Read
+from imgframe.wire.records import labels_of
+
+Key = tuple[str, str]
+"""Kind (index, manifest, config) and digest."""
+
+_GUIDES = ("containerd.io/gc.ref.content.m.", "containerd.io/gc.ref.content.config")
+"""Labels of a blob that name child manifests and the config."""
+
+
+class Walk(msgspec.Struct):
+    """What became of a walk.
+
+    ``reached`` are the documents that were read, ``unread`` those of them that could not be, for a reason in ``failed``;
+    ``absent_configs`` are configs that are not in the store, with a manifest that wants them; ``image_configs`` those that
+    a manifest calls the config of an image, rather than of some other artifact.
+    """
+
+    reached: set[Key]
+    failed: dict[str, Failure]
+    unread: set[str]
+    absent_configs: dict[str, str]
+    image_configs: set[str]
+
+
+async def walk(
+    library: Library, targets: Iterable[Key], sizes: dict[str, int], labels: dict[str, str], read: Read
+) -> Walk:
+    """Read what is reachable from ``targets`` and in the store (``sizes``: digest to size).
+
+    The labels for containerd's garbage collector name the children of a blob, so that all documents are in flight at once;
+    what they do not name is found by reading, level by level.
+    """
+    targets = list(targets)
+    library.recall(digest for _, digest in targets if digest in sizes)
+    result = Walk(set(), {}, set(), {}, set())
+    stack = targets
+    while stack:
+        pending: list[Key] = []
+        while stack:
+            key = stack.pop()
+            if key not in result.reached:
+                _visit(key, library, sizes, result, stack, pending)
+        wanted = {d: sizes[d] for _, d in pending}
+        if wanted:
+            wanted |= _guessed(wanted, sizes, labels, library)
+            result.failed |= await library.fetch(wanted, read)
+        stack = pending
+    return result
+
+
+def _visit(
+    key: Key, library: Library, sizes: dict[str, int], result: Walk, stack: list[Key], pending: list[Key]
+) -> None:
+    kind, digest = key
+    if digest not in sizes and digest not in library.inline:
+        return
+    summary = library.get(kind, digest)
+    if summary is None:
+        if digest in result.failed:
+            result.unread.add(digest)
+        else:
+            pending.append(key)
+        return
+    result.reached.add(key)
+    if isinstance(summary, ManifestDoc) and summary.config.digest:
+        if oci.is_config_type(summary.config.media_type):
+            result.image_configs.add(summary.config.digest)
+        if summary.config.digest not in sizes and summary.config.digest not in library.inline:
+            result.absent_configs.setdefault(summary.config.digest, digest)
+    stack.extend(summary.below())
+
+
+def _guessed(
+    wanted: dict[str, int], sizes: dict[str, int], labels: dict[str, str], library: Library
+) -> dict[str, int]:
+    """What lies below, by the labels of the blobs."""
+    found: dict[str, int] = {}
+    stack = list(wanted)
+    while stack:
+        text = labels[stack.pop()]
+        if "containerd.io/gc.ref.content." not in text:
+            continue
+        for label, digest in labels_of(text).items():
+            if not label.startswith(_GUIDES) or digest in found or digest in wanted or digest not in sizes:
+                continue
+            if sizes[digest] <= MAX_DOCUMENT and not library.has(digest):
+                found[digest] = sizes[digest]
+                stack.append(digest)
+    return found
