@@ -16,6 +16,7 @@ Example:
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import threading
 from collections.abc import Coroutine
@@ -90,17 +91,25 @@ class _Task:
 
     def __init__(self, where: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> None:
         self.ended = threading.Event()
-        self._where = where
-        self._future = asyncio.run_coroutine_threadsafe(self._whole(work), where)
+        self._where, self._work = where, work
+        self._outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        where.call_soon_threadsafe(self._begin)
 
-    async def _whole(self, work: Coroutine[Any, Any, Any]) -> Any:
-        try:
-            return await work
-        finally:
-            self.ended.set()
+    def _begin(self) -> None:
+        self._task = self._where.create_task(self._work)
+        self._task.add_done_callback(self._finish)
+
+    def _finish(self, task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            self._outcome.set_exception(asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
+            self._outcome.set_exception(error)
+        else:
+            self._outcome.set_result(task.result())
+        self.ended.set()
 
     def result(self) -> Any:
-        return self._future.result()
+        return self._outcome.result()
 
     def cancel(self) -> None:
-        self._future.cancel()
+        self._where.call_soon_threadsafe(lambda: self._task.cancel())

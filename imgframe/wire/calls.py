@@ -6,6 +6,7 @@ Requests and replies cross gRPC as bytes: a reply whose text is not UTF-8 is rep
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
@@ -35,6 +36,19 @@ _OPTIONS = (
 )
 RETRY_SECONDS = 5.0
 """How long a read is asked again while the connection is broken; a restart of containerd takes less."""
+
+
+_open: set[int] = set()
+_orphaned = False
+
+
+def _after_fork() -> None:
+    global _orphaned  # noqa: PLW0603 -- a process is forked or it is not
+    _orphaned = bool(_open)
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Method:
@@ -69,7 +83,15 @@ class Calls:
         self.timeout = timeout
         self.rpcs = 0
         self.damages: list[Damage] = []
+        if _orphaned:
+            raise Unreachable(
+                f"{address}: this process was forked while a connection to containerd was open, which gRPC does not "
+                "survive; start worker processes with the spawn method",
+                address=address,
+                call="connect",
+            )
         self._channel = grpc.aio.insecure_channel(target(path), options=_OPTIONS)
+        _open.add(id(self))
         self._stubs: dict[tuple[str, str], Any] = {}
         self._metadata: dict[tuple[str, str], grpc.aio.Metadata] = {}
         self._lost_since: float | None = None
@@ -77,6 +99,7 @@ class Calls:
     async def close(self) -> None:
         """Ends the channel and what is still in flight."""
         await self._channel.close()
+        _open.discard(id(self))
 
     async def unary(
         self,
