@@ -62,6 +62,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise RuntimeError("this runs on imgframe's own loop: await the asynchronous twin instead")
     task = _Task(here, work)
     try:
+        task.start()
         return task.result()
     except BaseException:
         if not task.ended.is_set():
@@ -92,12 +93,16 @@ class _Task:
     def __init__(self, where: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> None:
         self.ended = threading.Event()
         self._where, self._work = where, work
+        self._task: asyncio.Task[Any] | None = None
         self._outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        where.call_soon_threadsafe(self._begin)
+
+    def start(self) -> None:
+        self._where.call_soon_threadsafe(self._begin)
 
     def _begin(self) -> None:
-        self._task = self._where.create_task(self._work)
-        self._task.add_done_callback(self._finish)
+        if not self.ended.is_set():
+            self._task = self._where.create_task(self._work)
+            self._task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():
@@ -112,4 +117,11 @@ class _Task:
         return self._outcome.result()
 
     def cancel(self) -> None:
-        self._where.call_soon_threadsafe(lambda: self._task.cancel())
+        self._where.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        else:  # interrupted before it began
+            self._work.close()
+            self.ended.set()
