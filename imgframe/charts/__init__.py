@@ -1,0 +1,28 @@
+"""Charts: each takes a tidy frame and gives a matplotlib Axes; nothing is computed here that the frame does not say.
+
+Every function accepts ``ax=`` to draw into and ``theme="light"`` or ``"dark"``; none touches pyplot's state. Save one with
+``ax.figure.savefig("x.svg")``; in a notebook, ``ax.figure`` shows it. Bytes are drawn in decimal units.
+
+Example:
+    >>> import imgframe as imf, pandas as pd
+    >>> frame = pd.DataFrame({"repository": ["web"], "unique_bytes": [3_000_000], "shared_bytes": [1_000_000]})
+    >>> ax = imf.charts.usage_by_repository(frame)
+    >>> ax.get_title("left")
+    'Bytes by repository'
+"""
+
+from imgframe.charts.areas import duplicates, fleet, layer_sharing, treemap
+from imgframe.charts.bars import usage_by_repository, waterfall
+from imgframe.charts.times import age_against_size, growth, timeline
+
+__all__ = [
+    "age_against_size",
+    "duplicates",
+    "fleet",
+    "growth",
+    "layer_sharing",
+    "timeline",
+    "treemap",
+    "usage_by_repository",
+    "waterfall",
+]

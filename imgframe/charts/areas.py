@@ -1,0 +1,227 @@
+"""Areas: the treemap, and the heat maps of layer sharing, of the fleet and of duplicates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imgframe.charts import look
+from imgframe.inventory import human_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def treemap(
+    frame: pd.DataFrame,
+    *,
+    by: str | None = None,
+    size: str = "physical_bytes",
+    most: int = 60,
+    ax: Any = None,
+    theme: str = "light",
+) -> Any:
+    """Rectangles whose areas are the bytes of the groups, the largest ``most``; the rest is one grey rectangle.
+
+    ``frame``: a column of groups (``by``, default its first) and the column ``size``.
+
+    Example:
+        >>> import imgframe as imf, pandas as pd
+        >>> ax = imf.charts.treemap(pd.DataFrame({"repository": ["web", "db"], "physical_bytes": [3, 9]}))
+        >>> len(ax.patches)
+        2
+    """
+    import squarify
+
+    by = by or str(frame.columns[0])
+    look.need(frame, (by, size), "treemap")
+    ax, colours = look.canvas(ax, theme, f"{size.replace('_', ' ').capitalize()} by {by}", (9, 5.6))
+    data, rest = look.largest(frame, by, [size], most)
+    data = data[data[size] > 0].sort_values(size, ascending=False, kind="stable")
+    if data.empty:
+        return look.say_empty(ax, colours, "No bytes: nothing to draw.")
+    boxes = squarify.squarify(squarify.normalize_sizes(data[size].tolist(), 160, 100), 0, 0, 160, 100)
+    for at, (box, name, value) in enumerate(zip(boxes, data[by], data[size], strict=True)):
+        fill = colours.rest if name == rest else colours.series[at % len(colours.series)]
+        ax.add_patch(_box(box, fill, colours.paper))
+        _label_box(ax, box, look.shorten(name, max(int(box["dx"] / 1.7), 4)), human_bytes(value, 3), fill)
+    ax.set_xlim(0, 160)
+    ax.set_ylim(100, 0)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return ax
+
+
+def _box(box: dict[str, float], fill: str, edge: str) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(
+        (box["x"], box["y"]), box["dx"], box["dy"], facecolor=fill, edgecolor=edge, linewidth=1.4
+    )
+
+
+def _label_box(ax: Any, box: dict[str, float], name: str, size: str, fill: str) -> None:
+    """Name and size inside a rectangle where they fit, in the ink that reads on its colour."""
+    if box["dx"] < 11 or box["dy"] < 5:
+        return
+    ink = _ink_on(fill)
+    at = (box["x"] + 1.2, box["y"] + 1.2)
+    ax.text(*at, name, va="top", fontsize=8, color=ink, fontweight="bold", clip_on=True)
+    if box["dy"] >= 10:
+        ax.text(at[0], at[1] + 4.2, size, va="top", fontsize=8, color=ink, clip_on=True)
+
+
+def _ink_on(fill: str) -> str:
+    """Black or white, whichever has the higher contrast on the colour."""
+    from matplotlib.colors import to_rgb
+
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(fill)]
+    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if light > 0.179 else "#ffffff"
+
+
+def layer_sharing(matrix: pd.DataFrame, *, most: int = 30, ax: Any = None, theme: str = "light") -> Any:
+    """Heat map of the bytes that each pair of images shares, the ``most`` images with the largest sums.
+
+    ``matrix``: a square frame of bytes with images as index and columns, as ``capacity.layer_sharing`` gives it.
+
+    Example:
+        >>> import imgframe as imf, pandas as pd
+        >>> matrix = pd.DataFrame([[5, 2], [2, 9]], index=["a", "b"], columns=["a", "b"])
+        >>> imf.charts.layer_sharing(matrix).get_title("left")
+        'Bytes that images share'
+    """
+    chosen = (
+        matrix.sum(axis=1).sort_values(ascending=False, kind="stable").index[:most]
+        if len(matrix)
+        else matrix.index
+    )
+    hidden = len(matrix) - len(chosen)
+    title = "Bytes that images share" + (f" (the {len(chosen)} largest of {len(matrix):,})" if hidden else "")
+    ax, colours = look.canvas(
+        ax, theme, title, (3.6 + 0.26 * max(len(chosen), 6), 2.4 + 0.26 * max(len(chosen), 6))
+    )
+    if not len(chosen):
+        return look.say_empty(ax, colours, "No images: nothing is shared.")
+    data = matrix.loc[chosen, chosen].astype(float).to_numpy()
+    names = [look.shorten(name, 26) for name in chosen]
+    return _heat(ax, colours, data, names, names)
+
+
+def _heat(ax: Any, colours: look.Theme, data: np.ndarray, rows: list[str], columns: list[str]) -> Any:
+    """A heat map with byte-scaled colours and a colour bar."""
+    from matplotlib.ticker import FuncFormatter
+
+    image = ax.imshow(np.ma.masked_invalid(data), cmap=colours.scale, aspect="auto", vmin=0)
+    ax.set_xticks(
+        range(len(columns)),
+        columns,
+        rotation=90 if len(columns) > 8 else 30,
+        ha="center" if len(columns) > 8 else "right",
+    )
+    ax.set_yticks(range(len(rows)), rows)
+    bar = ax.figure.colorbar(
+        image, ax=ax, shrink=0.8, format=FuncFormatter(lambda value, _: human_bytes(value, 3))
+    )
+    bar.ax.tick_params(colors=colours.ink, labelsize=8, length=0)
+    bar.outline.set_visible(False)
+    if data.size <= 100:
+        for (row, column), value in np.ndenumerate(data):
+            if np.isfinite(value):
+                ink = _ink_on(
+                    "#{:02x}{:02x}{:02x}".format(
+                        *(int(255 * part) for part in image.cmap(image.norm(value))[:3])
+                    )
+                )
+                ax.text(column, row, human_bytes(value, 3), ha="center", va="center", fontsize=8, color=ink)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return ax
+
+
+def fleet(frame: pd.DataFrame, *, most: int = 40, ax: Any = None, theme: str = "light") -> Any:
+    """Heat map of the nodes: one row per node, one column per kind of bytes.
+
+    ``frame``: a column ``node`` and columns ending in ``_bytes``, as ``capacity.by_node`` gives it; the ``most`` fullest nodes.
+
+    Example:
+        >>> import imgframe as imf, pandas as pd
+        >>> frame = pd.DataFrame({"node": ["a"], "unique_bytes": [3], "shared_bytes": [1]})
+        >>> [tick.get_text() for tick in imf.charts.fleet(frame).get_xticklabels()]
+        ['unique', 'shared']
+    """
+    look.need(frame, ("node",), "fleet")
+    columns = [str(name) for name in frame.columns if str(name).endswith("_bytes")]
+    order = (
+        frame[columns]
+        .astype("Float64")
+        .fillna(0)
+        .sum(axis=1)
+        .sort_values(ascending=False, kind="stable")
+        .index[:most]
+    )
+    title = "Bytes by node" + (
+        f" (the {len(order)} fullest of {len(frame):,})" if len(order) < len(frame) else ""
+    )
+    ax, colours = look.canvas(
+        ax, theme, title, (4.4 + 0.9 * max(len(columns), 3), 1.8 + 0.28 * max(len(order), 5))
+    )
+    if not len(order) or not columns:
+        return look.say_empty(ax, colours, "No nodes: nothing to draw.")
+    data = frame.loc[order, columns].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    return _heat(
+        ax,
+        colours,
+        data,
+        [look.shorten(node, 28) for node in frame.loc[order, "node"]],
+        [c.removesuffix("_bytes").replace("_", " ") for c in columns],
+    )
+
+
+def duplicates(frame: pd.DataFrame, *, most: int = 20, ax: Any = None, theme: str = "light") -> Any:
+    """Bars of the bytes that copies of the same content take across nodes.
+
+    ``frame``: columns ``repository`` (or any first column of names), ``copies`` (nodes that hold it), ``one_bytes`` (one copy) and
+    ``duplicate_bytes`` (the other copies), as ``capacity.duplicates`` gives it.
+
+    Example:
+        >>> import imgframe as imf, pandas as pd
+        >>> frame = pd.DataFrame({"repository": ["web"], "copies": [3], "one_bytes": [5], "duplicate_bytes": [10]})
+        >>> imf.charts.duplicates(frame).get_title("left")
+        'Bytes in copies across nodes'
+    """
+    by = str(frame.columns[0])
+    look.need(frame, (by, "copies", "one_bytes", "duplicate_bytes"), "duplicates")
+    data, rest = look.largest(frame, by, ["one_bytes", "duplicate_bytes"], most)
+    copies = dict(zip(frame[by].astype("object"), look.numbers(frame["copies"]), strict=True))
+    ax, colours = look.canvas(ax, theme, "Bytes in copies across nodes", (9, 1.6 + 0.3 * max(len(data), 4)))
+    if data.empty:
+        return look.say_empty(ax, colours, "Nothing is on more than one node.")
+    places = np.arange(len(data))
+    ax.barh(
+        places,
+        data["one_bytes"],
+        color=colours.series[0],
+        height=0.7,
+        label="first copy",
+        edgecolor=colours.paper,
+    )
+    ax.barh(
+        places,
+        data["duplicate_bytes"],
+        left=data["one_bytes"],
+        color=colours.series[5],
+        height=0.7,
+        label="further copies",
+        edgecolor=colours.paper,
+    )
+    labels = [name if name == rest else f"{look.shorten(name)}  ×{int(copies[name])}" for name in data[by]]
+    ax.set_yticks(places, labels)
+    ax.invert_yaxis()
+    look.byte_axis(ax.xaxis)
+    look.grid(ax, colours, "x")
+    look.legend(ax, colours)
+    return ax

@@ -1,0 +1,162 @@
+"""How every chart looks: colours, units, short names, the empty chart, and Axes without pyplot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imgframe.errors import InputError, MissingColumn
+from imgframe.inventory import human_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours of one theme; the series are told apart under every common colour blindness (after Okabe and Ito)."""
+
+    paper: str
+    ink: str
+    faint: str
+    rest: str
+    series: tuple[str, ...]
+    scale: str
+
+
+LIGHT = Theme(
+    "#ffffff",
+    "#20262c",
+    "#d9dee3",
+    "#b4bcc4",
+    ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a8100"),
+    "Blues",
+)
+DARK = Theme(
+    "#16191d",
+    "#e6e9ec",
+    "#343a41",
+    "#5c6670",
+    ("#4ba3dc", "#f2b440", "#2fc596", "#e09bc3", "#9ad4f5", "#f08646", "#d8cf4a"),
+    "bone",
+)
+THEMES = {"light": LIGHT, "dark": DARK}
+
+
+def canvas(ax: Any, theme: str, title: str, size: tuple[float, float] = (9.0, 5.0)) -> tuple[Any, Theme]:
+    """The Axes to draw into, made when none is given, with the colours of the theme and a title on the left.
+
+    Raises:
+        InputError: no such theme.
+    """
+    if theme not in THEMES:
+        raise InputError(f"theme {theme!r} is unknown; expected light or dark")
+    colours = THEMES[theme]
+    if ax is None:
+        from matplotlib.figure import Figure
+
+        ax = Figure(figsize=size, layout="constrained", facecolor=colours.paper).add_subplot()
+    ax.set_facecolor(colours.paper)
+    ax.set_title(title, loc="left", color=colours.ink, fontsize=12, fontweight="bold")
+    ax.tick_params(colors=colours.ink, labelsize=9, length=0)
+    for name, spine in ax.spines.items():
+        spine.set_visible(name in {"left", "bottom"})
+        spine.set_color(colours.faint)
+    return ax, colours
+
+
+def need(frame: pd.DataFrame, columns: tuple[str, ...], chart: str) -> None:
+    """Refuse a frame that lacks a column, by name."""
+    for column in columns:
+        if column not in frame.columns:
+            raise MissingColumn(column, f"charts.{chart}", frame.columns)
+
+
+def say_empty(ax: Any, colours: Theme, sentence: str) -> Any:
+    """An Axes that shows one sentence instead of data."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.text(
+        0.5,
+        0.5,
+        sentence,
+        ha="center",
+        va="center",
+        transform=ax.transAxes,
+        color=colours.ink,
+        fontsize=11,
+        wrap=True,
+    )
+    return ax
+
+
+def byte_axis(axis: Any) -> None:
+    """Ticks of an axis in decimal byte units at round places."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: human_bytes(value)))
+
+
+def grid(ax: Any, colours: Theme, axis: str) -> None:
+    """Faint lines across one axis, behind the data."""
+    ax.grid(axis=axis, color=colours.faint, linewidth=0.6)
+    ax.set_axisbelow(True)
+
+
+def shorten(text: object, most: int = 32) -> str:
+    """The text with its middle left out when it is longer than ``most`` characters; control characters shown as blanks.
+
+    Example:
+        >>> shorten("registry.example/platform/payments-api:2026", 24)
+        'registry.exa…ts-api:2026'
+    """
+    clean = "".join(char if char.isprintable() else " " for char in str(text)).replace("$", r"\$")
+    if len(clean) <= most:
+        return clean
+    front = (most - 1 + 1) // 2
+    return f"{clean[:front]}…{clean[len(clean) - (most - 1 - front) :]}"
+
+
+def numbers(values: Any) -> np.ndarray:
+    """A column as floats for drawing; unknown counts as nothing."""
+    return np.asarray(values.astype("Float64").fillna(0).to_numpy(dtype=float))
+
+
+def largest(frame: pd.DataFrame, name: str, columns: list[str], most: int) -> tuple[pd.DataFrame, str | None]:
+    """The ``most`` largest rows by the sum of ``columns`` plus one row that adds up the rest, and the name of that row."""
+    import pandas as pd
+
+    data = pd.DataFrame(
+        {name: frame[name].astype("object"), **{column: numbers(frame[column]) for column in columns}}
+    )
+    order = data[columns].sum(axis=1).sort_values(ascending=False, kind="stable").index
+    data = data.loc[order].reset_index(drop=True)
+    if len(data) <= most:
+        return data, None
+    rest = f"{len(data) - most + 1:,} others"
+    tail = data.iloc[most - 1 :][columns].sum()
+    return pd.concat([data.iloc[: most - 1], pd.DataFrame([{name: rest, **tail}])], ignore_index=True), rest
+
+
+def legend(ax: Any, colours: Theme, columns: int = 6) -> None:
+    """A legend below the plot, where it hides no data, in the theme's ink."""
+    from matplotlib.transforms import ScaledTranslation
+
+    inches = -0.5 if ax.get_xlabel() else -0.3
+    below = ax.transAxes + ScaledTranslation(0, inches, ax.figure.dpi_scale_trans)
+    made = ax.legend(
+        frameon=False,
+        fontsize=9,
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=below,
+        ncols=columns,
+        borderaxespad=0,
+    )
+    for text in made.get_texts():
+        text.set_color(colours.ink)

@@ -1,0 +1,232 @@
+"""Time: growth with its forecast, age against size, and what changed when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imgframe.charts import look
+from imgframe.inventory import human_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_DAYS = 3650
+"""A forecast is drawn ten years ahead at most."""
+
+
+def growth(
+    frame: pd.DataFrame,
+    forecast: pd.DataFrame | None = None,
+    *,
+    by: str | None = None,
+    most: int = 6,
+    ax: Any = None,
+    theme: str = "light",
+) -> Any:
+    """Lines of bytes over time per group, with the forecast's band and the threshold where given.
+
+    ``frame``: as ``capacity.growth`` gives it; drawn is ``disk_used`` where it is known, else ``total_bytes``. ``forecast``: as
+    ``capacity.forecast`` gives it; its band reaches to the threshold. The ``most`` largest groups; the rest is one line.
+
+    Example:
+        >>> import imgframe as imf, pandas as pd
+        >>> times = pd.date_range("2026-01-01", periods=3, tz="UTC")
+        >>> frame = pd.DataFrame({"collected_at": times, "node": "a", "total_bytes": [1, 2, 3]})
+        >>> len(imf.charts.growth(frame).lines)
+        1
+    """
+    by = by or str(frame.columns[1])
+    look.need(frame, ("collected_at", by, "total_bytes"), "growth")
+    ax, colours = look.canvas(ax, theme, f"Bytes over time by {by}", (9.5, 4.8))
+    if frame.empty:
+        return look.say_empty(ax, colours, "No collections yet: append some to the dataset.")
+    lines = _lines(frame, by, most)
+    for at, (name, (times, values)) in enumerate(lines.items()):
+        colour = (
+            colours.series[at % len(colours.series)] if name in set(frame[by].astype(str)) else colours.rest
+        )
+        ax.plot(times, values, color=colour, linewidth=1.8, label=look.shorten(name, 26))
+        row = _forecast_row(forecast, by, name)
+        if row is not None:
+            _band(ax, colours, colour, row, times[-1], values[-1], label=at == 0)
+    look.byte_axis(ax.yaxis)
+    look.grid(ax, colours, "y")
+    ax.set_ylim(bottom=0)
+    _date_axis(ax)
+    if len(lines) > 1 or forecast is not None:
+        look.legend(ax, colours, 4)
+    return ax
+
+
+def _lines(frame: pd.DataFrame, by: str, most: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Times and bytes per group, largest at the end first; what is beyond ``most`` is added up."""
+    known = "disk_used" in frame.columns and bool(frame["disk_used"].notna().all())
+    column = "disk_used" if known else "total_bytes"
+    data = frame.assign(_value=look.numbers(frame[column]), _name=frame[by].astype(str)).sort_values(
+        "collected_at"
+    )
+    last = data.groupby("_name", observed=True)["_value"].last().sort_values(ascending=False, kind="stable")
+    shown = list(last.index[:most] if len(last) <= most else last.index[: most - 1])
+    lines = {
+        name: (part["collected_at"].dt.tz_localize(None).to_numpy(), part["_value"].to_numpy())
+        for name in shown
+        for part in [data[data["_name"] == name]]
+    }
+    if len(last) > most:
+        rest = data[~data["_name"].isin(shown)].groupby("collected_at")["_value"].sum()
+        lines[f"{len(last) - len(shown):,} others together"] = (
+            rest.index.tz_localize(None).to_numpy(),
+            rest.to_numpy(),
+        )
+    return lines
+
+
+def _forecast_row(forecast: pd.DataFrame | None, by: str, name: str) -> Any:
+    if forecast is None or by not in forecast.columns:
+        return None
+    rows = forecast[forecast[by].astype(str) == name]
+    return rows.iloc[0] if len(rows) else None
+
+
+def _band(
+    ax: Any, colours: look.Theme, colour: str, row: Any, when: Any, value: float, *, label: bool
+) -> None:
+    """The way to the threshold: expected, earliest and latest, and the threshold itself."""
+    import pandas as pd
+
+    if pd.isna(row["threshold_bytes"]):
+        return
+    limit = float(row["threshold_bytes"])
+    ax.axhline(
+        limit,
+        color=colours.series[5],
+        linewidth=1,
+        linestyle=(0, (4, 3)),
+        label="GC threshold" if label else None,
+    )
+    if pd.isna(row["days_to_threshold"]) or row["days_to_threshold"] > MOST_DAYS or limit <= value:
+        return
+    ends = [row["days_to_threshold"], row["days_to_threshold_low"], row["days_to_threshold_high"]]
+    late = min(float(ends[2]) if pd.notna(ends[2]) else 2 * float(ends[0]), 3 * float(ends[0]) + 1, MOST_DAYS)
+    expected, early = float(ends[0]), float(ends[1]) if pd.notna(ends[1]) else 0.0
+    at = [when + np.timedelta64(int(days * 86_400), "s") for days in (expected, early, late)]
+    ax.plot([when, at[0]], [value, limit], color=colour, linewidth=1.4, linestyle=":")
+    ax.fill([when, at[1], at[2]], [value, limit, limit], color=colour, alpha=0.14, linewidth=0)
+
+
+def _date_axis(ax: Any) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=8)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def age_against_size(frame: pd.DataFrame, *, now: Any = None, ax: Any = None, theme: str = "light") -> Any:
+    """Points: how long each image has been here against what it takes alone; used ones apart. The upper right is prunable.
+
+    ``frame``: an images frame: created_at, unique_size, containers, used_by_digest. ``now``: default the present.
+
+    Example:
+        >>> import imgframe as imf, pandas as pd
+        >>> row = {"created_at": [pd.Timestamp("2026-01-01", tz="UTC")], "unique_size": [5], "containers": [0], "used_by_digest": [False]}
+        >>> imf.charts.age_against_size(pd.DataFrame(row)).get_ylabel()
+        'bytes of the image alone'
+    """
+    import pandas as pd
+
+    look.need(frame, ("created_at", "unique_size", "containers", "used_by_digest"), "age_against_size")
+    ax, colours = look.canvas(ax, theme, "Age against size", (8, 5))
+    known = frame[frame["created_at"].notna() & frame["unique_size"].notna()]
+    if known.empty:
+        return look.say_empty(ax, colours, "No image with a known age and size.")
+    moment = pd.Timestamp.now("UTC") if now is None else pd.Timestamp(now)
+    days = (moment - known["created_at"]).dt.total_seconds().to_numpy(dtype=float) / 86_400
+    sizes = look.numbers(known["unique_size"])
+    used = (look.numbers(known["containers"]) > 0) | known["used_by_digest"].astype("boolean").fillna(
+        False
+    ).to_numpy(dtype=bool)
+    for mask, colour, label in (
+        (~used, colours.series[0], "not in use"),
+        (used, colours.series[5], "in use"),
+    ):
+        ax.scatter(
+            days[mask],
+            sizes[mask],
+            s=16,
+            color=colour,
+            alpha=0.65,
+            linewidths=0,
+            label=f"{label} ({int(mask.sum()):,})",
+            rasterized=len(known) > 20_000,
+        )
+    from matplotlib.ticker import FixedLocator, FuncFormatter
+
+    ax.set_yscale("symlog", linthresh=1e6)
+    ax.set_ylim(-2e5, max(float(sizes.max()) * 2, 1e7))
+    ax.yaxis.set_major_locator(FixedLocator([0, *10.0 ** np.arange(6, 15)]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: human_bytes(value)))
+    ax.set_xlabel("days since the record was made", color=colours.ink)
+    ax.set_ylabel("bytes of the image alone", color=colours.ink)
+    look.grid(ax, colours, "both")
+    look.legend(ax, colours)
+    return ax
+
+
+def timeline(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> Any:
+    """What changed when: one bar per day upward for what came, downward for what went, by kind of change.
+
+    ``frame``: rows as in ``Diff.changes`` (columns change, content_delta) with a column ``date`` or ``collected_at``.
+
+    Example:
+        >>> import imgframe as imf, pandas as pd
+        >>> frame = pd.DataFrame({"date": ["2026-01-01", "2026-01-02"], "change": ["added", "removed"]})
+        >>> imf.charts.timeline(frame).get_title("left")
+        'Changes of images by day'
+    """
+    import pandas as pd
+
+    look.need(frame, ("change",), "timeline")
+    when = "date" if "date" in frame.columns else "collected_at"
+    look.need(frame, (when,), "timeline")
+    ax, colours = look.canvas(ax, theme, "Changes of images by day", (9.5, 4.4))
+    if frame.empty:
+        return look.say_empty(ax, colours, "Nothing changed.")
+    days = (
+        pd.to_datetime(frame[when].astype("str"), utc=True, format="ISO8601")
+        .dt.tz_localize(None)
+        .dt.normalize()
+    )
+    counts = pd.crosstab(days, frame["change"].astype(str))
+    up = down = np.zeros(len(counts))
+    for at, kind in enumerate(counts.columns):
+        values = counts[kind].to_numpy(dtype=float)
+        falls = kind in FALLING
+        bottom = -down - values if falls else up
+        ax.bar(
+            counts.index,
+            values,
+            bottom=bottom,
+            color=colours.series[at % len(colours.series)],
+            width=0.8,
+            label=kind,
+            edgecolor=colours.paper,
+            linewidth=0.4,
+        )
+        up, down = (up, down + values) if falls else (up + values, down)
+    ax.axhline(0, color=colours.ink, linewidth=0.8)
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
+    ax.set_ylabel("went   |   came", color=colours.ink)
+    look.grid(ax, colours, "y")
+    _date_axis(ax)
+    look.legend(ax, colours)
+    return ax
+
+
+FALLING = {"removed", "content dropped", "snapshots dropped", "use ended", "unpinned"}
+"""Changes drawn downward."""
