@@ -75,11 +75,25 @@ class MissingColumn(InputError):  # noqa: N818
 
 
 class DocumentError(ImgframeError):
-    """An index, manifest or config that cannot be used; the message holds Go's words."""
+    """An index, manifest or config that cannot be used; the message holds Go's words.
+
+    ``code`` is what the table ``errors`` says: ``malformed``, ``not_found``, ``wrong_digest``, ``too_large`` or ``cycle``.
+    ``descriptor`` is the document that could not be used, where a reading got as far as to know it, else None.
+    """
+
+    code = "malformed"
+    descriptor: Any = None
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        if code:
+            self.code = code
 
 
 class NotFound(DocumentError, LookupError):  # noqa: N818
     """What was asked for is not there."""
+
+    code = "not_found"
 
 
 class SchemaError(ImgframeError):

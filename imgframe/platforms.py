@@ -269,8 +269,8 @@ def platform_slice(
 
     Example:
         >>> from imgframe import platforms
-        >>> [str(p) for p in platforms.platform_slice(["amd64", "linux/amd64"])]
-        ['linux/amd64']
+        >>> [str(p) for p in platforms.platform_slice(["amd64", "arm64", "amd64"])]
+        ['linux/amd64', 'linux/arm64']
     """
     if all:
         return []

@@ -1,0 +1,187 @@
+"""Bytes of documents to records, with Go's decisions and words: the fast way where it is exact, else the exact way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from imgframe.errors import DocumentError
+from imgframe.oci import decoder, plain, scanner
+from imgframe.oci.documents import (
+    MAX_BYTES,
+    ImageConfig,
+    Index,
+    Manifest,
+    is_index_type,
+    is_manifest_type,
+)
+from imgframe.oci.gojson import health_text
+from imgframe.platforms import LINUX_AMD64, Platform, normalize
+
+HEALTHCHECK_LABEL = "nerdctl/healthcheck"
+
+
+def _limited(data: bytes) -> None:
+    if len(data) > MAX_BYTES:
+        raise DocumentError(
+            f"a document of {len(data)} bytes is over the limit of {MAX_BYTES} bytes", code="too_large"
+        )
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """The manifest as Go's json.Unmarshal reads it into ocispec.Manifest, unchecked (see :func:`checked_manifest`).
+
+    Raises:
+        DocumentError: with Go's words; code ``too_large`` over 8 MiB.
+
+    Example:
+        >>> from imgframe import oci
+        >>> oci.decode_manifest(b'{"CONFIG": {"size": 7}, "layers": []}').config.size
+        7
+    """
+    _limited(data)
+    found = plain.manifest(data)
+    return found if found is not None else decoder.decode(scanner.parse(data), decoder.MANIFEST)
+
+
+def decode_index(data: bytes) -> Index:
+    """The index as Go's json.Unmarshal reads it into ocispec.Index, unchecked (see :func:`checked_index`).
+
+    Raises:
+        DocumentError: with Go's words; code ``too_large`` over 8 MiB.
+
+    Example:
+        >>> from imgframe import oci
+        >>> oci.decode_index(b'{"manifests": [{"digest": "sha256:00"}]}').manifests[0].digest
+        'sha256:00'
+    """
+    _limited(data)
+    found = plain.index(data)
+    return found if found is not None else decoder.decode(scanner.parse(data), decoder.INDEX)
+
+
+def decode_config(data: bytes) -> ImageConfig:
+    """The config as nerdctl's ReadImageConfig gives it: ocispec.Image, and the health check as a label.
+
+    Raises:
+        DocumentError: with Go's words; code ``too_large`` over 8 MiB.
+
+    Example:
+        >>> from imgframe import oci
+        >>> oci.decode_config(b'{"config": {"Healthcheck": {"Test": ["NONE"]}}}').config.labels
+        {'nerdctl/healthcheck': '{"Test":["NONE"]}'}
+    """
+    _limited(data)
+    found = plain.config(data)
+    if found is not None:
+        return found
+    tree = scanner.parse(data)
+    config = decoder.decode(tree, decoder.CONFIG)
+    check = _healthcheck(tree)
+    if check is None:
+        return config
+    labels = {**config.config.labels, HEALTHCHECK_LABEL: check}
+    replace = msgspec.structs.replace
+    return replace(config, config=replace(config.config, labels=labels), healthcheck=check)
+
+
+def _healthcheck(tree: Any) -> str | None:
+    """The health check of Docker's configs as the label's text; None if there is none or Go cannot decode it."""
+    try:
+        found = decoder.decode(tree, decoder.HEALTH)
+    except DocumentError:
+        return None
+    check = found.get("config", {}).get("check")
+    return None if check is None else health_text(check)
+
+
+def decode_platform(data: bytes, host: Platform = LINUX_AMD64) -> Platform:
+    """The normalised platform of a config, of which nothing else is looked at (images.ConfigPlatform)."""
+    _limited(data)
+    config = plain.config(data)
+    found = config.platform if config is not None else decoder.decode(scanner.parse(data), decoder.PLATFORM)
+    return normalize(found, host)
+
+
+def checked_manifest(data: bytes, media_type: str, where: str) -> Manifest:
+    """The manifest, refused where containerd refuses it: schema 1, or an index by its keys or its media type.
+
+    ``where`` stands before the error: ``manifest: invalid desc sha256:…``.
+    """
+    _limited(data)
+    found = plain.manifest(data)
+    if found is None:
+        tree = scanner_tree(data, where)
+        check(tree, media_type, where)
+        return decoder.decode(tree, decoder.MANIFEST)
+    if is_index_type(found.media_type):
+        raise DocumentError(f"{where}: media-type: expected manifest but found index ({media_type})")
+    return found
+
+
+def checked_index(data: bytes, media_type: str, where: str) -> Index:
+    """The index, refused where containerd refuses it: schema 1, or a manifest by its keys or its media type."""
+    _limited(data)
+    found = plain.index(data)
+    if found is None:
+        tree = scanner_tree(data, where)
+        check(tree, media_type, where)
+        return decoder.decode(tree, decoder.INDEX)
+    if is_manifest_type(found.media_type):
+        raise DocumentError(f"{where}: media-type: expected index but found manifest ({media_type})")
+    return found
+
+
+def scanner_tree(data: bytes, where: str) -> scanner.Node:
+    """The tree of the JSON text; a syntax error says where."""
+    try:
+        return scanner.parse(data)
+    except DocumentError as error:
+        raise DocumentError(f"{where}: {error}") from error
+
+
+def check(tree: scanner.Node, media_type: str, where: str) -> None:
+    """Refuse what is not of its media type (containerd's validateMediaType)."""
+    try:
+        found = decoder.decode(tree, decoder.UNKNOWN)
+    except DocumentError as error:
+        raise DocumentError(f"{where}: {error}") from error
+    own = found.get("media_type", "")
+    if "fs_layers" in found:
+        raise DocumentError(f"{where}: media-type: schema 1 not supported")
+    if is_manifest_type(media_type) and ("manifests" in found or is_index_type(own)):
+        raise DocumentError(f"{where}: media-type: expected manifest but found index ({media_type})")
+    if is_index_type(media_type) and ("config" in found or "layers" in found or is_manifest_type(own)):
+        raise DocumentError(f"{where}: media-type: expected index but found manifest ({media_type})")
+
+
+def chain_ids(diff_ids: Iterable[str]) -> list[str]:
+    """The chain ID up to each layer (identity.ChainIDs): the first is the diff ID itself.
+
+    Nothing is validated, as in Go.
+
+    Example:
+        >>> from imgframe import oci
+        >>> oci.chain_ids(["sha256:a", "sha256:b"])[1][:15]
+        'sha256:970a948b'
+    """
+    found: list[str] = []
+    for diff_id in diff_ids:
+        chained = f"{found[-1]} {diff_id}".encode("utf-8", "surrogatepass") if found else b""
+        found.append(f"sha256:{hashlib.sha256(chained).hexdigest()}" if found else diff_id)
+    return found
+
+
+def chain_id(diff_ids: Iterable[str]) -> str:
+    """The chain ID of all layers (identity.ChainID); empty without layers.
+
+    Example:
+        >>> from imgframe import oci
+        >>> oci.chain_id([]), oci.chain_id(["sha256:a"])
+        ('', 'sha256:a')
+    """
+    found = chain_ids(diff_ids)
+    return found[-1] if found else ""

@@ -1,0 +1,130 @@
+"""Documents as Go's encoding/json writes them: compact, keys in the order of Go's structs, ``<>&`` escaped."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from imgframe.oci import rfc3339
+from imgframe.oci.documents import NOTHING, Descriptor, ImageConfig, Index, Manifest, RunConfig
+from imgframe.platforms import Platform
+
+_ESCAPES = re.compile('[\x00-\x1f"\\\\<>&\u2028\u2029]')
+_SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def text(value: str) -> str:
+    """A JSON string."""
+    return '"' + _ESCAPES.sub(lambda found: _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}", value) + '"'
+
+
+def _value(value: Any) -> str:
+    if value is None or value is NOTHING:
+        return "null"
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{text(key)}:{_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (tuple, list)):
+        return "[" + ",".join(_value(item) for item in value) + "]"
+    return json.dumps(value)
+
+
+def _filled(**fields: Any) -> dict[str, Any]:
+    """The fields that are not empty (omitempty)."""
+    return {name: value for name, value in fields.items() if value}
+
+
+def health_text(check: Mapping[str, Any]) -> str:
+    """The text of the label ``nerdctl/healthcheck``."""
+    names = ("Test", "Interval", "Timeout", "Retries", "StartPeriod")
+    return _value({name: check[name] for name in names if check.get(name)})
+
+
+def go_json(document: Manifest | Index | ImageConfig | Descriptor) -> str:
+    """The document as json.Marshal of Go writes it.
+
+    Raises:
+        DocumentError: a time that Go refuses to write.
+
+    Example:
+        >>> from imgframe import oci
+        >>> oci.go_json(oci.decode_config(b'{"os": "linux"}'))
+        '{"architecture":"","os":"linux","config":{},"rootfs":{"type":"","diff_ids":null}}'
+    """
+    if isinstance(document, Descriptor):
+        return _value(_descriptor(document))
+    if isinstance(document, ImageConfig):
+        return _value(_config(document))
+    fields: dict[str, Any] = {"schemaVersion": document.schema_version}
+    fields |= _filled(mediaType=document.media_type, artifactType=document.artifact_type)
+    if isinstance(document, Manifest):
+        fields |= {"config": _descriptor(document.config), "layers": _descriptors(document.layers)}
+    else:
+        fields |= {"manifests": _descriptors(document.manifests)}
+    if document.subject is not None:
+        fields["subject"] = _descriptor(document.subject)
+    return _value(fields | _filled(annotations=_sorted(document.annotations)))
+
+
+def _sorted(values: Mapping[str, str] | None) -> dict[str, str]:
+    return dict(sorted((values or {}).items()))
+
+
+def _descriptors(found: tuple[Descriptor, ...]) -> Any:
+    return found if found is NOTHING else [_descriptor(one) for one in found]
+
+
+def _descriptor(found: Descriptor) -> dict[str, Any]:
+    fields: dict[str, Any] = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+    fields |= _filled(urls=found.urls, annotations=_sorted(found.annotations))
+    fields |= _filled(data=base64.b64encode(found.data).decode())
+    if found.platform is not None:
+        fields["platform"] = _platform(found.platform)
+    return fields | _filled(artifactType=found.artifact_type)
+
+
+def _platform(found: Platform) -> dict[str, Any]:
+    fields: dict[str, Any] = {"architecture": found.architecture, "os": found.os}
+    fields |= _filled(**{"os.version": found.os_version, "os.features": found.os_features})
+    return fields | _filled(variant=found.variant)
+
+
+def _config(found: ImageConfig) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if found.created is not None:
+        fields["created"] = rfc3339.written(found.created)
+    fields |= _filled(author=found.author) | _platform(found.platform)
+    fields["config"] = _run_config(found.config)
+    fields["rootfs"] = {"type": found.rootfs.type, "diff_ids": found.rootfs.diff_ids}
+    steps = []
+    for step in found.history:
+        shown = {} if step.created is None else {"created": rfc3339.written(step.created)}
+        steps.append(
+            shown
+            | _filled(
+                created_by=step.created_by,
+                author=step.author,
+                comment=step.comment,
+                empty_layer=step.empty_layer,
+            )
+        )
+    return fields | _filled(history=steps)
+
+
+def _run_config(run: RunConfig) -> dict[str, Any]:
+    return _filled(
+        User=run.user,
+        ExposedPorts={name: {} for name in run.exposed_ports},
+        Env=run.env,
+        Entrypoint=run.entrypoint,
+        Cmd=run.cmd,
+        Volumes={name: {} for name in run.volumes},
+        WorkingDir=run.working_dir,
+        Labels=_sorted(run.labels),
+        StopSignal=run.stop_signal,
+        ArgsEscaped=run.args_escaped,
+    )

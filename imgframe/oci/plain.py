@@ -1,0 +1,193 @@
+"""The fast way: documents in which Go's special rules cannot matter, straight into records.
+
+msgspec is as strict as Go about the syntax. What it decides otherwise is excluded here, and such a document goes to
+:mod:`imgframe.oci.decoder`: null where a value belongs, keys in another letter case (they are unknown, and unknown keys
+are refused), keys written with escapes, integers over 64 bits, keys that come twice and would merge.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from imgframe.oci.documents import (
+    Descriptor,
+    History,
+    ImageConfig,
+    Index,
+    Manifest,
+    RootFS,
+    RunConfig,
+)
+
+_MAX = (1 << 63) - 1
+_MERGING = re.compile(rb'"(?:config|layers|manifests|subject|annotations|platform)"')
+_MERGING_CONFIG = re.compile(rb'"(?:config|rootfs|history|ExposedPorts|Volumes|Labels|Healthcheck)"')
+_ESCAPED_KEY = re.compile(rb"\\u00(?:2[b-eB-E]|3[0-9aA]|[4-7])")
+_TIME = re.compile(
+    r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
+    r"(?:Z|[+-][01][0-9]:[0-5][0-9])"
+)
+
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_manifests = msgspec.json.Decoder(Manifest)
+_indexes = msgspec.json.Decoder(Index)
+
+
+def manifest(data: bytes) -> Manifest | None:
+    """The manifest, or None where the exact decoder must look."""
+    try:
+        found = _manifests.decode(data)
+    except _REFUSED:
+        return None
+    merging = _MERGING.findall(data)
+    if len(merging) > len(set(merging)) and not _counts(merging, (found.config, *found.layers), found):
+        return None
+    if not _canonical(data, (found.config, *found.layers), found):
+        return None
+    return found
+
+
+def index(data: bytes) -> Index | None:
+    """The index, or None where the exact decoder must look."""
+    try:
+        found = _indexes.decode(data)
+    except _REFUSED:
+        return None
+    merging = _MERGING.findall(data)
+    if len(merging) > len(set(merging)) and not _counts(merging, found.manifests, found):
+        return None
+    if not _canonical(data, found.manifests, found):
+        return None
+    return found
+
+
+def _canonical(data: bytes, descriptors: tuple[Descriptor, ...], found: Manifest | Index) -> bool:
+    """No key is written with an escape, no number is over 64 bits."""
+    if b"\\" in data and _ESCAPED_KEY.search(data):
+        return False
+    for one in descriptors:
+        if not -_MAX <= one.size <= _MAX or one.data:
+            return False
+    return -_MAX <= found.schema_version <= _MAX and found.subject is None
+
+
+def _counts(merging: list[bytes], descriptors: tuple[Descriptor, ...], found: Manifest | Index) -> bool:
+    """No key whose values merge comes more often than the objects that have it."""
+    platforms = sum(one.platform is not None for one in descriptors)
+    annotated = sum(one.annotations is not None for one in descriptors) + (found.annotations is not None)
+    allowed = {b'"platform"': platforms, b'"annotations"': annotated}
+    return all(merging.count(key) <= allowed.get(key, 1) for key in set(merging))
+
+
+class _PlainRun(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="pascal"):
+    """The ``config`` of a config, with the keys of Docker that Go's struct does not have."""
+
+    user: str = ""
+    exposed_ports: dict[str, dict[str, msgspec.Raw]] | None = None
+    env: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    cmd: tuple[str, ...] | None = None
+    volumes: dict[str, dict[str, msgspec.Raw]] | None = None
+    working_dir: str = ""
+    labels: dict[str, str] | None = None
+    stop_signal: str = ""
+    args_escaped: bool = False
+    healthcheck: msgspec.Raw = msgspec.Raw()
+    hostname: msgspec.Raw = msgspec.Raw()
+    domainname: msgspec.Raw = msgspec.Raw()
+    attach_stdin: msgspec.Raw = msgspec.Raw()
+    attach_stdout: msgspec.Raw = msgspec.Raw()
+    attach_stderr: msgspec.Raw = msgspec.Raw()
+    tty: msgspec.Raw = msgspec.Raw()
+    open_stdin: msgspec.Raw = msgspec.Raw()
+    stdin_once: msgspec.Raw = msgspec.Raw()
+    image: msgspec.Raw = msgspec.Raw()
+    on_build: msgspec.Raw = msgspec.Raw()
+    mac_address: msgspec.Raw = msgspec.Raw()
+    network_disabled: msgspec.Raw = msgspec.Raw()
+    shell: msgspec.Raw = msgspec.Raw()
+    stop_timeout: msgspec.Raw = msgspec.Raw()
+
+
+class _PlainConfig(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A config, with the keys of Docker and BuildKit that Go's struct does not have."""
+
+    created: str | None = None
+    author: str = ""
+    architecture: str = ""
+    os: str = ""
+    os_version: str = msgspec.field(default="", name="os.version")
+    os_features: tuple[str, ...] = msgspec.field(default=(), name="os.features")
+    variant: str = ""
+    config: _PlainRun | None = None
+    rootfs: RootFS = RootFS()
+    history: tuple[History, ...] = ()
+    container: msgspec.Raw = msgspec.Raw()
+    container_config: msgspec.Raw = msgspec.Raw()
+    docker_version: msgspec.Raw = msgspec.Raw()
+    comment: msgspec.Raw = msgspec.Raw()
+    id: msgspec.Raw = msgspec.Raw()
+    parent: msgspec.Raw = msgspec.Raw()
+    throwaway: msgspec.Raw = msgspec.Raw()
+    buildinfo: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="moby.buildkit.buildinfo.v1")
+    cache: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="moby.buildkit.cache.v0")
+
+
+_configs = msgspec.json.Decoder(_PlainConfig)
+
+
+def config(data: bytes) -> ImageConfig | None:
+    """The config, or None where the exact decoder must look."""
+    try:
+        found = _configs.decode(data)
+    except _REFUSED:
+        return None
+    merging = _MERGING_CONFIG.findall(data)
+    if len(merging) > len(set(merging)) and not _once(merging, bytes(found.container_config)):
+        return None
+    if b"\\" in data and _ESCAPED_KEY.search(data):
+        return None
+    times = [step.created for step in found.history]
+    times.append(found.created)
+    matches = _TIME.fullmatch
+    for time in times:
+        if time is not None and not matches(time):
+            return None
+    run = found.config
+    if run is not None and run.healthcheck:
+        return None
+    return ImageConfig(
+        found.created,
+        found.author,
+        found.architecture,
+        found.os,
+        found.os_version,
+        found.os_features,
+        found.variant,
+        RunConfig() if run is None else _run_config(run),
+        found.rootfs,
+        found.history,
+    )
+
+
+def _once(merging: list[bytes], elsewhere: bytes) -> bool:
+    """No key whose values merge comes twice, besides those in a part that Go does not read."""
+    other = _MERGING_CONFIG.findall(elsewhere)
+    return all(merging.count(key) - other.count(key) <= 1 for key in set(merging))
+
+
+def _run_config(run: _PlainRun) -> RunConfig:
+    return RunConfig(
+        run.user,
+        tuple(sorted(run.exposed_ports)) if run.exposed_ports else (),
+        run.env or (),
+        run.entrypoint or (),
+        run.cmd or (),
+        tuple(sorted(run.volumes)) if run.volumes else (),
+        run.working_dir,
+        run.labels or {},
+        run.stop_signal,
+        run.args_escaped,
+    )
