@@ -40,14 +40,19 @@ class _Parser:
         self.place = 0
 
     def error(self, place: int, message: str) -> FilterError:
-        text = self.text
-        where = f"{text[:place]} >|{text[place]}|< {text[place + 1 :]}" if place < len(text) else text
-        return FilterError(f"filters: parse error: [{where}]: {message}")
+        before, after = self.text[:place].encode(), self.text[place:].encode()
+        # containerd points at a byte, which may be half a character
+        where = b"%s >|%s|< %s" % (before, after[:1], after[1:]) if after else before
+        return FilterError(f"filters: parse error: [{where.decode(errors='replace')}]: {message}")
 
     def peek(self) -> str:
-        while self.place < len(self.text) and self.text[self.place].isspace():
-            self.place += 1
         return self.text[self.place] if self.place < len(self.text) else _END
+
+    def skip(self) -> str:
+        """The next character that is no space."""
+        while self.peek().isspace():
+            self.place += 1
+        return self.peek()
 
     def take(self, allowed: Callable[[str], bool]) -> str:
         start = self.place
@@ -75,7 +80,7 @@ class _Parser:
         return Selector(path, operator, self.value(alternative=operator == "~="))
 
     def field(self) -> str:
-        char, start = self.peek(), self.place
+        char, start = self.skip(), self.place
         if char and char in _QUOTES:
             return self.quoted(alternative=False)
         if name := self.take(lambda each: each == "_" or (each.isascii() and each.isalnum())):
@@ -83,6 +88,7 @@ class _Parser:
         raise self.error(start, "expected field or quoted")
 
     def operator(self) -> str:
+        self.skip()
         start = self.place
         text = self.take(lambda each: each in _OPERATORS)
         if text in {"==", "!=", "~="}:
@@ -92,7 +98,7 @@ class _Parser:
         raise self.error(start, 'expected an operator ("=="|"!="|"~=")')
 
     def value(self, *, alternative: bool) -> str:
-        char, start = self.peek(), self.place
+        char, start = self.skip(), self.place
         if char and char in _QUOTES:
             return self.quoted(alternative=alternative)
         if char not in {".", ","} and char not in _OPERATORS and (text := self.take(_in_value)):
@@ -105,7 +111,7 @@ class _Parser:
         while end < len(self.text) and self.text[end] != quote:
             end += 2 if self.text[end] == "\\" else 1
         if end >= len(self.text):
-            raise self.error(start, "literal not terminated")
+            raise self.error(start, "quoted literal not terminated")
         self.place = end + 1
         inside = self.text[start + 1 : end]
         if quote == '"':
@@ -123,7 +129,7 @@ class _Parser:
                 return chr(int(code[1:], 16))
             if len(code) == 3 and code.isdecimal():
                 return chr(int(code, 8))
-            raise self.error(start, "unquoting failed: invalid syntax")
+            raise self.error(start, "illegal escape sequence")
 
         return _ESCAPED.sub(character, inside)
 

@@ -105,7 +105,8 @@ class Daemon:
         except Refusal as refusal:
             await context.abort(refusal.code, refusal.details)
         except FilterError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"{error}: invalid argument")
+            code, end = self._method(path)[0].bad_filter
+            await context.abort(code, f"{error}{end}")
         return None
 
     async def converse(self, path: str, requests: AsyncIterator[bytes], context: Context) -> None:

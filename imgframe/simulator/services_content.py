@@ -61,6 +61,7 @@ class Content(Service):
     """Blobs and unfinished writes. A layer that is known by its size only cannot be read."""
 
     descriptor = api.DESCRIPTOR.services_by_name["Content"]
+    bad_filter = (_INVALID, ": invalid argument")
 
     def info(self, request: api.InfoRequest, caller: Caller) -> api.InfoResponse:
         if digest_problem(request.digest):
@@ -111,7 +112,8 @@ class Content(Service):
             yield api.ReadContentResponse(offset=start - offset, data=data[start : min(start + CHUNK, end)])
 
     def status(self, request: api.StatusRequest, caller: Caller) -> api.StatusResponse:
-        return api.StatusResponse(status=_status(self._ingest(request.ref, caller)))
+        problem = f'could not get status for ref "{request.ref}": '
+        return api.StatusResponse(status=_status(self._ingest(request.ref, caller, problem)))
 
     def liststatuses(self, request: api.ListStatusesRequest, caller: Caller) -> api.ListStatusesResponse:
         ingests = self.store.space(caller.namespace).ingests
@@ -127,18 +129,20 @@ class Content(Service):
     async def write(
         self, requests: AsyncIterator[api.WriteContentRequest], caller: Caller
     ) -> AsyncIterator[api.WriteContentResponse]:
-        ingest = None
+        ingest, reply = None, None
+        total, expected = 0, ""
         try:
             async for request in requests:
+                total, expected = request.total or total, request.expected or expected
                 if ingest is None:
                     ingest = self._open(request, caller)
-                ingest.total = ingest.total or request.total
-                ingest.expected = request.expected or ingest.expected
-                reply = api.WriteContentResponse(action=request.action, total=ingest.total)
-                if request.action != api.STAT:
+                reply = api.WriteContentResponse(action=request.action)
+                if request.action == api.STAT:
+                    reply.total = total
+                else:
                     self._take(ingest, request)
                 if request.action == api.COMMIT:
-                    self._commit(ingest, request, caller)
+                    self._commit(ingest, request, caller, total, expected)
                 reply.offset = ingest.offset
                 stamp(reply.started_at, ingest.started_at)
                 stamp(reply.updated_at, ingest.updated_at)
@@ -146,8 +150,9 @@ class Content(Service):
                     reply.digest = "sha256:" + hashlib.sha256(ingest.data).hexdigest()
                 yield reply
                 if request.action == api.COMMIT:
-                    yield reply  # containerd says it twice
-                    return
+                    break
+            if reply is not None:
+                yield reply  # containerd says the last one twice
         finally:
             if ingest is not None:
                 ingest.locked = False
@@ -158,18 +163,16 @@ class Content(Service):
             raise not_found(f"content digest {digest}")
         return blob
 
-    def _ingest(self, ref: str, caller: Caller) -> Ingest:
+    def _ingest(self, ref: str, caller: Caller, problem: str = "") -> Ingest:
         ingest = self.store.space(caller.namespace).ingests.get(ref)
         if ingest is None:
-            raise not_found(f"reference {ref}")
+            raise not_found(f"{problem}reference {ref}")
         return ingest
 
     def _open(self, request: api.WriteContentRequest, caller: Caller) -> Ingest:
         """The unfinished write that the first message of a stream names, begun or resumed, and locked."""
         if not request.ref:
             raise Refusal(_INVALID, "first message must have a reference")
-        if request.expected and (problem := digest_problem(request.expected)):
-            raise Refusal(_INVALID, f'"{request.expected}" failed validation: {problem}')
         lease = self.lease(caller)
         space = self.store.writable(caller.namespace)
         if request.expected in space.content:
@@ -193,6 +196,9 @@ class Content(Service):
                 f"ref {caller.namespace}/1/{request.ref} locked for {held:.9g}s (since {since}): unavailable"
             )
             raise Refusal(grpc.StatusCode.UNAVAILABLE, text)
+        elif request.total and ingest.total and request.total != ingest.total:
+            ingest.data.clear()  # containerd begins again when the total is another
+            ingest.offset, ingest.total = 0, request.total
         ingest.locked = True
         return ingest
 
@@ -207,13 +213,15 @@ class Content(Service):
         ingest.offset = len(ingest.data)
         ingest.updated_at = self.store.clock()
 
-    def _commit(self, ingest: Ingest, request: api.WriteContentRequest, caller: Caller) -> None:
+    def _commit(
+        self, ingest: Ingest, request: api.WriteContentRequest, caller: Caller, total: int, expected: str
+    ) -> None:
         digest = "sha256:" + hashlib.sha256(ingest.data).hexdigest()
-        if ingest.total and ingest.total != ingest.offset:
-            raise precondition(f"unexpected commit size {ingest.offset}, expected {ingest.total}")
-        if ingest.expected and ingest.expected != digest:
-            raise precondition(f"unexpected commit digest {digest}, expected {ingest.expected}")
-        check_labels(request.labels)
+        if total and total != ingest.offset:
+            raise precondition(f'"{ingest.ref}" failed size validation: {ingest.offset} != {total}')
+        if expected and expected != digest:
+            raise precondition(f"unexpected commit digest {digest}, expected {expected}")
+        check_labels(request.labels, "info.Labels: ")
         lease = self.lease(caller)
         space = self.store.writable(caller.namespace)
         del space.ingests[ingest.ref]

@@ -95,7 +95,9 @@ class Leases(Service):
         kind, slash, snapshotter = resource.type.partition("/")
         known = {"content", "ingests"} | ({"images"} if has_image_rules(self.store) else set())
         if kind == "snapshots":
-            if not slash or not snapshotter or "/" in snapshotter:
+            if slash and not snapshotter:
+                raise Refusal(grpc.StatusCode.UNKNOWN, "bucket name required")
+            if not slash or "/" in snapshotter:
                 raise invalid(f"invalid snapshot resource type {resource.type}")
         elif resource.type not in known:
             raise Refusal(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import grpc
+
 from imgframe._proto import images_pb2 as api
 from imgframe._proto import namespaces_pb2 as namespaces_api
 from imgframe._proto.types_pb2 import Descriptor
 from imgframe.simulator.collection import collect_garbage, has_image_rules
 from imgframe.simulator.expressions import of_map, select
 from imgframe.simulator.status import (
+    Refusal,
     check_labels,
     digest_problem,
     exists,
@@ -48,7 +51,7 @@ def _message(image: Image) -> api.Image:
 
 def _check(image: api.Image) -> None:
     if not image.name:
-        raise invalid("image name must not be empty")
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "Image.Name required")
     check_labels(image.labels, "image.Labels: ")
     if problem := digest_problem(image.target.digest):
         raise invalid(f'Target.Digest "{image.target.digest}" invalid: {problem}')
@@ -99,7 +102,7 @@ class Images(Service):
     def update(self, request: api.UpdateImageRequest, caller: Caller) -> api.UpdateImageResponse:
         new, paths = request.image, list(request.update_mask.paths)
         if not new.name:
-            raise invalid("image name is required for update")
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "Image.Name required")
         image = self._find(new.name, caller)
         for path in paths:
             if path not in {"target", "labels", "annotations"} and not path.startswith(

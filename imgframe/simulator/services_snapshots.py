@@ -51,6 +51,7 @@ class Snapshots(Service):
     """Snapshots of every snapshotter; usage is that of one layer alone."""
 
     descriptor = api.DESCRIPTOR.services_by_name["Snapshots"]
+    bad_filter = (grpc.StatusCode.UNKNOWN, ": invalid argument")
 
     def list(self, request: api.ListSnapshotsRequest, caller: Caller) -> Iterator[api.ListSnapshotsResponse]:
         rows = self._rows(request.snapshotter, caller)
@@ -83,7 +84,9 @@ class Snapshots(Service):
     def mounts(self, request: api.MountsRequest, caller: Caller) -> api.MountsResponse:
         snapshot = self._find(request.snapshotter, request.key, caller)
         if snapshot.kind == "committed":
-            raise precondition("failed to get active mount: snapshot is not active")
+            raise precondition(
+                f"failed to get active mount: requested snapshot {request.key} not active or view"
+            )
         return api.MountsResponse(mounts=self._mounts(request.snapshotter, request.key, caller))
 
     def commit(self, request: api.CommitSnapshotRequest, caller: Caller) -> None:
@@ -92,9 +95,11 @@ class Snapshots(Service):
             raise exists(f'snapshot "{request.name}"')
         snapshot = rows.get(request.key)
         if snapshot is None:
-            raise not_found(f"failed to get snapshot {request.key}: snapshot does not exist")
+            raise not_found(f"snapshot {request.key} does not exist")
         if snapshot.kind != "active":
-            raise precondition(f"snapshot {request.key} is not active")
+            raise precondition(
+                f'failed to commit snapshot {request.key}: snapshot "{request.key}" is not active'
+            )
         check_labels(request.labels)
         now = self.store.clock()
         del rows[request.key]
@@ -145,7 +150,10 @@ class Snapshots(Service):
         if parent and parent not in rows:
             raise not_found(f"parent snapshot {parent} does not exist")
         if parent and rows[parent].kind != "committed":
-            raise Refusal(_INVALID, f'parent "{parent}" is not committed snapshot: invalid argument')
+            raise Refusal(
+                _INVALID,
+                f'failed to create snapshot: parent "{parent}" is not committed snapshot: invalid argument',
+            )
         now = self.store.clock()
         size, inodes = (0, 0) if kind == "view" else (_EMPTY_FOLDER, 1)
         kept = {name: value for name, value in labels.items() if value}

@@ -87,5 +87,9 @@ def check_namespace(name: str) -> None:
     """Refuse a call without a namespace, or with one that cannot be."""
     if not name:
         raise precondition("namespace is required")
-    if not _NAMESPACE.fullmatch(name) or len(name) > _MAX_NAMESPACE:
+    if len(name) > _MAX_NAMESPACE:
+        raise invalid(
+            f'namespace validation: identifier "{name}" greater than maximum length ({_MAX_NAMESPACE} characters)'
+        )
+    if not _NAMESPACE.fullmatch(name):
         raise invalid(f'namespace validation: identifier "{name}" must match {_NAMESPACE_PATTERN}')

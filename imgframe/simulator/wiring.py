@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NamedTuple
 
+import grpc
+
 from imgframe.simulator.status import not_found
 from imgframe.simulator.store import Lease, Store
 
 _SECOND = 10**9
+_INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class Caller(NamedTuple):
@@ -26,6 +29,8 @@ class Service:
 
     descriptor: ClassVar[Any]
     namespaced: ClassVar[bool] = True
+    # what a bad filter is answered: code, and how the text ends
+    bad_filter: ClassVar[tuple[grpc.StatusCode, str]] = (_INVALID, ": invalid argument: invalid argument")
 
     def __init__(self, store: Store) -> None:
         self.store = store
