@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from imgframe import oci
+from imgframe import oci, platforms
+from imgframe.errors import DocumentError
 from imgframe.inventory import Inventory
 
 
@@ -53,36 +54,39 @@ def platform_rows(inventory: Inventory, positions: Sequence[int] | None = None) 
         []
     """
     images = inventory.arrow("images")
-    columns = [
-        images[name].to_pylist()
-        for name in ("node", "namespace", "name", "repository", "tag", "digest", "snapshotter")
-    ]
+    names = (
+        "node",
+        "namespace",
+        "name",
+        "repository",
+        "tag",
+        "snapshotter",
+        "media_type",
+        "digest",
+        "target_size",
+    )
+    columns = [images[name].to_pylist() for name in names]
     created = images["created_at"].cast("int64").to_pylist()
     chosen = range(images.num_rows) if positions is None else positions
-    listed = _listed_platforms(inventory)
+    listed = _Platforms(inventory)
     size_of = _chain_sizes(inventory)
     rows = []
     for at in sorted(chosen, key=lambda row: -(created[row] if created[row] is not None else -(2**63))):
-        node, namespace, name, repository, tag, digest, snapshotter = (column[at] for column in columns)
-        for platform, entry in sorted(
-            listed(node, namespace, digest, images["media_type"][at].as_py()).items()
-        ):
-            size = size_of(node, namespace, snapshotter, entry.chain_id)
-            rows.append(
-                PlatformRow(
-                    node,
-                    namespace,
-                    name,
-                    repository or "",
-                    tag or "",
-                    digest,
-                    created[at],
-                    platform,
-                    entry.config,
-                    size,
-                    entry.blob_size,
-                )
+        node, namespace, name, repository, tag, snapshotter, media_type, digest, target_size = (
+            column[at] for column in columns
+        )
+        target = oci.Descriptor(media_type or "", digest, target_size or 0)
+        front = (node, namespace, name, repository or "", tag or "", digest, created[at])
+        rows += [
+            PlatformRow(
+                *front,
+                platform,
+                one.config,
+                size_of(node, namespace, snapshotter, one.chain_id),
+                one.blob_size,
             )
+            for platform, one in sorted(listed.of(node, namespace, target).items())
+        ]
     return rows
 
 
@@ -109,29 +113,44 @@ def image_rows(inventory: Inventory, rows: Iterable[PlatformRow]) -> list[ImageR
     return sorted(shown, key=lambda row: (row.node or "", row.namespace or "", row.name))
 
 
-class _Listed(NamedTuple):
+class _Shown(NamedTuple):
     config: str
     blob_size: int
     chain_id: str
 
 
-def _listed_platforms(inventory: Inventory) -> Callable[[str, str, str, str], dict[str, _Listed]]:
-    """Per target digest of a namespace: platform → its config, bytes and chain; each target is resolved once."""
-    read = document_reader(inventory)
-    known: dict[tuple[str, str, str], dict[str, _Listed]] = {}
+class _Platforms:
+    """The readable platforms of a target; each target and each document of a namespace is decoded once."""
 
-    def listed(node: str, namespace: str, digest: str, media_type: str) -> dict[str, _Listed]:
-        key = (node, namespace, digest)
-        if key not in known:
-            known[key] = {
-                platform: _Listed(entry.config, entry.blob_size, entry.chain_id)
-                for platform, entry in oci.listing(
-                    oci.Descriptor(mediaType=media_type, digest=digest), read(node, namespace)
-                ).items()
-            }
-        return known[key]
+    def __init__(self, inventory: Inventory) -> None:
+        self._read = document_reader(inventory)
+        nodes = inventory.arrow("nodes")
+        self._hosts = dict(zip(nodes["node"].to_pylist(), nodes["platform"].to_pylist(), strict=True))
+        self._stores: dict[tuple[str, str], oci.Documents] = {}
+        self._known: dict[tuple[str, ...], dict[str, _Shown]] = {}
 
-    return listed
+    def of(self, node: str, namespace: str, target: oci.Descriptor) -> dict[str, _Shown]:
+        key = (node, namespace, target.media_type, target.digest)
+        if key not in self._known:
+            self._known[key] = _shown(target, self._store(node, namespace))
+        return self._known[key]
+
+    def _store(self, node: str, namespace: str) -> oci.Documents:
+        if (node, namespace) not in self._stores:
+            host = platforms.parse(self._hosts[node]) if self._hosts.get(node) else platforms.LINUX_AMD64
+            self._stores[node, namespace] = oci.Documents(self._read(node, namespace), host)
+        return self._stores[node, namespace]
+
+
+def _shown(target: oci.Descriptor, documents: oci.Documents) -> dict[str, _Shown]:
+    try:
+        found = oci.listing(target, documents)
+    except DocumentError:
+        return {}  # nerdctl leaves the record out; the collection has it as a row of errors
+    return {
+        platform: _Shown(one.manifest.config.digest, one.blob_size, oci.chain_id(one.config.rootfs.diff_ids))
+        for platform, one in found.items()
+    }
 
 
 def document_reader(inventory: Inventory) -> Callable[[str, str], Callable[[str], bytes | None]]:

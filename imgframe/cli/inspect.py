@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -35,8 +35,8 @@ def collect(
     nodes_file: source.NodesFile = None,
     namespaces: source.Namespaces = None,
     usage: Annotated[
-        str,
-        typer.Option(help="Sizes of snapshots to ask for: none, committed, all (walks active ones on disk)."),
+        Literal["none", "committed", "all"],
+        typer.Option(help="Sizes of snapshots to ask for; all walks the active ones on the node's disk."),
     ] = "committed",
     no_cache: source.NoCache = False,
 ) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -56,7 +56,7 @@ def load(
     *,
     namespaces: Sequence[str] | None = None,
     cache: bool = True,
-    usage: str = "committed",
+    usage: Literal["none", "committed", "all"] = "committed",
 ) -> Inventory:
     """The Inventory that the options name, its errors told on stderr.
 
