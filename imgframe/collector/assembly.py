@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from imgframe import reference, schema, usage
 from imgframe.inventory import Inventory
+from imgframe.usage.sizes import node_snapshotters, unpacked_sizes
 
 
 def assemble(tables: Mapping[str, pa.Table]) -> Inventory:
@@ -21,11 +22,14 @@ def assemble(tables: Mapping[str, pa.Table]) -> Inventory:
         total_inodes=totals.total_inodes,
         depth=totals.depth,
     )
-    whole["errors"] = schema.concat("errors", [whole["errors"], totals.errors])
+    if totals.errors.num_rows:
+        whole["errors"] = schema.concat("errors", [whole["errors"], totals.errors])
     names = reference.repo_tags(whole["images"]["name"])
     parsed = {column: names[column] for column in ("domain", "repository", "tag")}
-    whole["images"] = _with(whole["images"], **schema_columns("images", parsed))
-    whole["manifests"] = _with(whole["manifests"], **usage.manifest_sizes(whole))
+    whole["images"] = _with(whole["images"], **_schema_columns("images", parsed))
+    snapshotter = node_snapshotters(whole["manifests"]["node"], whole["nodes"])
+    unpacked, known, _ = unpacked_sizes(whole["manifests"], snapshotter, whole["snapshots"])
+    whole["manifests"] = _with(whole["manifests"], unpacked_size=pa.array(unpacked, mask=~known))
     sizes = usage.image_sizes(whole)
     whole["images"] = _with(
         whole["images"],
@@ -34,10 +38,10 @@ def assemble(tables: Mapping[str, pa.Table]) -> Inventory:
     return Inventory(whole)
 
 
-def schema_columns(name: str, columns: Mapping[str, Any]) -> dict[str, pa.Array]:
+def _schema_columns(name: str, columns: Mapping[str, Any]) -> dict[str, pa.Array]:
     """Columns as the table ``name`` wants them: text with sorted dictionaries."""
     made = schema.table(name, columns)
-    return {column: made[column].combine_chunks() for column in columns}
+    return {column: made[column] for column in columns}
 
 
 def _with(table: pa.Table, **columns: Any) -> pa.Table:

@@ -31,15 +31,11 @@ class Child(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_default
     digest: str
     media_type: str
     size: int
+    kind: str
     annotations: str = "{}"
     platform: Platform | None = None
     platform_text: str | None = None
     is_attestation: bool = False
-
-    @property
-    def kind(self) -> str:
-        """How the entry is read."""
-        return kind_of(self.media_type)
 
 
 class Part(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -59,7 +55,7 @@ class IndexDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="i"):
 
     def below(self) -> list[tuple[str, str]]:
         """Kind and digest of the documents below."""
-        return [(kind, c.digest) for c in self.children if (kind := kind_of(c.media_type))]
+        return [(c.kind, c.digest) for c in self.children if c.kind]
 
 
 class ManifestDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="m"):
@@ -157,6 +153,7 @@ def _child(found: oci.Descriptor) -> Child:
         found.digest,
         found.media_type,
         found.size,
+        kind_of(found.media_type),
         labels_text(annotations),
         found.platform,
         format_all(normalize(found.platform)) if found.platform else None,

@@ -15,6 +15,9 @@ from imgframe.collector.resolution import resolve
 from imgframe.collector.rows import Rows
 from imgframe.platforms import Matcher
 
+Entries = list[tuple[Child, str | None, int | None, bool | None, ManifestDoc | None, ConfigDoc | None]]
+"""Rows of ``manifests`` to be: entry, index and place in it, whether it is readable, and what it says."""
+
 _PINNED = '"io.cri-containerd.pinned":"pinned"'
 
 
@@ -29,9 +32,9 @@ class Scope:
     matcher: Matcher
     snapshotter: str | None
     reached: set[tuple[str, str]]
-    present: set[str] | None = None
+    present: dict[str, int] | None = None
     committed: set[str] | None = None
-    entries: dict[str, list[str | None]] = field(default_factory=dict)
+    chains: dict[str, list[str | None]] = field(default_factory=dict)
     used_digests: set[str] = field(default_factory=set)
     used_chains: set[str] | None = None
 
@@ -48,6 +51,13 @@ class Scope:
         """Whether the blob is in the namespace; None: not known."""
         return None if self.present is None else digest in self.present
 
+    def present_size(self, digest: str, manifest: ManifestDoc) -> int | None:
+        """Bytes of a manifest, its config and layers that are in the namespace, each blob once."""
+        if self.present is None:
+            return None
+        sizes = self.present
+        return sum(sizes.get(part, 0) for part in {digest, manifest.config.digest, *manifest.layers})
+
 
 def scope_of(
     node: str,
@@ -60,7 +70,7 @@ def scope_of(
 ) -> Scope:
     """The scope, with what its containers use worked out."""
     scope = Scope(node, namespace, lists, library, matcher, snapshotter, reached)
-    scope.present = None if lists.blobs is None else {blob.digest for blob in lists.blobs}
+    scope.present = None if lists.blobs is None else {blob.digest: blob.size for blob in lists.blobs}
     snapshots = lists.snapshots.get(snapshotter or "")
     scope.committed = None if snapshots is None else {s.key for s in snapshots if s.kind == "committed"}
     targets = {image.name: image.target.digest for image in lists.images or []}
@@ -112,13 +122,17 @@ def add_images(rows: Rows, scope: Scope) -> None:
     """Rows of ``images`` and ``manifests``."""
     images = scope.lists.images or []
     shown: dict[tuple[str, str], _Shown] = {}
+    entries: Entries = []
     per_row = []
     for image in images:
         key = (kind_of(image.target.media_type), image.target.digest)
         if key not in shown:
-            chains = _add_manifests(rows, scope, image.target.media_type, image.target.digest, image.target)
+            chains = _enter_manifests(
+                entries, scope, image.target.media_type, image.target.digest, image.target
+            )
             shown[key] = _show(scope, *key, chains)
         per_row.append(shown[key])
+    _add_manifests(rows, scope, entries)
     containers: dict[str, int] = {}
     for container in scope.lists.containers or []:
         containers[container.image] = containers.get(container.image, 0) + 1
@@ -173,7 +187,7 @@ def _show(scope: Scope, kind: str, digest: str, chains: list[str | None]) -> _Sh
         chain_id=chain,
         complete=None
         if scope.present is None
-        else manifest.config.digest in scope.present and scope.present.issuperset(manifest.layers),
+        else all(part in scope.present for part in (manifest.config.digest, *manifest.layers)),
         unpacked=None if chain is None or scope.committed is None else chain in scope.committed,
         used=used,
     )
@@ -190,12 +204,14 @@ def _used(scope: Scope, digest: str, chains: list[str | None]) -> bool | None:
     return None if None in chains and scope.lists.containers else False
 
 
-def _add_manifests(rows: Rows, scope: Scope, media_type: str, digest: str, target: Any) -> list[str | None]:
-    """Rows of ``manifests`` below one target, and the chain IDs of its readable platforms; None: one cannot be read."""
+def _enter_manifests(
+    entries: Entries, scope: Scope, media_type: str, digest: str, target: Any
+) -> list[str | None]:
+    """Enter what is below one target; gives the chain IDs of its platforms, None where one cannot be read."""
     kind = kind_of(media_type)
     if kind == "manifest":
-        itself = Child(digest=digest, media_type=media_type, size=target.size, annotations=target.annotations)
-        return _add_entries(rows, scope, None, [itself])
+        itself = Child(digest, media_type, target.size, kind, target.annotations)
+        return _enter(entries, scope, None, [itself])
     chains: list[str | None] = []
     indexes = [digest] if kind == "index" else []
     for index in indexes:
@@ -203,9 +219,10 @@ def _add_manifests(rows: Rows, scope: Scope, media_type: str, digest: str, targe
         if not isinstance(summary, IndexDoc) or summary.refused:
             chains.append(None)
             continue
-        if index not in scope.entries:
-            scope.entries[index] = _add_entries(rows, scope, index, summary.children)
-        chains += scope.entries[index]
+        known = scope.chains.get(index)
+        if known is None:
+            known = scope.chains[index] = _enter(entries, scope, index, summary.children)
+        chains += known
         indexes += [c.digest for c in summary.children if c.kind == "index" and _is_new(c, scope, indexes)]
     return chains
 
@@ -215,22 +232,39 @@ def _is_new(child: Child, scope: Scope, indexes: list[str]) -> bool:
     return scope.is_present(child.digest) is not False and child.digest not in indexes
 
 
-def _add_entries(rows: Rows, scope: Scope, parent: str | None, children: list[Child]) -> list[str | None]:
-    """Rows of the entries of one index, or of a manifest that is a target itself.
+def _enter(entries: Entries, scope: Scope, parent: str | None, children: list[Child]) -> list[str | None]:
+    """Enter the children of one index, or a manifest that is a target itself.
 
     Gives the chain IDs that are known, and None where a manifest is there whose chain is not.
     """
-    documents = [scope.get(c.kind, c.digest) if c.kind else None for c in children]
-    manifests = [d if isinstance(d, ManifestDoc) and not d.refused else None for d in documents]
-    configs = [scope.config(m.config.digest) if m else None for m in manifests]
+    chains: list[str | None] = []
+    for position, child in enumerate(children):
+        document = scope.get(child.kind, child.digest) if child.kind else None
+        manifest = document if isinstance(document, ManifestDoc) and not document.refused else None
+        config = scope.config(manifest.config.digest) if manifest else None
+        present = scope.is_present(child.digest)
+        if config:
+            chains.append(config.chain_id)
+        elif present is not False and child.kind == "manifest":
+            chains.append(None)
+        if present and child.kind and (document is None or document.refused):
+            present = False
+        entries.append((child, parent, position if parent else None, present, manifest, config))
+    return chains
+
+
+def _add_manifests(rows: Rows, scope: Scope, entries: Entries) -> None:
+    children, parents, positions, presents, manifests, configs = (
+        zip(*entries, strict=True) if entries else [()] * 6
+    )
     rows.add(
         "manifests",
-        len(children),
+        len(entries),
         node=scope.node,
         namespace=scope.namespace,
         digest=[c.digest for c in children],
-        parent_digest=parent,
-        position=list(range(len(children))) if parent else [None] * len(children),
+        parent_digest=list(parents),
+        position=list(positions),
         media_type=[c.media_type for c in children],
         size=[c.size for c in children],
         platform=[
@@ -238,19 +272,13 @@ def _add_entries(rows: Rows, scope: Scope, parent: str | None, children: list[Ch
             for c, config in zip(children, configs, strict=True)
         ],
         is_attestation=[c.is_attestation for c in children],
-        present=[_is_readable(scope, c, d) for c, d in zip(children, documents, strict=True)],
+        present=list(presents),
         config_digest=[m.config.digest or None if m else None for m in manifests],
         content_size=[c.size + m.below_size if m else None for c, m in zip(children, manifests, strict=True)],
+        present_size=[
+            scope.present_size(c.digest, m) if m and there else None
+            for c, m, there in zip(children, manifests, presents, strict=True)
+        ],
         chain_id=[config.chain_id if config else None for config in configs],
         annotations=[c.annotations for c in children],
     )
-    return [
-        config.chain_id if config else None
-        for child, config in zip(children, configs, strict=True)
-        if config or (child.kind == "manifest" and scope.is_present(child.digest) is not False)
-    ]
-
-
-def _is_readable(scope: Scope, child: Child, document: Summary | None) -> bool | None:
-    present = scope.is_present(child.digest)
-    return present and (not child.kind or (document is not None and not document.refused))

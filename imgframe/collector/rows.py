@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from imgframe import schema
+
+Piece = list[Any] | tuple[Any, int]
+"""Values of some rows, or one value and how many rows have it."""
 
 _FLUSH = 200_000
 _EARLIEST, _LATEST = -(1 << 63) + 1, (1 << 63) - 1
@@ -28,64 +33,91 @@ class Rows:
     """
 
     def __init__(self) -> None:
-        self._lists: dict[str, dict[str, list[Any]]] = {}
+        self._counts: dict[str, int] = {}
+        self._columns: dict[str, dict[str, list[Piece]]] = {}
         self._chunks: dict[str, list[pa.Table]] = {}
 
     def add(self, table: str, count: int, /, **columns: Sequence[Any] | str | bool | float | None) -> None:
         """Append ``count`` rows to a table; a column is a list of that length, or one value for all rows.
 
-        A column that is left out is NA.
+        A column that is left out is NA. The lists are kept: do not change them afterwards.
         """
         if not count:
             return
-        lists = self._lists.get(table)
-        if lists is None:
-            lists = self._lists[table] = {column: [] for column in schema.TABLES[table].names}
-        for column, values in lists.items():
+        own = self._columns.get(table)
+        if own is None:
+            own = self._columns[table] = {column: [] for column in schema.TABLES[table].names}
+        for column, pieces in own.items():
             value = columns.pop(column, None)
-            values.extend(value if isinstance(value, (list, tuple)) else [value] * count)
+            pieces.append(value if isinstance(value, list) else (value, count))
         if columns:
             raise KeyError(f"table {table!r} has no column {next(iter(columns))!r}")
-        if len(next(iter(lists.values()))) >= _FLUSH:
+        self._counts[table] = self._counts.get(table, 0) + count
+        if self._counts[table] >= _FLUSH:
             self._flush(table)
 
     def extend(self, other: Rows) -> None:
         """Append all rows of another, which gives them away."""
-        for name, chunks in other._chunks.items():
-            self._flush(name)
-            self._chunks.setdefault(name, []).extend(chunks)
-        for name, lists in other._lists.items():
-            own = self._lists.setdefault(name, lists)
-            if own is not lists:
-                for column, values in lists.items():
-                    own[column].extend(values)
-                if len(next(iter(own.values()))) >= _FLUSH:
-                    self._flush(name)
-        other._lists, other._chunks = {}, {}
+        for table, chunks in other._chunks.items():
+            self._flush(table)
+            self._chunks.setdefault(table, []).extend(chunks)
+        for table, columns in other._columns.items():
+            own = self._columns.setdefault(table, columns)
+            if own is not columns:
+                for column, pieces in columns.items():
+                    own[column].extend(pieces)
+            self._counts[table] = self._counts.get(table, 0) + other._counts[table]
+            if self._counts[table] >= _FLUSH:
+                self._flush(table)
+        other._counts, other._columns, other._chunks = {}, {}, {}
 
-    def _flush(self, name: str) -> None:
-        lists = self._lists.pop(name, None)
-        if lists is not None:
-            fields = schema.TABLES[name]
-            arrays = [_array(fields.field(column).type, values) for column, values in lists.items()]
-            self._chunks.setdefault(name, []).append(pa.Table.from_arrays(arrays, schema=fields))
+    def _flush(self, table: str) -> None:
+        columns = self._columns.pop(table, None)
+        if columns is not None:
+            self._counts.pop(table)
+            fields = schema.TABLES[table]
+            arrays = [_array(fields.field(column).type, pieces) for column, pieces in columns.items()]
+            self._chunks.setdefault(table, []).append(pa.Table.from_arrays(arrays, schema=fields))
 
     def tables(self) -> dict[str, pa.Table]:
         """Every table that got a row, with sorted dictionaries; the rows are given away."""
-        for name in list(self._lists):
-            self._flush(name)
-        done = {}
-        for name, chunks in self._chunks.items():
-            whole = chunks[0] if len(chunks) == 1 else pa.concat_tables(chunks).unify_dictionaries()
-            done[name] = schema.table(name, {column: whole[column] for column in whole.column_names})
+        for table in list(self._columns):
+            self._flush(table)
+        done = {table: schema.concat(table, chunks) for table, chunks in self._chunks.items()}
         self._chunks = {}
         return done
 
 
-def _array(kind: pa.DataType, values: list[Any]) -> pa.Array:
+def _array(kind: pa.DataType, pieces: list[Piece]) -> pa.Array:
     if pa.types.is_dictionary(kind):
-        return pa.array(values, pa.string()).dictionary_encode()
+        return _dictionary(pieces)
+    values = _joined(pieces)
     try:
         return pa.array(values, kind)
     except (pa.ArrowInvalid, OverflowError):
         return pa.array([None if v is None or not _EARLIEST <= v <= _LATEST else v for v in values], kind)
+
+
+def _joined(pieces: list[Piece]) -> list[Any]:
+    if len(pieces) == 1 and isinstance(pieces[0], list):
+        return pieces[0]
+    values: list[Any] = []
+    for piece in pieces:
+        values.extend(piece if isinstance(piece, list) else repeat(*piece))
+    return values
+
+
+def _dictionary(pieces: list[Piece]) -> pa.DictionaryArray:
+    """Text with a sorted dictionary; for columns of this size dicts are faster than Arrow's many small steps."""
+    if len(pieces) == 1 and isinstance(pieces[0], tuple):
+        value, count = pieces[0]
+        codes = pa.nulls(count, pa.int32()) if value is None else pa.array(np.zeros(count, np.int32))
+        return pa.DictionaryArray.from_arrays(codes, pa.array([] if value is None else [value], pa.string()))
+    values = _joined(pieces)
+    distinct = dict.fromkeys(values)
+    distinct.pop(None, None)
+    words = sorted(distinct)
+    place = dict(zip(words, range(len(words)), strict=True))
+    return pa.DictionaryArray.from_arrays(
+        pa.array(list(map(place.get, values)), pa.int32()), pa.array(words, pa.string())
+    )
