@@ -53,7 +53,7 @@ def _from_base32(alphabet: str, padded: bool) -> Callable[[str], bytes | None]:
     values = {char: value for value, low in enumerate(alphabet) for char in {low, low.upper()}}
 
     def decode(text: str) -> bytes | None:
-        text = text.translate(_BREAKS)
+        text = text.translate(_BREAKS).encode("utf-8", "surrogatepass").decode("latin-1")  # Go counts bytes
         out = bytearray()
         for at in range(0, len(text), 8):
             quantum = text[at : at + 8]

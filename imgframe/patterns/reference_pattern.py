@@ -1,0 +1,160 @@
+"""One pattern of the reference filter: a glob on the familiar name or a regular expression on the raw one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgframe.errors import FilterError
+from imgframe.patterns import evaluation
+from imgframe.patterns.globs import Glob, GlobSyntaxError, parse_glob
+from imgframe.patterns.regexes import GoRegexp, compile_regexp
+
+_GONE = ":"
+"""Name of the record that a forced removal of a running image leaves; the reference filter drops it unread."""
+
+_SIMPLE_STEP = 512  # names that the step-by-step matcher takes between two looks at the clock
+
+
+class ReferencePattern:
+    """A pattern, valid or not, as nerdctl's reference filter uses it (Go: ``imgutil.FilterByReference``).
+
+    Tables are those of :func:`imgframe.reference.parse_names`; masks have one boolean per row. A row that does not parse
+    has no glob; its error comes before any pattern, see :func:`first_error`.
+
+    Example:
+        >>> from imgframe import patterns, reference
+        >>> pattern = patterns.compile_reference("*alpine*")
+        >>> pattern.glob_error, pattern.regex_error
+        (None, 'error parsing regexp: missing argument to repetition operator: `*`')
+        >>> pattern.glob(reference.parse_names(["alpine", "busybox"])).tolist()
+        [True, False]
+    """
+
+    __slots__ = ("_glob", "_regex", "glob_error", "regex_error", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text: str = text
+        self.glob_error: str | None = None
+        """Go's text if the glob is bad; it arises only where the glob is tried, so not on digests and CIDs."""
+        self.regex_error: str | None = None
+        """Go's text if the regular expression is bad; it arises on every name."""
+        self._glob: Glob | None = None
+        self._regex: GoRegexp | None = None
+        try:
+            self._regex = compile_regexp(text)
+        except FilterError as error:
+            if not error.go:
+                raise
+            self.regex_error = error.go
+        try:
+            self._glob = parse_glob(text)
+        except GlobSyntaxError as error:
+            self.glob_error = str(error)
+
+    def error(self, *, bare: bool) -> str | None:
+        """Go's text for the error that the pattern gives on a name, the glob's first; ``None`` if it gives none.
+
+        ``bare``: the name is a digest or a CID, which the glob and its syntax check skip.
+        """
+        return (None if bare else self.glob_error) or self.regex_error
+
+    def glob(self, names: pa.Table) -> np.ndarray:
+        """Where the glob matches the familiar string or the familiar name; nowhere if the glob is bad.
+
+        Raises :class:`~imgframe.errors.FilterError` if that would take too long.
+        """
+        found = np.zeros(names.num_rows, bool)
+        if self._glob is None or not names.num_rows:
+            return found
+        for column in ("familiar_string", "familiar"):
+            found |= self._glob_on(self._glob, names[column].combine_chunks())
+        skipped = pc.or_(names["bare"], pc.is_valid(names["error"]))
+        return found & ~np.asarray(pc.fill_null(skipped, fill_value=True))
+
+    def _glob_on(self, glob: Glob, texts: pa.Array) -> np.ndarray:
+        ascii_only = pc.all(pc.string_is_ascii(texts), skip_nulls=True).as_py()
+        if ascii_only is False:
+            candidates = np.arange(len(texts))
+        else:
+            regex = glob.regex
+            candidates = np.flatnonzero(evaluation.search(texts, regex, len(regex), self.text))
+        found = np.zeros(len(texts), bool)
+        if ascii_only is not False and glob.exact:
+            found[candidates] = True
+            return found
+        clock = evaluation.Clock(self.text, int(pc.sum(pc.binary_length(texts)).as_py() or 0))
+        for at in range(0, len(candidates), _SIMPLE_STEP):
+            some = candidates[at : at + _SIMPLE_STEP]
+            words = texts.take(pa.array(some)).to_pylist()
+            found[some] = [word is not None and glob.match(word) for word in words]
+            clock.check((at + len(some)) / len(candidates))
+        return found
+
+    def regex(self, names: pa.Table) -> np.ndarray:
+        """Where the regular expression is found in the raw name; nowhere if it is bad.
+
+        Raises :class:`~imgframe.errors.FilterError` if it is too large or would take too long.
+        """
+        if self._regex is None:
+            return np.zeros(names.num_rows, bool)
+        return self._regex.search(names["name"])
+
+    def matches(self, names: pa.Table) -> np.ndarray:
+        """Where the glob or the regular expression matches; a bad one matches nowhere.
+
+        Raises :class:`~imgframe.errors.FilterError` as :meth:`glob` and :meth:`regex` do.
+        """
+        return self.glob(names) | self.regex(names)
+
+
+@functools.lru_cache(maxsize=256)
+def compile_reference(pattern: str) -> ReferencePattern:
+    """The pattern of a reference filter; a bad one is given, with its errors, as they arise only on some names.
+
+    Raises :class:`~imgframe.errors.FilterError` if it is longer than 65,536 characters.
+
+    Example:
+        >>> from imgframe import patterns
+        >>> patterns.compile_reference("[-a]").error(bare=False), patterns.compile_reference("[-a]").error(bare=True)
+        ('syntax error in pattern', None)
+    """
+    return ReferencePattern(pattern)
+
+
+def first_error(
+    names: pa.Table, patterns: Sequence[ReferencePattern], codes: np.ndarray | None = None
+) -> tuple[int, str] | None:
+    """The error with which Go's reference filter ends over these images, and the place of the image that caused it.
+
+    ``names``: a table of :func:`imgframe.reference.parse_names`. ``codes``: the rows of ``names`` in the order of the
+    images, -1 for a missing name; by default the rows as they are. Per image, in order: the name ``:`` is passed over, a
+    name that does not parse is an error, then every pattern's glob (not on digests and CIDs) and regular expression.
+
+    Example:
+        >>> from imgframe import patterns, reference
+        >>> names = reference.parse_names([":", "0" * 64, "alpine", "a b"])
+        >>> patterns.first_error(names, [patterns.compile_reference("[-a]")])
+        (2, 'syntax error in pattern')
+    """
+    skipped = np.asarray(pc.fill_null(pc.equal(names["name"], _GONE), fill_value=True))
+    broken = np.asarray(pc.is_valid(names["error"]))
+    bare = np.asarray(pc.fill_null(names["bare"], fill_value=False))
+    texts = {
+        flag: next(filter(None, (each.error(bare=flag) for each in patterns)), None) for flag in (False, True)
+    }
+    failing = ~skipped & (broken | (bare & (texts[True] is not None)) | (~bare & (texts[False] is not None)))
+    if not failing.any():
+        return None
+    rows = np.arange(names.num_rows) if codes is None else codes
+    hit = np.append(failing, False)[rows]
+    place = int(np.argmax(hit)) if len(hit) else 0
+    if not len(hit) or not hit[place]:
+        return None
+    row = int(rows[place])
+    text = names["error"][row].as_py() or texts[bool(bare[row])]
+    return place, str(text)
