@@ -52,6 +52,8 @@ class Asker:
 
     def __call__(self, call, *requests, namespace=None, lease="", timeout=30, **fields):
         """Replies of a call (``Images/List``), as messages; raises grpc.RpcError."""
+        if isinstance(namespace, dict):  # the message of that name, not the header
+            fields, namespace = {**fields, "namespace": namespace}, None
         service, method = call.split("/")
         described = _MODULES[service].DESCRIPTOR.services_by_name[service]
         shape = described.methods_by_name[method]

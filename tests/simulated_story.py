@@ -301,3 +301,30 @@ def snapshots_story(snapshotter="overlayfs"):
     yield "Snapshots/List", s | {"filters": ["name==c2", "labels.c==d"]}
     yield "Snapshots/Usage", s | {"key": "c2"}
     yield "Leases/ListResources", {"id": "hold"}
+
+
+def namespaces_story():
+    create, delete = "Namespaces/Create", "Namespaces/Delete"
+    for name, labels in (
+        ("q", {"a": "b", "c": ""}),
+        ("q", {}),
+        ("q q", {}),
+        ("", {}),
+        ("x" * 77, {}),
+        ("r", {"k": "v" * 4096}),
+    ):
+        yield create, {"namespace": {"name": name, "labels": labels}}
+    yield delete, {"name": "nope"}
+    yield delete, {"name": ""}
+    yield "Namespaces/List", {}
+    yield "Leases/Create", {"namespace": "q", "id": "l"}
+    yield "Snapshots/Prepare", {"namespace": "q", "snapshotter": "native", "key": "k", "lease": "l"}
+    yield "Snapshots/Prepare", {"namespace": "q", "snapshotter": "overlayfs", "key": "k", "lease": "l"}
+    yield "Images/Create", {"namespace": "q", "image": _image("n")}
+    yield delete, {"name": "q"}
+    yield "Images/Delete", {"namespace": "q", "name": "n"}
+    yield "Snapshots/Remove", {"namespace": "q", "snapshotter": "native", "key": "k"}
+    yield delete, {"name": "q"}
+    yield "Snapshots/Remove", {"namespace": "q", "snapshotter": "overlayfs", "key": "k"}
+    yield delete, {"name": "q"}
+    yield "Leases/List", {"namespace": "q"}

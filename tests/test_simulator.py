@@ -97,6 +97,20 @@ def test_garbage_goes_as_on_the_real_daemon(daemon):
 
 
 @pytest.mark.daemon
+def test_namespaces_answer_as_the_real_daemon(fresh_daemon):
+    for release in VERSIONS:
+        own = fresh_daemon(release)
+        with (
+            simulator.from_dump({"daemon": own.version, "namespaces": {}}) as simulated,
+            Asker(own.address, "caller") as real,
+            Asker(simulated.address, "caller") as ours,
+        ):
+            count, found = differences(real, ours, unstreamed(story.namespaces_story()))
+        print(f"namespaces on {release}: {count} calls")
+        assert found == []
+
+
+@pytest.mark.daemon
 def test_writes_answer_as_the_real_daemon(daemon):
     calls = [
         *unstreamed(story.leases_story()),

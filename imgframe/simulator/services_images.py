@@ -11,6 +11,7 @@ from imgframe.simulator.collection import collect_garbage, has_image_rules
 from imgframe.simulator.expressions import of_map, select
 from imgframe.simulator.status import (
     Refusal,
+    check_identifier,
     check_labels,
     digest_problem,
     exists,
@@ -167,9 +168,13 @@ class Namespaces(Service):
     ) -> namespaces_api.CreateNamespaceResponse:
         del caller
         name = request.namespace.name
+        check_identifier(name)
+        check_labels(request.namespace.labels, "namespace.Labels: ")
         if name in self.store.namespaces:
             raise exists(f'namespace "{name}"')
-        self.store.writable(name).labels = dict(request.namespace.labels)
+        self.store.writable(name).labels = {
+            key: value for key, value in request.namespace.labels.items() if value
+        }
         return namespaces_api.CreateNamespaceResponse(namespace=request.namespace)
 
     def delete(self, request: namespaces_api.DeleteNamespaceRequest, caller: Caller) -> None:

@@ -87,9 +87,14 @@ def check_namespace(name: str) -> None:
     """Refuse a call without a namespace, or with one that cannot be."""
     if not name:
         raise precondition("namespace is required")
+    check_identifier(name, "namespace validation: ")
+
+
+def check_identifier(name: str, owner: str = "") -> None:
+    """Refuse a name that no namespace can have."""
+    if not name:
+        raise invalid(f"{owner}identifier must not be empty")
     if len(name) > _MAX_NAMESPACE:
-        raise invalid(
-            f'namespace validation: identifier "{name}" greater than maximum length ({_MAX_NAMESPACE} characters)'
-        )
+        raise invalid(f'{owner}identifier "{name}" greater than maximum length ({_MAX_NAMESPACE} characters)')
     if not _NAMESPACE.fullmatch(name):
-        raise invalid(f'namespace validation: identifier "{name}" must match {_NAMESPACE_PATTERN}')
+        raise invalid(f'{owner}identifier "{name}" must match {_NAMESPACE_PATTERN}')
