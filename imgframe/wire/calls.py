@@ -240,17 +240,21 @@ class Calls:
         try:
             return await once()
         except Unreachable:
-            if self._lost_since is None:
-                self._lost_since = time.monotonic()
-        left = self._lost_since + RETRY_SECONDS - time.monotonic()
-        if left <= 0:
-            return await once()
-        return await tenacity.AsyncRetrying(
+            now = time.monotonic()
+            self._lost_since = now if self._lost_since is None else self._lost_since
+            left = self._lost_since + RETRY_SECONDS - now
+            if left <= 0:
+                raise
+        attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(Unreachable),
-            wait=tenacity.wait_exponential_jitter(initial=0.1, max=1.0, jitter=0.1),
+            wait=tenacity.wait_exponential(multiplier=0.1, max=1.0) + tenacity.wait_random(0, 0.1),
             stop=tenacity.stop_after_delay(left),
             reraise=True,
-        )(once)
+        )
+        async for attempt in attempts:
+            with attempt:
+                return await once()
+        raise AssertionError("tenacity ends with a result or an error")
 
 
 class Bidi:

@@ -26,7 +26,7 @@ _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 def labels_text(labels: Mapping[str, str]) -> str:
     """Labels as compact JSON text with sorted keys; equal sets share one string object."""
-    return sys.intern(_encode(dict(labels)).decode()) if labels else "{}"
+    return sys.intern(_encode({key: labels[key] for key in labels}).decode()) if labels else "{}"
 
 
 def labels_of(text: str) -> dict[str, str]:
