@@ -14,6 +14,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -322,6 +323,7 @@ def table(name: str, columns: Mapping[str, Any]) -> pa.Table:
     )
 
 
+@cache
 def empty(name: str) -> pa.Table:
     """The table ``name`` with no rows."""
     return table(name, {})
