@@ -23,7 +23,7 @@ from imgframe.oci.documents import (
 
 _MAX = (1 << 63) - 1
 _MERGING = re.compile(rb'"(?:config|layers|manifests|subject|annotations|platform)"')
-_MERGING_CONFIG = re.compile(rb'"(?:config|rootfs|history|ExposedPorts|Volumes|Labels|Healthcheck)"')
+_MERGING_CONFIG = re.compile(rb'"(?:config|rootfs|history|created|ExposedPorts|Volumes|Labels|Healthcheck)"')
 _ESCAPED_KEY = re.compile(rb"\\u00(?:2[b-eB-E]|3[0-9aA]|[4-7])")
 _TIME = re.compile(
     r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
@@ -144,17 +144,20 @@ def config(data: bytes) -> ImageConfig | None:
         found = _configs.decode(data)
     except _REFUSED:
         return None
+    times = [step.created for step in found.history if step.created is not None]
+    if found.created is not None:
+        times.append(found.created)
     merging = _MERGING_CONFIG.findall(data)
-    if len(merging) > len(set(merging)) and not _once(merging, bytes(found.container_config)):
+    if len(merging) - len(set(merging)) > max(len(times) - 1, 0):
+        merging = _without(merging, bytes(found.container_config))
+    # each time is checked, so a time that a later one replaces must not escape
+    if merging.count(b'"created"') != len(times) or len(merging) - len(set(merging)) > max(len(times) - 1, 0):
         return None
     if b"\\" in data and _ESCAPED_KEY.search(data):
         return None
-    times = [step.created for step in found.history]
-    times.append(found.created)
     matches = _TIME.fullmatch
-    for time in times:
-        if time is not None and not matches(time):
-            return None
+    if not all(map(matches, times)):
+        return None
     run = found.config
     if run is not None and run.healthcheck:
         return None
@@ -172,10 +175,11 @@ def config(data: bytes) -> ImageConfig | None:
     )
 
 
-def _once(merging: list[bytes], elsewhere: bytes) -> bool:
-    """No key whose values merge comes twice, besides those in a part that Go does not read."""
-    other = _MERGING_CONFIG.findall(elsewhere)
-    return all(merging.count(key) - other.count(key) <= 1 for key in set(merging))
+def _without(merging: list[bytes], elsewhere: bytes) -> list[bytes]:
+    """The keys less those in a part that Go does not read."""
+    for key in _MERGING_CONFIG.findall(elsewhere):
+        merging.remove(key)
+    return merging
 
 
 def _run_config(run: _PlainRun) -> RunConfig:
