@@ -471,11 +471,10 @@ def _reach(roots, edges, images):
     kept, todo = set(), list(roots)
     while todo:
         node = todo.pop()
-        if node in kept or (node[0] == "image" and node[1:] not in images):
-            continue
-        kept.add(node)
-        todo += edges.get(node, ())
-    return kept
+        if node not in kept:
+            kept.add(node)
+            todo += edges.get(node, ())  # what is not there has no references, but back references name it
+    return {node for node in kept if node[0] != "image" or node[1:] in images}
 
 
 def _flat(store, images, node):

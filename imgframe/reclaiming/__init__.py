@@ -1,0 +1,20 @@
+"""What a deletion frees, exactly, and who holds the rest: containerd's garbage collector replayed on the tables.
+
+The numbers are proved against real daemons: ``tests/test_reclaim_live.py`` predicts, deletes, and compares digest for digest.
+"""
+
+from imgframe.reclaiming.alone import each_table, reclaim_each, reclaim_marginal
+from imgframe.reclaiming.holding import explain_image, explain_table, holders, holders_table
+from imgframe.reclaiming.reclaim import Reclaim, reclaim
+
+__all__ = [
+    "Reclaim",
+    "each_table",
+    "explain_image",
+    "explain_table",
+    "holders",
+    "holders_table",
+    "reclaim",
+    "reclaim_each",
+    "reclaim_marginal",
+]

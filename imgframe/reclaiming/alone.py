@@ -1,0 +1,203 @@
+"""What each image frees: alone, and one after the other in a given order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from imgframe.inventory import Inventory
+from imgframe.reclaiming.graph import Graph, graph_of
+from imgframe.reclaiming.reclaim import reclaim_rows, single
+from imgframe.reclaiming.references import CONTENT, IMAGE, SNAPSHOT
+from imgframe.reclaiming.selecting import nanoseconds, rows_of
+from imgframe.usage.rows import NONE, Ints
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("content_bytes", "snapshot_bytes", "total_bytes", "inodes")
+_EVER = np.iinfo(np.int64).max
+
+
+def reclaim_each(inventory: Inventory, images: Any, *, now: Any = None) -> pd.DataFrame:
+    """What each image record would free if it alone were deleted: a frame on ``images.index``.
+
+    Columns content_bytes, snapshot_bytes, total_bytes and inodes, without what is garbage already; <NA> where the row names no
+    record of the inventory. Two names of one digest free nothing each; deleting both frees all of it.
+
+    Raises:
+        MissingColumn: the frame does not say which records are meant.
+
+    Example:
+        >>> import imgframe as imf
+        >>> inv = imf.Inventory({})
+        >>> list(imf.reclaiming.reclaim_each(inv, inv.images).columns)
+        ['content_bytes', 'snapshot_bytes', 'total_bytes', 'inodes']
+    """
+    graph = graph_of(inventory)
+    rows = rows_of(graph, images)
+    return _frame(each_bytes(graph, nanoseconds(now)), rows, images)
+
+
+def reclaim_marginal(inventory: Inventory, images: Any, *, now: Any = None) -> pd.DataFrame:
+    """What each image record adds when they are deleted in the order given: a frame on ``images.index``.
+
+    The columns are those of :func:`reclaim_each`, and their sums are what :func:`imgframe.reclaim` of all rows frees, without
+    what is garbage already. A row that names the same record again adds 0.
+
+    Raises:
+        MissingColumn: the frame does not say which records are meant.
+
+    Example:
+        >>> import imgframe as imf
+        >>> inv = imf.Inventory({})
+        >>> len(imf.reclaiming.reclaim_marginal(inv, inv.images))
+        0
+    """
+    graph = graph_of(inventory)
+    rows = rows_of(graph, images)
+    there = np.flatnonzero(rows >= 0)
+    order, first = np.unique(rows[there], return_index=True)
+    position = np.full(len(order), 0, np.int64)
+    position[np.argsort(first, kind="stable")] = np.arange(len(order))
+    made = marginal_bytes(graph, order, position, nanoseconds(now))
+    places = np.full(len(rows), NONE, np.int64)
+    again = np.ones(len(rows), np.bool_)
+    places[there[first]] = position
+    again[there[first]] = False
+    frame = _frame(made, places, images)
+    frame.loc[again & (rows >= 0), :] = 0
+    return frame
+
+
+def _frame(values: dict[str, Ints], places: Ints, images: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    there = places >= 0
+    data = {}
+    for name in COLUMNS:
+        column = values[name]
+        picked = np.zeros(len(places), np.int64)
+        picked[there] = column[places[there]]
+        data[name] = pd.arrays.IntegerArray(picked, ~there)
+    index = images.index if hasattr(images, "index") else pd.RangeIndex(len(places))
+    return pd.DataFrame(data, index=index)
+
+
+def marginal_bytes(graph: Graph, rows: Ints, position: Ints, now: int | None) -> dict[str, Ints]:
+    """Freed bytes by position, for image rows deleted in the order of ``position``.
+
+    Everything carries the position at which its last holder goes: the highest of those that reach it.
+    """
+    last = np.full(graph.count, NONE, np.int64)
+    last[graph.roots(now)] = _EVER
+
+    def settle(values: Ints) -> None:
+        values[rows] = np.minimum(values[rows], position)
+
+    settle(last)
+    graph.spread(last, _raise, settle)
+    flat, live = graph.flat, graph.roots(now)[graph.flat.lease]
+    until = np.full(
+        int(graph.start[IMAGE + 1]) + 1, _EVER, np.int64
+    )  # the last place is that of no record between
+    until[rows] = position
+    np.maximum.at(last, flat.target[live], until[flat.image[live]])
+    content = last[graph.part(CONTENT)]
+    if not single(graph):
+        whole = np.full(len(content), NONE, np.int64)
+        np.maximum.at(whole, graph.physical, content)
+        content = whole
+    return _sums(graph, content, last[graph.part(SNAPSHOT)], len(rows))
+
+
+def _raise(values: Ints, source: Ints, target: Ints) -> None:
+    np.maximum.at(values, target, values[source])
+
+
+def _lower(values: Ints, source: Ints, target: Ints) -> None:
+    np.minimum.at(values, target, values[source])
+
+
+def _sums(graph: Graph, content: Ints, snapshot: Ints, count: int) -> dict[str, Ints]:
+    """Bytes and inodes per owner; owners outside ``0 … count - 1`` are nobody's."""
+    out = {name: np.zeros(count, np.int64) for name in COLUMNS}
+    for name, owner, size in (
+        ("content_bytes", content, graph.blob_size),
+        ("snapshot_bytes", snapshot, graph.snapshot_size),
+        ("inodes", snapshot, graph.snapshot_inodes),
+    ):
+        mine = np.flatnonzero((owner >= 0) & (owner < count))
+        np.add.at(out[name], owner[mine], size[mine])
+    out["total_bytes"] = out["content_bytes"] + out["snapshot_bytes"]
+    return out
+
+
+def each_bytes(graph: Graph, now: int | None) -> dict[str, Ints]:
+    """Freed bytes for every row of ``images``, deleted alone.
+
+    Everything carries the lowest and the highest record that reaches it; where they are one, that record alone holds it.
+    """
+    key = ("each", now)
+    if key not in graph.cache:
+        count = int(graph.start[IMAGE + 1])
+        graph.cache[key] = (
+            _one_by_one(graph, now) if graph.images_kept_by_objects else _by_owner(graph, now, count)
+        )
+    return graph.cache[key]
+
+
+def _by_owner(graph: Graph, now: int | None, count: int) -> dict[str, Ints]:
+    images = np.flatnonzero(graph.kept(now)[graph.part(IMAGE)])
+    others = np.flatnonzero(graph.roots(now)[count:]) + count
+    flat, live = graph.flat, graph.roots(now)[graph.flat.lease]
+    bounds = []
+    for push, nobody, everybody in ((_lower, _EVER, NONE), (_raise, NONE, _EVER)):
+        values = np.full(graph.count, nobody, np.int64)
+        values[others] = everybody
+
+        def settle(values: Ints, nobody: int = nobody) -> None:
+            values[:count] = nobody
+            values[images] = images
+
+        settle(values)
+        graph.spread(values, push, settle)
+        through = np.where(flat.image >= 0, flat.image, everybody)
+        merge = np.minimum if push is _lower else np.maximum
+        merge.at(values, flat.target[live], through[live])
+        content = values[graph.part(CONTENT)]
+        if not single(graph):
+            whole = np.full(len(content), nobody, np.int64)
+            merge.at(whole, graph.physical, content)
+            content = whole
+        bounds.append((content, values[graph.part(SNAPSHOT)]))
+    (low, low_snapshot), (high, high_snapshot) = bounds
+    sole = np.where(low == high, low, NONE), np.where(low_snapshot == high_snapshot, low_snapshot, NONE)
+    return _sums(graph, *sole, count)
+
+
+def _one_by_one(graph: Graph, now: int | None) -> dict[str, Ints]:
+    """Where objects keep image records, one record may go with another: each deletion is replayed."""
+    count = int(graph.start[IMAGE + 1])
+    out = {name: np.zeros(count, np.int64) for name in COLUMNS}
+    before = graph.kept(now)
+    for row in range(count):
+        made = reclaim_rows(graph, np.array([row]), now)
+        gone = before[graph.part(SNAPSHOT)] & ~made.after[graph.part(SNAPSHOT)]
+        out["snapshot_bytes"][row] = int(graph.snapshot_size[gone].sum())
+        out["inodes"][row] = int(graph.snapshot_inodes[gone].sum())
+        out["total_bytes"][row] = made.total_bytes - made.garbage_bytes
+    out["content_bytes"] = out["total_bytes"] - out["snapshot_bytes"]
+    return out
+
+
+def table_of(values: dict[str, Ints]) -> pa.Table:
+    """The sums as an Arrow table on the rows of ``images``."""
+    return pa.table({name: pa.array(values[name]) for name in COLUMNS})
+
+
+def each_table(inventory: Inventory, *, now: Any = None) -> pa.Table:
+    """:func:`reclaim_each` for all rows of the table ``images``, as an Arrow table."""
+    return table_of(each_bytes(graph_of(inventory), nanoseconds(now)))

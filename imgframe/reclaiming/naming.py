@@ -1,0 +1,97 @@
+"""Numbers for the objects of an inventory, and finding them by the names that others call them by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from imgframe.reclaiming.references import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
+from imgframe.usage.composition import scopes
+from imgframe.usage.rows import Ints, find, one_array, plain_codes, unify
+
+TABLES = ("images", "blobs", "snapshots", "containers", "leases", "ingests")
+"""The table of each kind of object."""
+
+UNKNOWN_RELEASE = 900_000
+"""Release of a node whose version is not known: every reference counts, nothing expires that some release keeps."""
+
+
+_KEYS = {IMAGE: "name", CONTENT: "digest", SNAPSHOT: "key", CONTAINER: "id", INGEST: "ref"}
+
+
+class Names:
+    """Where each object stands: ``start[kind] + row`` is its number, ``scope`` its node and namespace, ``store`` its node."""
+
+    def __init__(self, tables: Mapping[str, pa.Table]) -> None:
+        self.tables = tables
+        parts = [tables[name] for name in TABLES]
+        all_scopes, self.width = scopes(
+            [*parts, tables["nodes"].append_column("namespace", _nulls(tables["nodes"]))]
+        )
+        self.scope = dict(enumerate(all_scopes[: len(TABLES)]))
+        self._nodes = all_scopes[-1] // self.width
+        self.lease_rows, self.lease_of_row = _distinct(self.scope[LEASE], tables["leases"]["id"])
+        self.lease_row_scope = self.scope[LEASE]
+        self.scope[LEASE] = self.scope[LEASE][self.lease_rows]
+        counts = [len(self.scope[kind]) for kind in range(len(TABLES))]
+        self.start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def part(self, kind: int) -> slice:
+        """The numbers of one kind."""
+        return slice(int(self.start[kind]), int(self.start[kind + 1]))
+
+    def per_store(self, values: Ints, default: int) -> Ints:
+        """A column of the table nodes as an array over store numbers."""
+        top = max((int(scope.max(initial=0)) for scope in self.scope.values()), default=0) // self.width
+        out = np.full(max(top, int(self._nodes.max(initial=0))) + 1, default, np.int64)
+        out[self._nodes] = values
+        return out
+
+    def releases(self) -> Ints:
+        """The release of each store as 100 * major + minor."""
+        versions = one_array(self.tables["nodes"]["containerd_version"])
+        words = [_release(version) for version in versions.dictionary.to_pylist()] + [UNKNOWN_RELEASE]
+        return self.per_store(np.array(words, np.int64)[plain_codes(versions)], UNKNOWN_RELEASE)
+
+    def store(self) -> Ints:
+        """The store of every object."""
+        return np.concatenate([self.scope[kind] for kind in range(len(TABLES))]) // self.width
+
+    def find(self, kind: int, scope: Ints, asked: pa.Array, snapshotter: pa.Array | None = None) -> Ints:
+        """The numbers of the objects of a kind that stand in ``scope`` under the names ``asked``; -1: not there."""
+        table = self.tables[TABLES[kind]]
+        (key, wanted), words = unify([table[_KEYS[kind]], asked])
+        own = self.scope[kind]
+        if kind == SNAPSHOT:
+            (have, want), kinds = unify([table["snapshotter"], snapshotter])
+            own, scope = own * (len(kinds) + 1) + have, scope * (len(kinds) + 1) + want
+        rows = find(own, key, scope, wanted, len(words))
+        rows[rows >= 0] += self.start[kind]
+        return rows
+
+    def physical(self) -> Ints:
+        """One row of blobs for each blob of a store, whatever namespaces list it."""
+        node = self.scope[CONTENT] // self.width
+        column = one_array(self.tables["blobs"]["digest"])
+        digest = plain_codes(column)
+        return find(node, digest, node, digest, len(column.dictionary))
+
+
+def _nulls(table: pa.Table) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.nulls(table.num_rows, pa.int32()), pa.array([], pa.string()))
+
+
+def _distinct(scope: Ints, column: pa.ChunkedArray) -> tuple[Ints, Ints]:
+    """The first row of each (scope, word), and for each row which of these it belongs to."""
+    words = one_array(column)
+    keys = scope * (len(words.dictionary) + 1) + plain_codes(words)
+    _, first, of_row = np.unique(keys, return_index=True, return_inverse=True)
+    return first, of_row
+
+
+def _release(version: str) -> int:
+    found = re.search(r"(\d+)\.(\d+)", version)
+    return int(found[1]) * 100 + int(found[2]) if found else UNKNOWN_RELEASE

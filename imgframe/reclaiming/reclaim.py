@@ -1,0 +1,270 @@
+"""What a deletion of images frees: the garbage collector's mark phase, replayed before it happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from imgframe import schema
+from imgframe.inventory import Inventory, human_bytes
+from imgframe.reclaiming.graph import Graph, graph_of
+from imgframe.reclaiming.references import CONTENT, IMAGE, INGEST, SNAPSHOT
+from imgframe.reclaiming.selecting import as_table, distinct, nanoseconds, rows_of
+from imgframe.usage.rows import Bools, Ints, numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DELETED, GARBAGE = "deleted", "garbage"
+"""Reasons why something goes: a deleted image was the last to hold it; nothing held it before already."""
+
+
+@dataclass(frozen=True)
+class Reclaim:
+    """What disappears when images are deleted and the collector has run.
+
+    ``content_bytes`` and ``snapshot_bytes`` are exact sums of what leaves the store, ``ingest_bytes`` of unfinished writes that
+    expired, ``inodes`` of the snapshots; ``total_bytes`` is all three. A collection also sweeps what nothing held before:
+    ``garbage_bytes`` says how much of ``total_bytes`` that is, and the column ``reason`` of each frame tells the two apart.
+    Only stores in which something is deleted are collected.
+
+    Frames: ``blobs`` (node, digest, size, reason), ``snapshots`` (node, namespace, snapshotter, key, size, inodes, reason),
+    ``ingests`` (node, namespace, ref, size), ``held`` (what the images refer to and stays: node, namespace, kind, snapshotter,
+    key, size, holder_kind, holder, others), ``unknown`` (freed snapshots whose usage was not collected: they count 0) and
+    ``missing`` (rows that name no image record of the inventory). :meth:`arrow` gives each as an Arrow table.
+
+    Example:
+        >>> import imgframe as imf
+        >>> inv = imf.Inventory({})
+        >>> imf.reclaim(inv, inv.images)
+        <Reclaim: 0B: 0B in 0 blobs, 0B in 0 snapshots>
+    """
+
+    content_bytes: int
+    snapshot_bytes: int
+    ingest_bytes: int
+    garbage_bytes: int
+    inodes: int
+    _graph: Graph = field(repr=False, compare=False)
+    after: Bools = field(repr=False, compare=False)
+    _removed: Ints = field(repr=False, compare=False)
+    _touched: Bools = field(repr=False, compare=False)
+    _now: int | None = field(repr=False, compare=False)
+    _missing: pa.Table = field(repr=False, compare=False)
+    _cache: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def total_bytes(self) -> int:
+        """All bytes that disappear."""
+        return self.content_bytes + self.snapshot_bytes + self.ingest_bytes
+
+    @cached_property
+    def blobs(self) -> pd.DataFrame:
+        """Blobs that leave the store: one that another namespace keeps is not among them."""
+        return schema.to_frame(self.arrow("blobs"))
+
+    @cached_property
+    def snapshots(self) -> pd.DataFrame:
+        """Snapshots that disappear."""
+        return schema.to_frame(self.arrow("snapshots"))
+
+    @cached_property
+    def ingests(self) -> pd.DataFrame:
+        """Unfinished writes that disappear because they or their leases expired."""
+        return schema.to_frame(self.arrow("ingests"))
+
+    @cached_property
+    def held(self) -> pd.DataFrame:
+        """What the images refer to and stays, with one holder of each; ``others``: there is more than one."""
+        return schema.to_frame(self.arrow("held"))
+
+    @cached_property
+    def unknown(self) -> pd.DataFrame:
+        """Freed snapshots whose usage was not collected; they count 0 bytes."""
+        return schema.to_frame(self.arrow("unknown"))
+
+    @cached_property
+    def missing(self) -> pd.DataFrame:
+        """Rows of the given images that name no record of the inventory."""
+        return schema.to_frame(self.arrow("missing"))
+
+    def arrow(self, name: str) -> pa.Table:
+        """One of the frames as an Arrow table, without pandas."""
+        if name not in self._cache:
+            self._cache[name] = self._make(name)
+        return self._cache[name]
+
+    def _make(self, name: str) -> pa.Table:
+        if name == "blobs":
+            return self._blobs()
+        if name == "snapshots":
+            return self._snapshots()
+        if name == "unknown":
+            return self._snapshots(unknown=True)
+        if name == "ingests":
+            return self._ingests()
+        if name == "missing":
+            return self._missing
+        from imgframe.reclaiming.holding import held_table
+
+        return held_table(self._graph, self._removed, self.after, self._now)
+
+    def _blobs(self) -> pa.Table:
+        graph = self._graph
+        gone, garbage = _freed_blobs(graph, self.after, self._touched, self._now)
+        rows = np.sort(np.concatenate([gone, garbage]))
+        taken = graph.tables["blobs"].select(["node", "digest", "size"]).take(pa.array(rows))
+        return taken.append_column("reason", _reasons(np.isin(rows, garbage)))
+
+    def _snapshots(self, *, unknown: bool = False) -> pa.Table:
+        graph = self._graph
+        gone, garbage = _freed(graph, SNAPSHOT, self.after, self._touched, self._now)
+        rows = np.sort(np.concatenate([gone, garbage]))
+        if unknown:
+            rows = rows[~graph.snapshot_size_known[rows]]
+        names = ["node", "namespace", "snapshotter", "key", "size", "inodes"]
+        taken = graph.tables["snapshots"].select(names).take(pa.array(rows))
+        return taken.append_column("reason", _reasons(np.isin(rows, garbage)))
+
+    def _ingests(self) -> pa.Table:
+        graph = self._graph
+        rows = np.sort(np.concatenate(_freed(graph, INGEST, self.after, self._touched, self._now)))
+        taken = graph.tables["ingests"].select(["node", "namespace", "ref", "offset"]).take(pa.array(rows))
+        return taken.rename_columns(["node", "namespace", "ref", "size"])
+
+    def __repr__(self) -> str:
+        blobs, snapshots = self.arrow("blobs").num_rows, self.arrow("snapshots").num_rows
+        text = (
+            f"<Reclaim: {human_bytes(self.total_bytes)}: {human_bytes(self.content_bytes)} in {blobs:,} "
+            f"blob{'' if blobs == 1 else 's'}, {human_bytes(self.snapshot_bytes)} in {snapshots:,} "
+            f"snapshot{'' if snapshots == 1 else 's'}"
+        )
+        if self.garbage_bytes:
+            text += f"; {human_bytes(self.garbage_bytes)} of it is garbage already"
+        if unknown := self.arrow("unknown").num_rows:
+            text += f"; {unknown:,} of unknown size count 0"
+        return text + ">"
+
+
+def _reasons(garbage: Bools) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(garbage.astype(np.int32)), pa.array([DELETED, GARBAGE]))
+
+
+def reclaim(inventory: Inventory, images: Any, *, now: Any = None) -> Reclaim:
+    """What disappears when the image records ``images`` are deleted and the collector has run.
+
+    ``images`` is a frame (or Arrow table) with the columns node, namespace and name; node and namespace may be left out where
+    the inventory has just one. ``now`` decides which leases and image records have expired; by default each node's own
+    ``collected_at``. The rules of the collector are those of each node's containerd version; where the version is not known,
+    everything that some version keeps is kept. Unknown sizes count 0 and are listed in ``unknown``.
+
+    Raises:
+        MissingColumn: the frame does not say which records are meant.
+
+    Example:
+        >>> import imgframe as imf
+        >>> from imgframe import schema
+        >>> here = {"node": ["a"], "namespace": ["default"]}
+        >>> inv = imf.Inventory({
+        ...     "nodes": schema.table("nodes", {"node": ["a"], "containerd_version": ["2.1.9"]}),
+        ...     "images": schema.table("images", {**here, "name": ["app:1"], "digest": ["sha256:aa"]}),
+        ...     "blobs": schema.table("blobs", {**here, "digest": ["sha256:aa"], "size": [700]})})
+        >>> imf.reclaim(inv, inv.images).total_bytes
+        700
+    """
+    graph = graph_of(inventory)
+    asked = as_table(images)
+    rows = rows_of(graph, images if asked is images or len(images) else asked)
+    return reclaim_rows(graph, distinct(rows), nanoseconds(now), _missing(asked, rows))
+
+
+def _missing(asked: pa.Table, rows: Ints) -> pa.Table:
+    names = [name for name in ("node", "namespace", "name") if name in asked.column_names]
+    return asked.select(names).take(pa.array(np.flatnonzero(rows < 0)))
+
+
+def reclaim_rows(
+    graph: Graph, removed: Ints, now: int | None = None, missing: pa.Table | None = None
+) -> Reclaim:
+    """:func:`reclaim` for rows of the table ``images``."""
+    marked = graph.roots(now).copy()
+    graph.mark(marked, removed, now)
+    touched = np.zeros(len(graph.collected), np.bool_)
+    touched[graph.store[removed]] = True
+    blobs, garbage_blobs = _freed_blobs(graph, marked, touched, now)
+    snapshots, garbage_snapshots = _freed(graph, SNAPSHOT, marked, touched, now)
+    ingests = np.concatenate(_freed(graph, INGEST, marked, touched, now))
+    offset = numbers(graph.tables["ingests"]["offset"])[0]
+    ingest_bytes = int(offset[ingests].sum())
+    garbage = int(graph.blob_size[garbage_blobs].sum()) + int(graph.snapshot_size[garbage_snapshots].sum())
+    return Reclaim(
+        int(graph.blob_size[blobs].sum()) + int(graph.blob_size[garbage_blobs].sum()),
+        int(graph.snapshot_size[snapshots].sum()) + int(graph.snapshot_size[garbage_snapshots].sum()),
+        ingest_bytes,
+        garbage + ingest_bytes,
+        int(graph.snapshot_inodes[snapshots].sum()) + int(graph.snapshot_inodes[garbage_snapshots].sum()),
+        graph,
+        marked,
+        removed,
+        touched,
+        now,
+        graph.tables["images"].select(["node", "namespace", "name"]).slice(0, 0)
+        if missing is None
+        else missing,
+    )
+
+
+def _freed(graph: Graph, kind: int, after: Bools, touched: Bools, now: int | None) -> tuple[Ints, Ints]:
+    """Rows of one kind that go because of the deletion, and those that were garbage before it, in the stores touched."""
+    part = graph.part(kind)
+    before = graph.kept(now)[part]
+    gone = np.flatnonzero(before & ~after[part])
+    return gone, _touched_only(graph, kind, garbage_of(graph, kind, now), touched)
+
+
+def garbage_of(graph: Graph, kind: int, now: int | None) -> Ints:
+    """Rows of one kind that nothing holds already."""
+    key = ("garbage", kind, now)
+    if key not in graph.cache:
+        graph.cache[key] = np.flatnonzero(~graph.kept(now)[graph.part(kind)])
+    return graph.cache[key]
+
+
+def _touched_only(graph: Graph, kind: int, rows: Ints, touched: Bools) -> Ints:
+    return rows[touched[graph.store[graph.start[kind] + rows]]]
+
+
+def kept_blobs(graph: Graph, marked: Bools) -> Bools:
+    """For each physical blob (a row of ``blobs``) whether some namespace of its store keeps it."""
+    rows = marked[graph.part(CONTENT)]
+    if single(graph):
+        return rows
+    out = np.zeros(len(rows), np.bool_)
+    out[graph.physical[rows]] = True
+    return out
+
+
+def single(graph: Graph) -> bool:
+    """Whether no blob is listed by more than one namespace of a store."""
+    if "single" not in graph.cache:
+        graph.cache["single"] = bool((graph.physical == np.arange(len(graph.physical))).all())
+    return graph.cache["single"]
+
+
+def _freed_blobs(graph: Graph, after: Bools, touched: Bools, now: int | None) -> tuple[Ints, Ints]:
+    """Physical blobs that leave the store because of the deletion, and those that were garbage before it."""
+    if ("blobs", now) not in graph.cache:
+        before = kept_blobs(graph, graph.kept(now))
+        real = graph.physical == np.arange(len(graph.physical))
+        graph.cache["blobs", now] = before, np.flatnonzero(real & ~before)
+    before, garbage = graph.cache["blobs", now]
+    return np.flatnonzero(before & ~kept_blobs(graph, after)), _touched_only(graph, CONTENT, garbage, touched)
+
+
+def image_numbers(graph: Graph) -> Ints:
+    """The numbers of all image records."""
+    return np.arange(graph.start[IMAGE], graph.start[IMAGE + 1])
