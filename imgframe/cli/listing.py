@@ -59,9 +59,8 @@ def images(
     if quiet and format:
         raise InputError("format and quiet must not be specified together")
     wanted = source.chosen_namespaces(namespaces, all_namespaces or (saved is not None and not namespaces))
-    clauses = _clauses(filters)
     inventory = source.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
-    positions = _select(inventory, wanted, clauses, name, dialect)
+    positions = _select(inventory, wanted, filters or [], name, dialect)
     if format in {"json", "csv"}:
         _print_raw(inventory, positions, format)
     else:
@@ -71,16 +70,8 @@ def images(
     source.finish(inventory)
 
 
-def _clauses(filters: Sequence[str] | None) -> list[str]:
-    if not filters:
-        return []
-    from imgframe.filters import split_flags
-
-    return split_flags(filters)
-
-
 def _select(
-    inventory: Inventory, namespaces: list[str] | None, clauses: list[str], name: str | None, dialect: str
+    inventory: Inventory, namespaces: list[str] | None, clauses: Sequence[str], name: str | None, dialect: str
 ) -> list[int] | None:
     """Rows of the images table to show; None is all. pandas is imported only where a filter needs it."""
     if not clauses and name is None:
@@ -176,9 +167,14 @@ def _fields(row: PlatformRow) -> dict[str, str]:
     """The fields of nerdctl's templates."""
     from imgframe.inventory import human_bytes
 
-    seconds = time.gmtime((row.created_at or 0) // 10**9)
+    seconds = (
+        None if row.created_at is None else time.gmtime((row.created_at + 5 * 10**8) // 10**9)
+    )  # nerdctl rounds
+    created = (
+        time.strftime("%Y-%m-%d %H:%M:%S", seconds) if seconds else "0001-01-01 00:00:00"
+    )  # Go's zero time
     return {
-        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", seconds),
+        "CreatedAt": f"{created} +0000 UTC",
         "CreatedSince": text.ago(row.created_at),
         "Digest": row.digest,
         "ID": row.digest,

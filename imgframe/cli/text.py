@@ -39,15 +39,14 @@ def rounded(size: int | None) -> str:
 
 
 def ago(created_ns: int | None, now_ns: int | None = None) -> str:
-    """How long ago, in the words of docker's go-units.
+    """How long ago, in the words of docker's go-units; a missing time is Go's zero time, as far back as Go can count.
 
     Example:
         >>> ago(0, 90 * 10**9), ago(0, 5 * 3600 * 10**9), ago(0, 40 * 86400 * 10**9), ago(None)
-        ('About a minute ago', '5 hours ago', '5 weeks ago', '?')
+        ('About a minute ago', '5 hours ago', '5 weeks ago', '292 years ago')
     """
-    if created_ns is None:
-        return "?"
-    return f"{_duration(((now_ns or time.time_ns()) - created_ns) / 1e9)} ago"
+    passed = 2**63 - 1 if created_ns is None else min((now_ns or time.time_ns()) - created_ns, 2**63 - 1)
+    return f"{_duration(passed / 1e9)} ago"
 
 
 def _duration(seconds: float) -> str:
