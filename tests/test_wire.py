@@ -95,6 +95,9 @@ def test_a_lock_and_a_moved_target_are_conflicts():
     assert status.kind_of(grpc.StatusCode.UNAVAILABLE, "Socket closed") is Unreachable
     assert status.kind_of(grpc.StatusCode.NOT_FOUND, moved) is Conflict
     assert status.kind_of(grpc.StatusCode.DEADLINE_EXCEEDED, "") is TimedOut
+    assert (
+        status.kind_of(grpc.StatusCode.UNKNOWN, "subscription error: context deadline exceeded") is TimedOut
+    )
 
 
 # --- text that is not UTF-8 --------------------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ def kind_of(code: grpc.StatusCode, details: str) -> type[WireError]:
         return Conflict
     if code is grpc.StatusCode.NOT_FOUND and details.startswith("image ") and " has target " in details:
         return Conflict
+    if code is grpc.StatusCode.UNKNOWN and "context deadline exceeded" in details:
+        return TimedOut  # containerd's own clock was faster than ours
     return _KINDS[code]
 
 

@@ -8,10 +8,10 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from google.protobuf import any_pb2
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
-from imgframe._proto import streaming_pb2, transfer_pb2
+from imgframe._proto import POOL, streaming_pb2, transfer_pb2
 from imgframe._proto import transfer_types_pb2 as types
 from imgframe.errors import Unreachable, WireError
 from imgframe.wire.calls import Bidi, Calls, methods
@@ -20,6 +20,7 @@ from imgframe.wire.records import Platform, Progress
 
 _TRANSFER = methods(transfer_pb2, "Transfer")["Transfer"]
 _STREAM = methods(streaming_pb2, "Streaming")["Stream"]
+_Any = GetMessageClass(POOL.FindMessageTypeByName("google.protobuf.Any"))
 _LAST_WORDS = 5.0  # seconds that progress may go on after the transfer has returned
 
 Credentials = Callable[[str, str], Awaitable[tuple[str, str] | None]]
@@ -140,9 +141,9 @@ def _registry(reference: str, hosts_dir: str, scheme: str) -> Any:
     )
 
 
-def _wrap(message: Message) -> any_pb2.Any:
+def _wrap(message: Message) -> Any:
     """A message inside Any as containerd wants it: the bare name, no ``type.googleapis.com/``."""
-    return any_pb2.Any(type_url=message.DESCRIPTOR.full_name, value=message.SerializeToString())
+    return _Any(type_url=message.DESCRIPTOR.full_name, value=message.SerializeToString())
 
 
 async def _tell(steps: Bidi, progress: Callable[[Progress], None]) -> None:
