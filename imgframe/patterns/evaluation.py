@@ -17,20 +17,44 @@ _LARGEST = 60_000  # instructions
 _SECONDS = 1.2  # for a larger one, over up to _BYTES of text
 _BYTES = 3_000_000
 _FIRST = 50_000  # bytes of the first step
+_DOUBTS = (
+    6.0,
+    2.0,
+)  # how far the forecasts of the first steps may exceed the limit: RE2 is slow while it learns
 
 
 class Clock:
-    """The time that one pattern may take over some texts; :meth:`check` ends a pattern that takes longer."""
+    """The processor time that one pattern may take over ``size`` bytes of names; other processes do not count."""
 
     def __init__(self, pattern: str, size: int) -> None:
         self._pattern = pattern
+        self._size = size
         self._allowed = _SECONDS * max(1.0, size / _BYTES)
-        self._started = time.perf_counter()
+        self._done = 0
+        self._used = 0.0
+        self._steps = 0
+        self._at = time.thread_time()
 
-    def check(self, done: float) -> None:
-        """Raises :class:`~imgframe.errors.FilterError` if, with the share ``done`` finished, the rest will be too late."""
-        used = time.perf_counter() - self._started
-        if used > self._allowed or (done > 0 and used / done > 4 * self._allowed):
+    def start(self) -> None:
+        """Leaves what was done until now (compilation) out of the forecast."""
+        now = time.thread_time()
+        self._used += now - self._at
+        self._at = now
+
+    def check(self, size: int) -> None:
+        """To be called after a step over ``size`` bytes.
+
+        Raises :class:`~imgframe.errors.FilterError` if at the speed of this step the rest would be too late.
+        """
+        now = time.thread_time()
+        spent = now - self._at
+        self._at = now
+        self._used += spent
+        self._done += size
+        rest = (self._size - self._done) * spent / max(size, 1)
+        doubt = _DOUBTS[self._steps] if self._steps < len(_DOUBTS) else 1.0
+        self._steps += 1
+        if self._used > self._allowed or self._used + rest > doubt * self._allowed:
             raise too_costly(self._pattern, f"would take longer than {self._allowed:.1f} s over these names")
 
 
@@ -65,15 +89,15 @@ def _found(texts: pa.Array, regex: str) -> np.ndarray:
 
 def _search_in_steps(texts: pa.Array, regex: str, pattern: str) -> np.ndarray:
     lengths = np.asarray(pc.fill_null(pc.binary_length(texts), 0))
-    ends = np.cumsum(lengths, dtype=np.int64)
-    total = int(ends[-1]) if len(ends) else 0
-    clock = Clock(pattern, total)
+    ends = np.append(0, np.cumsum(lengths, dtype=np.int64))
+    clock = Clock(pattern, int(ends[-1]))
     found = np.zeros(len(texts), bool)
     at, step = 0, _FIRST
     while at < len(texts):
-        before = int(ends[at - 1]) if at else 0
-        stop = max(at + 1, int(np.searchsorted(ends, before + step, "right")))
+        _found(texts.slice(at, 0), regex)
+        clock.start()
+        stop = max(at + 1, int(np.searchsorted(ends, ends[at] + step, "right")) - 1)
         found[at:stop] = _found(texts.slice(at, stop - at), regex)
-        at, step = stop, step * 3
-        clock.check(int(ends[at - 1]) / total if total else 1.0)
+        clock.check(int(ends[stop] - ends[at]))
+        at, step = stop, step * 4
     return found

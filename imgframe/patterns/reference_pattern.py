@@ -87,12 +87,15 @@ class ReferencePattern:
         if ascii_only is not False and glob.exact:
             found[candidates] = True
             return found
-        clock = evaluation.Clock(self.text, int(pc.sum(pc.binary_length(texts)).as_py() or 0))
+        texts = texts.take(pa.array(candidates))
+        lengths = np.asarray(pc.fill_null(pc.binary_length(texts), 0))
+        clock = evaluation.Clock(self.text, int(lengths.sum()))
         for at in range(0, len(candidates), _SIMPLE_STEP):
-            some = candidates[at : at + _SIMPLE_STEP]
-            words = texts.take(pa.array(some)).to_pylist()
-            found[some] = [word is not None and glob.match(word) for word in words]
-            clock.check((at + len(some)) / len(candidates))
+            words = texts.slice(at, _SIMPLE_STEP).to_pylist()
+            found[candidates[at : at + _SIMPLE_STEP]] = [
+                word is not None and glob.match(word) for word in words
+            ]
+            clock.check(int(lengths[at : at + _SIMPLE_STEP].sum()))
         return found
 
     def regex(self, names: pa.Table) -> np.ndarray:
