@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated_calls import Asker
 
+import imgframe as imf
 from imgframe import oci, simulator
 from imgframe.errors import FilterError, InputError
 from imgframe.simulator.expressions import parse, select
@@ -228,6 +229,23 @@ def test_the_last_day_of_history_is_what_the_fleet_serves():
             assert daemon.store.dump() == simulator.Store(last[name]).dump()
         assert [node.name for node in fleet.nodes] == list(last)
         assert {node.disk_total for node in fleet.nodes} == {dump["disk_total"] for dump in last.values()}
+
+
+def test_a_relived_fleet_is_collected_day_by_day_as_its_history_says(tmp_path):
+    told = {(row.at, row.node): row.dump for row in simulator.history(days=5, nodes=3, until=END, every=2)}
+    seen = 0
+    for at, fleet in simulator.relive(days=5, nodes=3, until=END, every=2):
+        inv = simulator.dated(imf.collect(fleet.nodes, cache=tmp_path / "cache"), at)
+        assert inv.nodes.collected_at.tolist() == [at] * 3
+        assert inv.nodes.status.tolist() == ["ok"] * 3
+        assert inv.errors.empty
+        for node, images in inv.images.groupby("node", observed=True):
+            part = spaces(told[at, node])
+            assert sorted(zip(images.name, images.digest, strict=True)) == sorted(
+                (image["name"], image["target"]["digest"]) for image in part["images"]
+            )
+            seen += 1
+    assert seen == len(told) == 9
 
 
 def test_usage_runs_like_a_saw_and_never_over_the_threshold():

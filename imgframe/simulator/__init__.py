@@ -11,7 +11,7 @@ from typing import Any
 
 from imgframe.simulator.collection import collect_garbage
 from imgframe.simulator.faults import Fault
-from imgframe.simulator.fleets import Snapshot, dump, fleet, history, node
+from imgframe.simulator.fleets import Snapshot, dated, dump, fleet, history, node, relive
 from imgframe.simulator.server import Daemon, Simulator
 from imgframe.simulator.store import Store
 
@@ -22,11 +22,13 @@ __all__ = [
     "Snapshot",
     "Store",
     "collect_garbage",
+    "dated",
     "dump",
     "fleet",
     "from_dump",
     "history",
     "node",
+    "relive",
 ]
 
 

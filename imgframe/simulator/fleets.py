@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from imgframe.errors import InputError
+from imgframe.inventory import Inventory
 from imgframe.simulator.catalogue import DAY
 from imgframe.simulator.faults import Fault
 from imgframe.simulator.generate import HOUR, NodeLife, crowded, fleet_lives
@@ -105,6 +109,41 @@ def fleet(
         faults,
         {life.name: _about(life) for life in lives},
     )
+
+
+def relive(
+    days: int = 90,
+    nodes: int = 12,
+    *,
+    seed: int = SEED,
+    until: datetime | None = None,
+    every: int = 1,
+) -> Iterator[tuple[datetime, Simulator]]:
+    """:func:`history` served over gRPC: gives for each day its end and the running fleet as it was then.
+
+    Collect while you hold the fleet, with one cache file for all days, and date the inventory with :func:`dated`.
+
+    Example:
+        >>> import imgframe as imf
+        >>> from imgframe import simulator
+        >>> for at, fleet in simulator.relive(days=2, nodes=1):
+        ...     inv = simulator.dated(imf.collect(fleet.nodes, cache=False), at)
+        >>> inv.nodes.collected_at[0] == at
+        True
+    """
+    story = history(days, nodes, seed=seed, until=until, every=every)
+    with fleet(nodes, days=1, seed=seed, until=until) as served:
+        for at, rows in itertools.groupby(story, key=lambda row: row.at):
+            served.become({row.node: functools.partial(Store, row.dump) for row in rows})
+            yield at, served
+
+
+def dated(inventory: Inventory, at: datetime) -> Inventory:
+    """The same inventory as if collected at ``at``."""
+    nodes = inventory.arrow("nodes")
+    when = pa.array([at] * nodes.num_rows, nodes.schema.field("collected_at").type)
+    place = nodes.schema.get_field_index("collected_at")
+    return inventory.replace(nodes=nodes.set_column(place, nodes.schema.field(place), when))
 
 
 def dump(
