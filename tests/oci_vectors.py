@@ -72,3 +72,45 @@ def store(name):
         if "text" in blob or "base64" in blob
     }
     return dump["images"], blobs
+
+
+def dump(name):
+    """A recorded store as it was dumped."""
+    return json.loads((DATA / "stores" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def inventory(name, node="n1"):
+    """A recorded store as the tables that hold its images and their documents."""
+    from imgframe import Inventory, schema
+
+    images, blobs = store(name)
+    namespace = dump(name)["namespace"]
+    documents = {digest: data for digest, data in blobs.items() if len(data) <= 8 << 20}
+    return Inventory(
+        {
+            "nodes": schema.table("nodes", {"node": [node], "platform": ["linux/amd64"]}),
+            "images": schema.table(
+                "images",
+                {
+                    "node": [node] * len(images),
+                    "namespace": [namespace] * len(images),
+                    "name": [image["name"] for image in images],
+                    "digest": [image["target"]["digest"] for image in images],
+                    "media_type": [image["target"]["mediaType"] for image in images],
+                    "target_size": [image["target"]["size"] for image in images],
+                },
+            ),
+            "blobs": schema.table(
+                "blobs",
+                {
+                    "node": [node] * len(blobs),
+                    "namespace": [namespace] * len(blobs),
+                    "digest": list(blobs),
+                    "size": [len(data) for data in blobs.values()],
+                },
+            ),
+            "documents": schema.table(
+                "documents", {"digest": list(documents), "data": list(documents.values())}
+            ),
+        }
+    )
