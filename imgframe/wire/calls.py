@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import grpc
 import grpc.aio
-import tenacity
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -245,6 +244,8 @@ class Calls:
             left = self._lost_since + RETRY_SECONDS - now
             if left <= 0:
                 raise
+        import tenacity  # only where something is wrong: 30 ms that the usual run need not pay
+
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(Unreachable),
             wait=tenacity.wait_exponential(multiplier=0.1, max=1.0) + tenacity.wait_random(0, 0.1),
