@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import debian
+import hypothesis
 import pytest
 import truth_stores
 from certificates import Authority
@@ -12,6 +13,9 @@ from daemons import VERSIONS, Daemon
 from registries import SECRET, USER, Registry, basic_settings, tls_settings, token_settings
 from truth_stores import FilledStore
 from web_servers import FaultyProxy, TokenServer
+
+hypothesis.settings.register_profile("loaded", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("loaded")
 
 _CI = os.environ.get("CI") == "true"
 _untested: dict[str, int] = {}
@@ -154,6 +158,7 @@ _SHARED = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on one shared daemon go to one worker, so that each version is started and filled once."""
     for item in items:
