@@ -1,6 +1,7 @@
 """Generated stores, fleets and their history; faults; what from_dump serves."""
 
 import json
+import random
 import time
 from datetime import UTC, datetime
 
@@ -320,6 +321,27 @@ def test_a_collection_of_a_generated_store_frees_only_what_is_held_by_nothing():
     removed = simulator.collect_garbage(store)
     assert ("default", "content", target) in removed
     assert simulator.collect_garbage(store) == []
+
+
+@pytest.mark.parametrize("namespace", ["default", "k8s.io"])
+def test_reclaim_predicts_what_the_simulated_daemon_collects(namespace):
+    with simulator.node(images=150, namespace=namespace) as node:
+        inv = imf.collect(node.nodes, cache=False, usage="all")
+        names = random.Random(3).sample(sorted(inv.images.name), 60)
+        predicted = imf.reclaim(inv, inv.images[inv.images.name.isin(names)])
+
+        def delete(store):
+            space = store.namespaces[namespace]
+            sizes = {("content", digest): blob.size for digest, blob in space.content.items()}
+            for snapshotter, rows in space.snapshots.items():
+                sizes |= {("snapshot", f"{snapshotter}/{key}"): each.size for key, each in rows.items()}
+            for name in names:
+                del space.images[name]
+            removed = [(kind, sizes.get((kind, key), 0)) for _, kind, key in simulator.collect_garbage(store)]
+            return [sum(size for each, size in removed if each == kind) for kind in ("content", "snapshot")]
+
+        assert node.change(delete) == [predicted.content_bytes, predicted.snapshot_bytes]
+        assert predicted.content_bytes > 0
 
 
 def test_a_thousand_nodes_listen_and_answer():

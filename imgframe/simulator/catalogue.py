@@ -139,6 +139,9 @@ class Catalogue:
         self.seed = seed
         self.start = start
         self.repositories = [self._repository(number) for number in range(repositories)]
+        self.placed: dict[
+            tuple[str, str, bool], Any
+        ] = {}  # what releases leave in a store, by who pulls them
         self._releases: dict[tuple[str, int], Release] = {}
         self._layers: dict[tuple[str, int, str], tuple[Layer, ...]] = {}
 

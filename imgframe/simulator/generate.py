@@ -178,7 +178,11 @@ class NodeLife:
         }
 
     def _pieces(self, pull: Pull) -> tuple[Piece, ...]:
-        return pieces(pull.release, self.platform, pull.metadata)
+        key = (pull.release.target["digest"], self.platform, pull.metadata)
+        made: tuple[Piece, ...] | None = self.catalogue.placed.get(key)
+        if made is None:
+            made = self.catalogue.placed[key] = pieces(pull.release, self.platform, pull.metadata)
+        return made
 
     def _take(self, piece: Piece, at: int) -> None:
         key = (piece.table, piece.key)

@@ -1,11 +1,10 @@
 """What a pulled release leaves in a store: rows of blobs and snapshots as in a dump, without their times.
 
-Rows are made once per release and shared by all nodes: who puts them into a dump adds the time to a copy.
+Rows are shared by all nodes that hold the release: who puts them into a dump adds the time to a copy.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 from imgframe.simulator.catalogue import HOST, Release, Variant
@@ -25,7 +24,6 @@ class Piece(NamedTuple):
     row: Row
 
 
-@functools.lru_cache(maxsize=1 << 17)
 def pieces(release: Release, platform: str, metadata: bool) -> tuple[Piece, ...]:
     """Everything a pull of ``release`` for ``platform`` writes.
 
