@@ -14,12 +14,11 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
-from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imgframe._proto as generated
-from imgframe._proto import content_pb2, images_pb2, types_pb2, version_pb2
+from imgframe._proto import content_pb2, images_pb2, version_pb2
 from imgframe.errors import Conflict, Refused, TimedOut, Unreachable, WireError
 from imgframe.wire import Client, calls, slices, status, utf8
 from imgframe.wire.convert import nanoseconds
@@ -533,7 +532,3 @@ def test_namespace_and_lease_travel_as_headers(tmp_path):
     first, second = asyncio.run(work())
     assert (first["containerd-namespace"], first["containerd-lease"]) == ("ns", "l")
     assert not {"containerd-namespace", "containerd-lease"} & second.keys()
-
-
-def test_strings_of_our_protos_are_what_the_repair_repairs():
-    assert types_pb2.Descriptor.DESCRIPTOR.fields_by_name["digest"].type == FieldDescriptor.TYPE_STRING
