@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from imgframe import gotime
 from imgframe.errors import InputError
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "data" / "vectors"
 
 
 def lines(name):

@@ -1,0 +1,276 @@
+"""Filters by the record's clock: until, and created before or since other images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imgframe import gotime
+from imgframe.errors import InputError
+from imgframe.filters import columns, expressions
+from imgframe.filters.filter import Filter, Truth, View, refused, text_facts
+from imgframe.inventory import Inventory
+
+_NEVER = 2**200
+"""A moment after all others, in nanoseconds."""
+
+
+class _ByUntil(Filter):
+    __slots__ = ("now", "read", "text")
+
+    def __init__(self, text: str, now: Any, read: Callable[[str, int], int] = gotime.parse_until) -> None:
+        self.text = text
+        self.read = read
+        self.now = None if now is None else gotime.to_nanoseconds(now)
+
+    def cutoff(self, view: View) -> int:
+        try:
+            return self.read(self.text, view.now_ns if self.now is None else self.now)
+        except InputError as error:
+            raise refused(error.go, f"until={self.text}") from None
+
+    def truth(self, view: View) -> Truth:
+        cutoff = self.cutoff(view)
+        created = columns.times(view.images, "created_at", "filter_until")
+        return _between(created, None, created.before(cutoff))
+
+    def facts(self, view: View) -> Any:
+        cutoff = gotime.format_time(self.cutoff(view))
+        words = [
+            f"created_at is not before {cutoff}",
+            f"created_at is before {cutoff}",
+            "created_at is missing",
+        ]
+        return text_facts(words, _states(self.truth(view)))
+
+    def __str__(self) -> str:
+        return f"until={self.text}"
+
+
+def filter_until(until: str, *, now: Any = None) -> Filter:
+    """Images whose record was created before a moment (nerdctl's FilterUntil), strictly, to the nanosecond.
+
+    Args:
+        until: RFC 3339 (``2024-02-29T12:34:56Z``), a date (midnight UTC) or a Go duration back from now (``720h``; there
+            are no days).
+        now: the moment that durations count back from: int nanoseconds, a Timestamp or a datetime; default: the clock
+            when the filter is applied.
+
+    The clock is ``created_at``: when this name first entered this store, neither build nor pull nor last use. A missing
+    time is unknown.
+
+    Raises (when applied, even to an empty frame):
+        FilterError: ``no until timestamp provided`` or ``unable to parse until timestamp``.
+
+    Example:
+        >>> import imgframe as imf
+        >>> import pandas as pd
+        >>> images = pd.DataFrame({"created_at": pd.to_datetime(["2024-01-01", "2024-03-01"], utc=True)})
+        >>> imf.filter_until("2024-02-01")(images).tolist()
+        [True, False]
+        >>> imf.filter_until("48h", now=pd.Timestamp("2024-01-04", tz="UTC"))(images).tolist()
+        [True, False]
+    """
+    return _ByUntil(until, now)
+
+
+def _states(truth: Truth) -> Any:
+    """0 false, 1 true, 2 unknown per row."""
+    states = truth.yes.astype("int8")
+    if truth.unknown is not None:
+        states[truth.unknown] = 2
+    return states
+
+
+def _between(created: columns.Times, above: int | None, below: int) -> Truth:
+    """Rows with ``above < tick < below``, strictly; missing times are unknown."""
+    ticks = created.ticks
+    yes = np.empty(len(ticks), dtype=bool)
+    unknown = None
+    for start in range(0, len(ticks), columns.CHUNK):
+        part = slice(start, start + columns.CHUNK)
+        chunk = ticks[part]
+        np.less(chunk, below, out=yes[part])
+        if above is not None:
+            yes[part] &= chunk > above
+        missing = chunk == columns.MISSING_TIME
+        if missing.any():
+            unknown = np.zeros(len(ticks), dtype=bool) if unknown is None else unknown
+            unknown[part] = missing
+            yes[part] &= ~missing
+    return Truth(yes, unknown)
+
+
+class _ByCreatedAt(Filter):
+    __slots__ = ("before", "bounded", "now", "since", "store")
+
+    def __init__(
+        self,
+        before: Sequence[expressions.Entry],
+        since: Sequence[expressions.Entry],
+        store: Any = None,
+        now: Any = None,
+        *,
+        bounded: bool = True,
+    ) -> None:
+        self.bounded = bounded  # without entries now and 1970 are the bounds; docker has none
+        self.before = tuple(before)
+        self.since = tuple(since)
+        self.store = store
+        self.now = None if now is None else gotime.to_nanoseconds(now)
+
+    def truth(self, view: View) -> Truth:
+        now_ns, epoch = (view.now_ns if self.now is None else self.now), 0
+        if not self.bounded:
+            now_ns, epoch = _NEVER, -_NEVER
+        created = columns.times(view.images, "created_at", "filter_by_created_at")
+        if not self.before and not self.since:
+            return _between(created, created.after(epoch), created.before(now_ns))
+        store = view.store if self.store is None else self.store
+        (rows, held), size = columns.store_numbers(view.images, store)
+        upper = self._bound(self.before, store, held, size, latest=True)
+        lower = self._bound(self.since, store, held, size, latest=False)
+        if rows is None or size == 1:
+            return self._one_store(created, upper, lower, (epoch, now_ns))
+        tables = self._tables(created, upper, lower, (epoch, now_ns), size)
+        return _between_stores(created, rows, *tables)
+
+    @staticmethod
+    def _one_store(created: columns.Times, upper: Any, lower: Any, default: tuple[int, int]) -> Truth:
+        below = created.before(default[1] if upper is None else upper[0])
+        above = created.after(default[0] if lower is None else lower[0])
+        return _between(created, above, below)
+
+    @staticmethod
+    def _tables(
+        created: columns.Times, upper: Any, lower: Any, default: tuple[int, int], size: int
+    ) -> tuple[Any, Any, Any]:
+        """Per store number: the tick below which, the tick above which, and whether both are known; -1 at the end."""
+        below = np.full(size + 1, created.before(default[1]))
+        above = np.full(size + 1, created.after(default[0]))
+        known = np.ones(size + 1, dtype=bool)
+        known[-1] = False
+        for bound, table, tick in ((upper, below, created.before), (lower, above, created.after)):
+            if bound is None:
+                continue
+            missing = np.ones(size, dtype=bool)
+            for number, moment in bound.items():
+                table[number] = tick(moment)
+                missing[number] = False
+            known[:-1] &= ~missing
+        return below, above, known
+
+    def _bound(
+        self,
+        entries: tuple[expressions.Entry, ...],
+        store: pd.DataFrame,
+        held: Any,
+        size: int,
+        *,
+        latest: bool,
+    ) -> dict[int, int] | None:
+        """The latest or earliest creation per store number of the records that any entry matches; None: no entries.
+
+        Raises FilterError where no store has a match.
+        """
+        if not entries:
+            return None
+        matched = np.flatnonzero(expressions.any_of(entries, store))
+        created = columns.times(store, "created_at", "filter_by_created_at")
+        ticks = created.ticks[matched]
+        numbers = (
+            np.zeros(len(matched), dtype="int64")
+            if held is None
+            else np.asarray(held[matched], dtype="int64")
+        )
+        if not len(matched):
+            raise refused(f"no such image: {','.join(entry.shown for entry in entries)}")
+        there = (numbers >= 0) & (ticks != columns.MISSING_TIME)
+        best = np.full(size, -(2**63) if latest else 2**63 - 1)
+        (np.maximum if latest else np.minimum).at(best, numbers[there], ticks[there])
+        found = {number: int(best[number]) * created.tick for number in np.unique(numbers[there]).tolist()}
+        if size == 1 and not found:
+            raise InputError("created_at of the images that before and since name is missing")
+        return found
+
+    def facts(self, view: View) -> Any:
+        upper = ",".join(entry.shown for entry in self.before) or "now"
+        lower = ",".join(entry.shown for entry in self.since) or "1970-01-01"
+        words = [
+            f"created_at is not between {lower} and {upper}",
+            f"created_at is between {lower} and {upper}",
+            "created_at is missing, or this store has no such image",
+        ]
+        return text_facts(words, _states(self.truth(view)))
+
+    def __str__(self) -> str:
+        parts = [f"before={entry.shown}" for entry in self.before] + [
+            f"since={entry.shown}" for entry in self.since
+        ]
+        return ",".join(parts) or "created before now"
+
+
+def _between_stores(created: columns.Times, rows: Any, below: Any, above: Any, known: Any) -> Truth:
+    """As :func:`_between` with bounds per store; rows of a store without a bound are unknown."""
+    ticks = created.ticks
+    yes = np.empty(len(ticks), dtype=bool)
+    unknown = None
+    one_above = int(above[0]) if (above == above[0]).all() else None
+    one_below = int(below[0]) if (below == below[0]).all() else None
+    all_known = known[:-1].all()
+    for start in range(0, len(ticks), columns.CHUNK):
+        part = slice(start, start + columns.CHUNK)
+        chunk, numbers = ticks[part], rows[part]
+        np.less(chunk, below.take(numbers, mode="wrap") if one_below is None else one_below, out=yes[part])
+        yes[part] &= chunk > (above.take(numbers, mode="wrap") if one_above is None else one_above)
+        missing = chunk == columns.MISSING_TIME
+        if not all_known or (numbers < 0).any():
+            missing |= ~known.take(numbers, mode="wrap")
+        if missing.any():
+            unknown = np.zeros(len(ticks), dtype=bool) if unknown is None else unknown
+            unknown[part] = missing
+            yes[part] &= ~missing
+    return Truth(yes, unknown)
+
+
+def filter_by_created_at(
+    before: Sequence[str] | str = (), since: Sequence[str] | str = (), *, store: Any = None, now: Any = None
+) -> Filter:
+    """Images created before and since other images (nerdctl's FilterByCreatedAt), both strictly.
+
+    The upper bound is the latest ``created_at`` of the images that any entry of ``before`` names, the lower bound the
+    earliest of those that ``since`` names. Without ``before`` it is now, without ``since`` it is 1970-01-01: images of that
+    moment or older, and images of the future, are not kept even by a filter without entries.
+
+    Args:
+        before: names of images, as typed or normalised (``alpine`` finds both ``docker.io/library/alpine:latest``
+            and a record called ``alpine``). An entry with ``==``, ``~=`` or ``!=`` is one of containerd's filter expressions
+            (``name~=^docker.io``, ``labels."a/b"==c``, ``target.digest==sha256:…``); ``""`` matches every image.
+        since: as ``before``.
+        store: the frame (or Inventory) in which the names are looked up; default: the frame the filter is applied to
+            (in a composition the whole frame, not what is left of it).
+        now: upper bound without ``before``: int nanoseconds, a Timestamp or a datetime; default: the clock when applied.
+
+    Names are looked up per (node, namespace): a name found in no store is the error, a store that has none of them leaves
+    its rows unknown.
+
+    Raises (when applied):
+        FilterError: ``no such image: …``, or containerd's words about a malformed expression.
+
+    Example:
+        >>> import imgframe as imf
+        >>> import pandas as pd
+        >>> images = pd.DataFrame({
+        ...     "name": ["docker.io/library/alpine:latest", "docker.io/library/nginx:1"],
+        ...     "created_at": pd.to_datetime(["2024-01-01", "2024-03-01"], utc=True),
+        ... })
+        >>> images[imf.filter_by_created_at(since=["alpine"])]["name"].tolist()
+        ['docker.io/library/nginx:1']
+    """
+    found = store.images if isinstance(store, Inventory) else store
+    if found is not None and not isinstance(found, pd.DataFrame):
+        raise InputError(f"store is {type(store).__name__}; expected a DataFrame of images or an Inventory")
+    return _ByCreatedAt(expressions.entries(before), expressions.entries(since), found, now)
