@@ -11,8 +11,8 @@ Example:
 """
 
 from imgframe.patterns.globs import Glob, parse_glob
-from imgframe.patterns.reference_pattern import ReferencePattern, compile_reference, first_error
-from imgframe.patterns.regexes import GoRegexp, compile_regexp, search
+from imgframe.patterns.reference_pattern import ReferencePattern, compile_reference
+from imgframe.patterns.regexes import GoRegexp, compile_regexp
 
 __all__ = [
     "Glob",
@@ -20,7 +20,5 @@ __all__ = [
     "ReferencePattern",
     "compile_reference",
     "compile_regexp",
-    "first_error",
     "parse_glob",
-    "search",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,17 +13,15 @@ from imgframe.patterns import evaluation
 from imgframe.patterns.globs import Glob, GlobSyntaxError, parse_glob
 from imgframe.patterns.regexes import GoRegexp, compile_regexp
 
-_GONE = ":"
-"""Name of the record that a forced removal of a running image leaves; the reference filter drops it unread."""
-
 _SIMPLE_STEP = 512  # names that the step-by-step matcher takes between two looks at the clock
 
 
 class ReferencePattern:
     """A pattern, valid or not, as nerdctl's reference filter uses it (Go: ``imgutil.FilterByReference``).
 
-    Tables are those of :func:`imgframe.reference.parse_names`; masks have one boolean per row. A row that does not parse
-    has no glob; its error comes before any pattern, see :func:`first_error`.
+    Tables are those of :func:`imgframe.reference.parse_names`; masks have one boolean per row. Go's filter meets, image by
+    image: a name that does not parse (its error), then per pattern the glob's error, unless the name is a bare digest or a
+    CID, then that of the regular expression. A row that does not parse has no glob.
 
     Example:
         >>> from imgframe import patterns, reference
@@ -55,13 +52,6 @@ class ReferencePattern:
             self._glob = parse_glob(text)
         except GlobSyntaxError as error:
             self.glob_error = str(error)
-
-    def error(self, *, bare: bool) -> str | None:
-        """Go's text for the error that the pattern gives on a name, the glob's first; ``None`` if it gives none.
-
-        ``bare``: the name is a digest or a CID, which the glob and its syntax check skip.
-        """
-        return (None if bare else self.glob_error) or self.regex_error
 
     def glob(self, names: pa.Table) -> np.ndarray:
         """Where the glob matches the familiar string or the familiar name; nowhere if the glob is bad.
@@ -123,41 +113,8 @@ def compile_reference(pattern: str) -> ReferencePattern:
 
     Example:
         >>> from imgframe import patterns
-        >>> patterns.compile_reference("[-a]").error(bare=False), patterns.compile_reference("[-a]").error(bare=True)
+        >>> pattern = patterns.compile_reference("[-a]")
+        >>> pattern.glob_error, pattern.regex_error
         ('syntax error in pattern', None)
     """
     return ReferencePattern(pattern)
-
-
-def first_error(
-    names: pa.Table, patterns: Sequence[ReferencePattern], codes: np.ndarray | None = None
-) -> tuple[int, str] | None:
-    """The error with which Go's reference filter ends over these images, and the place of the image that caused it.
-
-    ``names``: a table of :func:`imgframe.reference.parse_names`. ``codes``: the rows of ``names`` in the order of the
-    images, -1 for a missing name; by default the rows as they are. Per image, in order: the name ``:`` is passed over, a
-    name that does not parse is an error, then every pattern's glob (not on digests and CIDs) and regular expression.
-
-    Example:
-        >>> from imgframe import patterns, reference
-        >>> names = reference.parse_names([":", "0" * 64, "alpine", "a b"])
-        >>> patterns.first_error(names, [patterns.compile_reference("[-a]")])
-        (2, 'syntax error in pattern')
-    """
-    skipped = np.asarray(pc.fill_null(pc.equal(names["name"], _GONE), fill_value=True))
-    broken = np.asarray(pc.is_valid(names["error"]))
-    bare = np.asarray(pc.fill_null(names["bare"], fill_value=False))
-    texts = {
-        flag: next(filter(None, (each.error(bare=flag) for each in patterns)), None) for flag in (False, True)
-    }
-    failing = ~skipped & (broken | (bare & (texts[True] is not None)) | (~bare & (texts[False] is not None)))
-    if not failing.any():
-        return None
-    rows = np.arange(names.num_rows) if codes is None else codes
-    hit = np.append(failing, False)[rows]
-    place = int(np.argmax(hit)) if len(hit) else 0
-    if not len(hit) or not hit[place]:
-        return None
-    row = int(rows[place])
-    text = names["error"][row].as_py() or texts[bool(bare[row])]
-    return place, str(text)

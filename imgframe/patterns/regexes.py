@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -107,16 +106,3 @@ def compile_regexp(pattern: str) -> GoRegexp:
         refused = FilterError(f"pattern {pattern!r}: {error}")
         refused.go = str(error)
         raise refused from None
-
-
-def search(pattern: str, texts: Iterable[str | None]) -> np.ndarray:
-    """Whether Go's regexp ``pattern`` is found anywhere in each of ``texts``: a numpy mask.
-
-    Raises :class:`~imgframe.errors.FilterError` as :func:`compile_regexp` and :meth:`GoRegexp.search` do.
-
-    Example:
-        >>> from imgframe import patterns
-        >>> patterns.search("^v[0-9]+$", ["v1", "latest"]).tolist()
-        [True, False]
-    """
-    return compile_regexp(pattern).search(texts)
