@@ -7,6 +7,11 @@ import debian
 import truth_stores as truth
 
 
+def test_tests_of_one_daemon_stay_on_one_worker(containerd, request):
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith(f"@containerd-{containerd.release}")
+
+
 def test_each_release_is_what_it_claims(containerd):
     assert containerd.version.startswith(containerd.release.split(".")[0] + ".")
     assert (
