@@ -253,6 +253,49 @@ TABLES: dict[str, pa.Schema] = {
 }
 """The schema of every table of an Inventory, by name."""
 
+PLANS: dict[str, pa.Schema] = {
+    "steps": _schema(
+        step=(INT, "order, from 0"),
+        action=(CATEGORY, "delete, create, tag, pull, ensure or push"),
+        node=_NODE,
+        namespace=_NAMESPACE,
+        name=(CATEGORY, "record that is changed; for pull and ensure the reference"),
+        digest=(CATEGORY, "target digest on which the step was decided; NA: no record expected"),
+        to=(CATEGORY, "new name (tag) or destination (push)"),
+        media_type=(CATEGORY, "media type of the target"),
+        target_size=(INT, "size of the target document as the record declares it [bytes]"),
+        record_labels=(CATEGORY, "labels of the record, JSON object"),
+        reason=(CATEGORY, "why the step is there"),
+        predicted_bytes=(
+            INT,
+            "bytes that the step frees (or fetches) after those before it [bytes]; NA: unknown",
+        ),
+        options=(CATEGORY, "how it is done, JSON object"),
+    ),
+    "kept": _schema(
+        node=_NODE,
+        namespace=_NAMESPACE,
+        name=(CATEGORY, "record"),
+        digest=(CATEGORY, "target digest"),
+        reason=(CATEGORY, "why it is kept"),
+    ),
+    "outcomes": _schema(
+        step=(INT, "step of the plan"),
+        status=(CATEGORY, "done, gone (nothing to do any more), refused, failed, stopped (not begun)"),
+        message=(CATEGORY, "why it was refused or failed, and the next step"),
+        seconds=(FLOAT, "how long it took [s]"),
+        started_at=(TIME, "when it began"),
+        before=(CATEGORY, "target digest that the node had; NA: no record"),
+        after=(CATEGORY, "target digest that the node has now; NA: no record"),
+        remote=(CATEGORY, "digest that the registry gave"),
+        snapshotter=(CATEGORY, "snapshotter that was unpacked into"),
+        fetched_bytes=(INT, "bytes that came over the network or left [bytes]"),
+        present_bytes=(INT, "bytes that were there already [bytes]"),
+        via=(CATEGORY, "client or transfer"),
+    ),
+}
+"""The schema of the tables of a Plan and a Result, by name."""
+
 
 def _column(field: pa.Field, values: Any, rows: int) -> pa.Array:
     """One column of the right type; text is dictionary-encoded with sorted values and int32 indices."""
@@ -324,6 +367,29 @@ def table(name: str, columns: Mapping[str, Any]) -> pa.Table:
 
 
 @cache
+def plan_table(name: str, columns: Mapping[str, Any]) -> pa.Table:
+    """A table of :data:`PLANS` from columns given as lists, Series or Arrow arrays; what is not given is NA."""
+    wanted = PLANS[name]
+    rows = max((len(values) for values in columns.values()), default=0)
+    plain = {
+        key: values if isinstance(values, pa.Array | pa.ChunkedArray) else list(values)
+        for key, values in columns.items()
+    }
+    arrays = [_column(field, _without_na(plain.get(field.name)), rows) for field in wanted]
+    return pa.Table.from_arrays(arrays, schema=wanted)
+
+
+def _without_na(values: Any) -> Any:
+    if not isinstance(values, list):
+        return values
+    return [None if value is None or value != value or str(value) == "<NA>" else value for value in values]  # noqa: PLR0124 -- NaN
+
+
+def plan_frame(name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """:func:`plan_table` as a plain DataFrame."""
+    return to_frame(plan_table(name, columns))
+
+
 def empty(name: str) -> pa.Table:
     """The table ``name`` with no rows."""
     return table(name, {})

@@ -1,0 +1,5 @@
+"""Which steps, what is kept and why: pure functions from frames to frames. Nothing here can write."""
+
+from imgframe.planning.pruning import Decided, decide, decide_to
+
+__all__ = ["Decided", "decide", "decide_to"]

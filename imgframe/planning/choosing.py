@@ -1,0 +1,165 @@
+"""Which set of images to give up: the cheapest that frees enough, when what is shared goes only with its last holder.
+
+Pure numbers: units (images that go together) with a cost each, and things (blobs, snapshots) with a size and the units that
+hold them. Freed bytes are supermodular (two images that share a base free more together than apart), so that neither the
+oldest first nor the largest first is right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Ints = np.ndarray
+EXACT = 18
+"""Up to so many units every set is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Who holds what: thing ``t`` has ``size[t]`` bytes and is held by the units ``unit[start[t]:start[t + 1]]``."""
+
+    size: Ints
+    start: Ints
+    unit: Ints
+    units: int
+
+    def freed(self, chosen: np.ndarray) -> int:
+        """Bytes that go when the units ``chosen`` (booleans) go: the things that no other unit holds."""
+        left = (
+            np.add.reduceat(np.append(~chosen[self.unit], False), self.start[:-1])
+            if len(self.size)
+            else np.zeros(0)
+        )
+        return int(self.size[left == 0].sum())
+
+
+def merge(size: Ints, start: Ints, unit: Ints, units: int) -> Sharing:
+    """The sharing with all things of the same holders made one; things without a holder are left out."""
+    groups: dict[bytes, list[int]] = {}
+    for thing in range(len(size)):
+        holders = np.unique(unit[start[thing] : start[thing + 1]])
+        if len(holders):
+            entry = groups.setdefault(holders.astype(np.int64).tobytes(), [0])
+            entry[0] += int(size[thing])
+    holders_of = [np.frombuffer(key, np.int64) for key in groups]
+    counts = np.array([len(one) for one in holders_of], dtype=np.int64)
+    return Sharing(
+        np.array([entry[0] for entry in groups.values()], dtype=np.int64),
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        np.concatenate(holders_of) if holders_of else np.zeros(0, np.int64),
+        units,
+    )
+
+
+def choose(sharing: Sharing, cost: np.ndarray, target: int, orders: tuple[Ints, ...] = ()) -> np.ndarray:
+    """Booleans: a cheap set of units that frees at least ``target`` bytes; all that free anything if they do not suffice.
+
+    Up to :data:`EXACT` units the cheapest there is. Beyond, the cheapest of several greedy ways, each without the units that
+    turned out not to be needed; among them the first units of each of ``orders`` (oldest first, largest first), so that the
+    result is never worse than those.
+    """
+    if target <= 0:
+        return np.zeros(sharing.units, dtype=bool)
+    everything = np.zeros(sharing.units, dtype=bool)
+    everything[np.unique(sharing.unit)] = True
+    if sharing.freed(everything) < target:
+        return everything
+    if sharing.units <= EXACT:
+        return _cheapest_of_all(sharing, cost, target)
+    ways = [
+        _trimmed(sharing, cost, target, way)
+        for way in (_greedy(sharing, cost, target), _bundled(sharing, cost, target))
+    ]
+    ways += [_trimmed(sharing, cost, target, _first(sharing, order, target)) for order in orders]
+    return min(ways, key=lambda chosen: (float(cost[chosen].sum()), sharing.freed(chosen)))
+
+
+def _cheapest_of_all(sharing: Sharing, cost: np.ndarray, target: int) -> np.ndarray:
+    """Every set: freed bytes by summing over subsets, costs alike."""
+    units = sharing.units
+    freed = np.zeros(1 << units, dtype=np.int64)
+    masks = np.bitwise_or.reduceat(np.append(1 << sharing.unit, 0), sharing.start[:-1])
+    np.add.at(freed, masks, sharing.size)
+    price = np.zeros(1 << units)
+    for one in range(units):
+        halves = freed.reshape(-1, 2, 1 << one)
+        halves[:, 1] += halves[:, 0]
+        price.reshape(-1, 2, 1 << one)[:, 1] += cost[one]
+    enough = np.flatnonzero(freed >= target)
+    best = enough[np.lexsort((freed[enough], price[enough]))[0]]
+    return ((int(best) >> np.arange(units)) & 1).astype(bool)
+
+
+def _first(sharing: Sharing, order: Ints, target: int) -> np.ndarray:
+    """The shortest beginning of an order that frees enough (found by halving: more units never free less)."""
+    low, high = 0, len(order)
+    while low < high:
+        middle = (low + high) // 2
+        chosen = np.zeros(sharing.units, dtype=bool)
+        chosen[order[:middle]] = True
+        low, high = (low, middle) if sharing.freed(chosen) >= target else (middle + 1, high)
+    chosen = np.zeros(sharing.units, dtype=bool)
+    chosen[order[:low]] = True
+    return chosen
+
+
+def _greedy(sharing: Sharing, cost: np.ndarray, target: int) -> np.ndarray:
+    """Unit by unit, best credit per cost first; a shared thing is credited in equal parts to the holders that remain."""
+    counts = np.diff(sharing.start)
+    left = counts.copy()
+    of_unit = _by_unit(sharing)
+    credit = np.zeros(sharing.units)
+    np.add.at(credit, sharing.unit, np.repeat(sharing.size / np.maximum(counts, 1), counts))
+    chosen, freed = np.zeros(sharing.units, dtype=bool), 0
+    price = np.maximum(cost, 1e-9)
+    while freed < target:
+        one = int(np.argmax(np.where(chosen, -1.0, credit / price)))
+        chosen[one] = True
+        for thing in of_unit[one]:
+            left[thing] -= 1
+            if left[thing] == 0:
+                freed += int(sharing.size[thing])
+            else:
+                others = sharing.unit[sharing.start[thing] : sharing.start[thing + 1]]
+                credit[others] += sharing.size[thing] * (1 / left[thing] - 1 / (left[thing] + 1))
+    return chosen
+
+
+def _bundled(sharing: Sharing, cost: np.ndarray, target: int) -> np.ndarray:
+    """Thing by thing: all remaining holders of one go together, best size per cost first."""
+    chosen, freed = np.zeros(sharing.units, dtype=bool), 0
+    counts = np.diff(sharing.start)
+    owner = np.repeat(np.arange(len(sharing.size)), counts)
+    while freed < target:
+        open_ = ~chosen[sharing.unit]
+        price = np.bincount(owner, weights=cost[sharing.unit] * open_, minlength=len(sharing.size))
+        waiting = np.bincount(owner, weights=open_, minlength=len(sharing.size)) > 0
+        thing = int(np.argmax(np.where(waiting, sharing.size / np.maximum(price, 1e-9), -1.0)))
+        chosen[sharing.unit[sharing.start[thing] : sharing.start[thing + 1]]] = True
+        freed = sharing.freed(chosen)
+    return chosen
+
+
+def _by_unit(sharing: Sharing) -> list[Ints]:
+    thing = np.repeat(np.arange(len(sharing.size)), np.diff(sharing.start))
+    order = np.argsort(sharing.unit, kind="stable")
+    bounds = np.searchsorted(sharing.unit[order], np.arange(sharing.units + 1))
+    return [thing[order[bounds[one] : bounds[one + 1]]] for one in range(sharing.units)]
+
+
+def _trimmed(sharing: Sharing, cost: np.ndarray, target: int, chosen: np.ndarray) -> np.ndarray:
+    """The set without units that are not needed, the dearest given back first."""
+    chosen = chosen.copy()
+    of_unit = _by_unit(sharing)
+    left = np.add.reduceat(np.append(~chosen[sharing.unit], False), sharing.start[:-1]).astype(np.int64)
+    freed = int(sharing.size[left == 0].sum())
+    for one in sorted(np.flatnonzero(chosen), key=lambda unit: -cost[unit]):
+        things = of_unit[one]
+        lost = int(sharing.size[things[left[things] == 0]].sum())
+        if freed - lost >= target:
+            chosen[one] = False
+            left[things] += 1
+            freed -= lost
+    return chosen
