@@ -53,7 +53,9 @@ def _documents(rng, store):
         store.documents[f"M{i}"] = {"config": f"C{rng.randint(0, 3)}", "layers": layers}
     for i in range(3):
         children = rng.sample(["M0", "M1", "M2", "M3", "M4"], rng.randint(1, 3))
-        store.documents[f"I{i}"] = {"manifests": children + ([f"I{i - 1}"] if i and rng.random() < 0.3 else [])}
+        store.documents[f"I{i}"] = {
+            "manifests": children + ([f"I{i - 1}"] if i and rng.random() < 0.3 else [])
+        }
     for name in [f"{kind}{i}" for kind, n in (("L", 6), ("C", 4), ("M", 5), ("I", 3)) for i in range(n)]:
         store.sizes[name] = rng.randint(1, 1000)
 
@@ -124,7 +126,9 @@ def _oddities(rng, store, node, ns):
             "kind": rng.choice(["active", "view"]),
             "size": rng.choice([None, 7]),
             "inodes": rng.choice([None, 1]),
-            "labels": rng.choice([{}, {}, {"containerd.io/gc.root": "x"}, {"containerd.io/gc.ref.content": "L0"}]),
+            "labels": rng.choice(
+                [{}, {}, {"containerd.io/gc.root": "x"}, {"containerd.io/gc.ref.content": "L0"}]
+            ),
         }
         if rng.random() < 0.5:
             store.containers[node, ns, f"c{i}"] = {
@@ -138,7 +142,10 @@ def _oddities(rng, store, node, ns):
     _odd_labels(rng, store, node, ns)
     _odd_leases(rng, store, node, ns)
     for i in range(rng.randint(0, 2)):
-        store.ingests[node, ns, f"w{i}"] = {"offset": 50 + i, "started_at": NOW - timedelta(hours=rng.choice([1, 30]))}
+        store.ingests[node, ns, f"w{i}"] = {
+            "offset": 50 + i,
+            "started_at": NOW - timedelta(hours=rng.choice([1, 30])),
+        }
 
 
 def _odd_labels(rng, store, node, ns):
@@ -175,14 +182,19 @@ def _odd_labels(rng, store, node, ns):
 
 def _odd_leases(rng, store, node, ns):
     for i in range(rng.randint(0, 2)):
-        labels = rng.choice([{}, {"containerd.io/gc.expire": stamp(-2)}, {"containerd.io/gc.expire": stamp(3)}])
+        labels = rng.choice(
+            [{}, {"containerd.io/gc.expire": stamp(-2)}, {"containerd.io/gc.expire": stamp(3)}]
+        )
         if rng.random() < 0.4:
             labels = {**labels, "containerd.io/gc.flat": "true"}
         choices = [("content", d) for d in ("I0", "M3", "L1", "gone")]
         choices += [("snapshots/overlayfs", "sha256:xx"), ("ingests", "w0"), ("images", "example/app:2")]
         if release(store.nodes[node]) < (2, 0):
             choices.pop()
-        store.leases[node, ns, f"lease{i}"] = {"labels": labels, "resources": rng.sample(choices, rng.randint(0, 3))}
+        store.leases[node, ns, f"lease{i}"] = {
+            "labels": labels,
+            "resources": rng.sample(choices, rng.randint(0, 3)),
+        }
 
 
 # ---- tables
@@ -203,7 +215,14 @@ def tables(store: Store) -> dict:
     label = {"labels": lambda value: _json(value["labels"])}
     spaces = dict.fromkeys(
         (key[0], key[1])
-        for part in (store.blobs, store.snapshots, store.images, store.containers, store.leases, store.ingests)
+        for part in (
+            store.blobs,
+            store.snapshots,
+            store.images,
+            store.containers,
+            store.leases,
+            store.ingests,
+        )
         for key in part
     )
     made = {
@@ -217,8 +236,12 @@ def tables(store: Store) -> dict:
                 "status": ["ok"] * len(store.nodes),
             },
         ),
-        "namespaces": schema.table("namespaces", {"node": [k[0] for k in spaces], "namespace": [k[1] for k in spaces]}),
-        "blobs": _rows("blobs", ("node", "namespace", "digest"), store.blobs, size=lambda v: v["size"], **label),
+        "namespaces": schema.table(
+            "namespaces", {"node": [k[0] for k in spaces], "namespace": [k[1] for k in spaces]}
+        ),
+        "blobs": _rows(
+            "blobs", ("node", "namespace", "digest"), store.blobs, size=lambda v: v["size"], **label
+        ),
         "snapshots": _rows(
             "snapshots",
             ("node", "namespace", "snapshotter", "key"),
@@ -250,7 +273,9 @@ def tables(store: Store) -> dict:
     totals = usage.snapshot_totals(made["snapshots"])
     for name in ("total_size", "total_inodes", "depth"):
         at = made["snapshots"].column_names.index(name)
-        made["snapshots"] = made["snapshots"].set_column(at, schema.TABLES["snapshots"].field(name), getattr(totals, name))
+        made["snapshots"] = made["snapshots"].set_column(
+            at, schema.TABLES["snapshots"].field(name), getattr(totals, name)
+        )
     sizes = usage.image_sizes(made)
     for name, column in sizes.items():
         at = made["images"].column_names.index(name)
@@ -267,7 +292,17 @@ def _leases(store):
     for (node, ns, lease), value in store.leases.items():
         expires = value["labels"].get("containerd.io/gc.expire")
         for kind, resource in value["resources"] or [(None, None)]:
-            rows.append((node, ns, lease, datetime.fromisoformat(expires) if expires else None, _json(value["labels"]), kind, resource))
+            rows.append(
+                (
+                    node,
+                    ns,
+                    lease,
+                    datetime.fromisoformat(expires) if expires else None,
+                    _json(value["labels"]),
+                    kind,
+                    resource,
+                )
+            )
     names = ("node", "namespace", "id", "expires_at", "labels", "resource_kind", "resource")
     return schema.table("leases", {name: [row[i] for row in rows] for i, name in enumerate(names)})
 
@@ -275,7 +310,11 @@ def _leases(store):
 def _chain_id(store, node, ns, manifest):
     if manifest not in store.documents or "config" not in store.documents[manifest]:
         return None
-    if (node, ns, manifest) not in store.blobs or (node, ns, store.documents[manifest]["config"]) not in store.blobs:
+    if (node, ns, manifest) not in store.blobs or (
+        node,
+        ns,
+        store.documents[manifest]["config"],
+    ) not in store.blobs:
         return None
     return chain(store, manifest)[-1] if chain(store, manifest) else ""
 
@@ -296,7 +335,9 @@ def _manifests(store):
     known = {row[:3]: row[4:] for row in rows if row[3] is None}
     for row in rows:
         merged[row[:4]] = (*row[:4], *known.get(row[:3], row[4:]))
-    return schema.table("manifests", {name: [row[i] for row in merged.values()] for i, name in enumerate(names)})
+    return schema.table(
+        "manifests", {name: [row[i] for row in merged.values()] for i, name in enumerate(names)}
+    )
 
 
 def _layers(store):
@@ -306,7 +347,13 @@ def _layers(store):
         for i, layer in enumerate(doc.get("layers", ()))
         if any(key[2] == digest for key in store.blobs)
     ]
-    return schema.table("layers", {n: [row[i] for row in rows] for i, n in enumerate(("manifest_digest", "position", "digest", "size"))})
+    return schema.table(
+        "layers",
+        {
+            n: [row[i] for row in rows]
+            for i, n in enumerate(("manifest_digest", "position", "digest", "size"))
+        },
+    )
 
 
 def resolved(store, node, ns, target):
@@ -400,7 +447,10 @@ def refs(store, version, node, ns, labels):
     forward, back = [], []
     for key, value in labels.items():
         for kind in ("content", "image", "container"):
-            for word, out, since in (("ref", forward, (2, 0) if kind == "image" else (0, 0)), ("bref", back, (2, 2))):
+            for word, out, since in (
+                ("ref", forward, (2, 0) if kind == "image" else (0, 0)),
+                ("bref", back, (2, 2)),
+            ):
                 if word == "ref" and kind == "container":
                     continue
                 prefix = f"containerd.io/gc.{word}.{kind}"
@@ -429,20 +479,35 @@ def collect_garbage(store: Store, removed=(), now=NOW) -> set:
         owned("image", key, value)
         edges["image", *key].append(("content", key[0], key[1], value["digest"]))
         expire = value["labels"].get("containerd.io/gc.expire")
-        if not (release(store.nodes[key[0]]) >= (2, 0) and expire and expire != "soon" and datetime.fromisoformat(expire) < now):
+        if not (
+            release(store.nodes[key[0]]) >= (2, 0)
+            and expire
+            and expire != "soon"
+            and datetime.fromisoformat(expire) < now
+        ):
             roots.add(("image", *key))
-    for kind, part in (("content", store.blobs), ("snapshot", store.snapshots), ("container", store.containers)):
+    for kind, part in (
+        ("content", store.blobs),
+        ("snapshot", store.snapshots),
+        ("container", store.containers),
+    ):
         for key, value in part.items():
             owned(kind, key, value)
             version = release(store.nodes[key[0]])
-            rooted = any(label == "containerd.io/gc.root" or (version >= (2, 2) and label.startswith("containerd.io/gc.root")) for label in value["labels"])
+            rooted = any(
+                label == "containerd.io/gc.root"
+                or (version >= (2, 2) and label.startswith("containerd.io/gc.root"))
+                for label in value["labels"]
+            )
             if kind == "container" or rooted:
                 roots.add((kind, *key))
     for key, value in store.snapshots.items():
         if value["parent"]:
             edges["snapshot", *key].append(("snapshot", *key[:3], value["parent"]))
     for key, value in store.containers.items():
-        edges["container", *key].append(("snapshot", key[0], key[1], value["snapshotter"], value["snapshot_key"]))
+        edges["container", *key].append(
+            ("snapshot", key[0], key[1], value["snapshotter"], value["snapshot_key"])
+        )
     leased = set()
     for key, value in store.leases.items():
         expire = value["labels"].get("containerd.io/gc.expire")
@@ -479,7 +544,9 @@ def _reach(roots, edges, images):
 
 def _flat(store, images, node):
     if node[0] == "image":
-        return {("content", node[1], node[2], images[node[1:]]["digest"]), node} if node[1:] in images else set()
+        return (
+            {("content", node[1], node[2], images[node[1:]]["digest"]), node} if node[1:] in images else set()
+        )
     out = {node}
     while node[0] == "snapshot" and store.snapshots.get(node[1:], {}).get("parent"):
         node = (*node[:4], store.snapshots[node[1:]]["parent"])

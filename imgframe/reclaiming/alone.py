@@ -11,8 +11,8 @@ from imgframe.inventory import Inventory
 from imgframe.reclaiming.graph import Graph, graph_of
 from imgframe.reclaiming.reclaim import reclaim_rows, single
 from imgframe.reclaiming.references import CONTENT, IMAGE, SNAPSHOT
-from imgframe.reclaiming.selecting import nanoseconds, rows_of
 from imgframe.usage.rows import NONE, Ints
+from imgframe.usage.selecting import nanoseconds, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ def reclaim_each(inventory: Inventory, images: Any, *, now: Any = None) -> pd.Da
         ['content_bytes', 'snapshot_bytes', 'total_bytes', 'inodes']
     """
     graph = graph_of(inventory)
-    rows = rows_of(graph, images)
+    rows = rows_of(graph.tables["images"], images)
     return _frame(each_bytes(graph, nanoseconds(now)), rows, images)
 
 
@@ -57,7 +57,7 @@ def reclaim_marginal(inventory: Inventory, images: Any, *, now: Any = None) -> p
         0
     """
     graph = graph_of(inventory)
-    rows = rows_of(graph, images)
+    rows = rows_of(graph.tables["images"], images)
     there = np.flatnonzero(rows >= 0)
     order, first = np.unique(rows[there], return_index=True)
     position = np.full(len(order), 0, np.int64)

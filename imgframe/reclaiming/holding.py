@@ -14,8 +14,8 @@ from imgframe.inventory import Inventory
 from imgframe.reclaiming.graph import Graph, graph_of
 from imgframe.reclaiming.reclaim import kept_blobs, reclaim_rows
 from imgframe.reclaiming.references import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
-from imgframe.reclaiming.selecting import nanoseconds
 from imgframe.usage.rows import NONE, Bools, Ints, one_array, plain_codes
+from imgframe.usage.selecting import nanoseconds
 
 if TYPE_CHECKING:
     import pandas as pd

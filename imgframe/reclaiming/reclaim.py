@@ -13,8 +13,8 @@ from imgframe import schema
 from imgframe.inventory import Inventory, human_bytes
 from imgframe.reclaiming.graph import Graph, graph_of
 from imgframe.reclaiming.references import CONTENT, IMAGE, INGEST, SNAPSHOT
-from imgframe.reclaiming.selecting import as_table, distinct, nanoseconds, rows_of
 from imgframe.usage.rows import Bools, Ints, numbers
+from imgframe.usage.selecting import as_table, distinct, nanoseconds, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,7 +178,7 @@ def reclaim(inventory: Inventory, images: Any, *, now: Any = None) -> Reclaim:
     """
     graph = graph_of(inventory)
     asked = as_table(images)
-    rows = rows_of(graph, images if asked is images or len(images) else asked)
+    rows = rows_of(graph.tables["images"], images if asked is images or len(images) else asked)
     return reclaim_rows(graph, distinct(rows), nanoseconds(now), _missing(asked, rows))
 
 

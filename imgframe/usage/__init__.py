@@ -6,6 +6,7 @@ The column functions take Arrow tables of :mod:`imgframe.schema` and give Arrow 
 """
 
 from imgframe.usage.chains import SnapshotTotals, snapshot_totals
-from imgframe.usage.sizes import image_sizes, manifest_sizes
+from imgframe.usage.resources import resource_usage, unpacked_image_size
+from imgframe.usage.sizes import image_sizes
 
-__all__ = ["SnapshotTotals", "image_sizes", "manifest_sizes", "snapshot_totals"]
+__all__ = ["SnapshotTotals", "image_sizes", "resource_usage", "snapshot_totals", "unpacked_image_size"]

@@ -1,4 +1,4 @@
-"""The size columns of the tables ``manifests`` and ``images``, from the composition of the images."""
+"""The size columns of the table ``images``, from the composition of the images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from imgframe.usage.rows import (
     numbers,
     one_array,
     plain_codes,
-    ranges,
     stable_order,
     unify,
 )
@@ -35,33 +34,6 @@ class Shares(NamedTuple):
     snapshots: Ints
     snapshots_unique: Ints
     known: Bools
-
-
-def manifest_sizes(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
-    """The columns present_size and unpacked_size of the table ``manifests``.
-
-    ``tables`` holds manifests (with digest, config_digest, chain_id), layers, blobs, snapshots (with total_size), images and
-    nodes. ``present_size`` counts manifest, config and layers that are in the namespace, each blob once; NA where the
-    manifest is not. ``unpacked_size`` is the sum over the chain in the snapshotter of the node (``nodes.snapshotter``), 0 for
-    no layers, NA where the chain is not there or not known.
-
-    Example:
-        >>> from imgframe import schema, usage
-        >>> names = ("nodes", "images", "manifests", "layers", "blobs", "snapshots")
-        >>> {name: len(column) for name, column in usage.manifest_sizes({n: schema.empty(n) for n in names}).items()}
-        {'present_size': 0, 'unpacked_size': 0}
-    """
-    manifests = tables["manifests"]
-    as_images = pa.table({name: manifests[name] for name in ("node", "namespace", "digest", "media_type")})
-    made = compose({**tables, "images": as_images})
-    present = _per_target(made, made.blob_size[made.blob])
-    there = np.diff(made.bounds) > 0
-    snapshotter = node_snapshotters(manifests["node"], tables["nodes"])
-    unpacked, known, _ = unpacked_sizes(manifests, snapshotter, tables["snapshots"])
-    return {
-        "present_size": int_column(present[made.target], there[made.target]),
-        "unpacked_size": int_column(unpacked, known),
-    }
 
 
 def node_snapshotters(node: pa.ChunkedArray, nodes: pa.Table) -> pa.DictionaryArray:
@@ -98,7 +70,7 @@ def unpacked_sizes(
 def image_sizes(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
     """The columns of the table ``images`` about bytes, on its rows.
 
-    They are content_size, content_present_size, unpacked_size, unique_size, shared_size, complete and unpacked.
+    They are content_size, content_present_size, unpacked_size, unique_size and shared_size.
     ``tables`` holds images (with digest, media_type, manifest_digest, chain_id, snapshotter), manifests (with content_size
     and chain_id), layers, blobs and snapshots (with total_size, see :func:`snapshot_totals`). The columns are on the rows of
     ``images`` and mean what :data:`imgframe.schema.TABLES` says; what cannot be known is NA, never 0:
@@ -116,23 +88,17 @@ def image_sizes(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
     images = tables["images"]
     made = compose(tables)
     share = shares(made)
-    unpacked, unpacked_known, top = unpacked_sizes(images, images["snapshotter"], tables["snapshots"])
+    unpacked, unpacked_known, _ = unpacked_sizes(images, images["snapshotter"], tables["snapshots"])
     unique = share.content_unique + share.snapshots_unique
     total = share.content + share.snapshots
-    content, content_known, complete = _of_manifest(tables)
+    content, content_known = _content_sizes(images, tables["manifests"])
     return {
         "content_size": int_column(content, content_known),
         "content_present_size": int_column(share.content[made.target], made.known[made.target]),
         "unpacked_size": int_column(unpacked, unpacked_known),
         "unique_size": int_column(unique[made.target], share.known[made.target]),
         "shared_size": int_column((total - unique)[made.target], share.known[made.target]),
-        "complete": pa.array(complete),
-        "unpacked": _bool_column(top, plain_codes(images["chain_id"]) >= 0),
     }
-
-
-def _bool_column(values: Bools, known: Bools) -> pa.Array:
-    return pa.array(values, pa.bool_(), mask=None if known.all() else ~known)
 
 
 def shares(made: Composition) -> Shares:
@@ -217,36 +183,13 @@ def _claim(out: Ints, rows: Ints, owner: Ints) -> None:
     out[rows[out[rows] != owner]] = _MANY
 
 
-def _of_manifest(tables: Mapping[str, pa.Table]) -> tuple[Ints, Bools, Bools]:
-    """Of the manifest that the node's platform resolves to: content_size, whether known, and whether all of it is there."""
-    images, manifests, layers, blobs = (tables[name] for name in ("images", "manifests", "layers", "blobs"))
-    (asked, manifest, config, layered, layer, blob), words = unify(
-        [
-            images["manifest_digest"],
-            manifests["digest"],
-            manifests["config_digest"],
-            layers["manifest_digest"],
-            layers["digest"],
-            blobs["digest"],
-        ]
-    )
-    (asked_scope, manifest_scope, blob_scope), _ = scopes([images, manifests, blobs])
-    count = len(words)
-    row = find(manifest_scope, manifest, asked_scope, asked, count)
+def _content_sizes(images: pa.Table, manifests: pa.Table) -> tuple[Ints, Bools]:
+    """The content_size of the manifest that the node's platform resolves to, and whether it is known."""
+    (asked, manifest), words = unify([images["manifest_digest"], manifests["digest"]])
+    (asked_scope, scope), _ = scopes([images, manifests])
     size, known = numbers(manifests["content_size"])
-    if not len(size):
-        size, known = np.zeros(1, np.int64), np.zeros(1, np.bool_)
-    order = stable_order(np.maximum(layered, 0))
-    bounds = np.searchsorted(layered[order], np.arange(count + 1))
-    some = np.flatnonzero(asked >= 0)
-    start = bounds[asked[some]]
-    degree = bounds[asked[some] + 1] - start
-    image = np.repeat(some, degree)
-    lacking = find(blob_scope, blob, asked_scope[image], layer[order[ranges(start, degree)]], count) < 0
-    complete = find(blob_scope, blob, asked_scope, asked, count) >= 0
-    if len(config):
-        config_of = np.where(row >= 0, config[row], NONE)
-        complete &= find(blob_scope, blob, asked_scope, config_of, count) >= 0
-    complete &= row >= 0
-    complete[image[lacking]] = False
-    return np.where(row >= 0, size[row], 0), (row >= 0) & known[row], complete
+    known_rows = np.flatnonzero(known)
+    row = find(scope[known_rows], manifest[known_rows], asked_scope, asked, len(words))
+    if not len(known_rows):
+        return np.zeros(len(asked), np.int64), np.zeros(len(asked), np.bool_)
+    return np.where(row >= 0, size[known_rows[row]], 0), row >= 0

@@ -9,33 +9,31 @@ import pyarrow as pa
 
 from imgframe import schema
 from imgframe.errors import InputError, MissingColumn
-from imgframe.reclaiming.graph import Graph
 from imgframe.usage.composition import scopes
 from imgframe.usage.rows import Ints, find, one_array, plain_codes, unify
 
 _KEY = ("node", "namespace", "name")
 
 
-def as_table(images: Any) -> pa.Table:
+def as_table(images: Any, needed_by: str = "reclaim") -> pa.Table:
     """A frame or an Arrow table of images as an Arrow table with the key columns as dictionaries."""
     if isinstance(images, pa.Table):
         return images
     names = [name for name in _KEY if name in images.columns]
     if "name" not in names:
-        raise MissingColumn("name", "reclaim", images.columns)
+        raise MissingColumn("name", needed_by, images.columns)
     return schema.from_frame("images", images[names]).select(names)
 
 
-def rows_of(graph: Graph, images: Any) -> Ints:
-    """The row of the table ``images`` for each row of a frame, found by node, namespace and name; -1: not there.
+def rows_of(own: pa.Table, images: Any, needed_by: str = "reclaim") -> Ints:
+    """The row of the table ``images`` (``own``) for each row of a frame, found by node, namespace and name; -1: not there.
 
     A frame without node or namespace is filled in where the inventory has just one.
 
     Raises:
         MissingColumn: the frame has no name, or lacks a node or namespace of which the inventory has several.
     """
-    own = graph.tables["images"]
-    asked = _filled(as_table(images), own)
+    asked = _filled(as_table(images, needed_by), own, needed_by)
     same = _at_their_place(own, images, asked)
     if same is not None:
         return same
@@ -61,13 +59,13 @@ def _at_their_place(own: pa.Table, images: Any, asked: pa.Table) -> Ints | None:
     return rows
 
 
-def _filled(asked: pa.Table, own: pa.Table) -> pa.Table:
+def _filled(asked: pa.Table, own: pa.Table, needed_by: str) -> pa.Table:
     for name in ("namespace", "node"):
         if name in asked.column_names:
             continue
         words = one_array(own[name]).dictionary
         if len(words) > 1:
-            raise MissingColumn(name, "reclaim", asked.column_names)
+            raise MissingColumn(name, needed_by, asked.column_names)
         zeros = np.zeros(asked.num_rows, np.int32)
         one = words if len(words) else pa.array([""], pa.string())
         asked = asked.append_column(name, pa.DictionaryArray.from_arrays(pa.array(zeros), one))

@@ -1,0 +1,247 @@
+"""ResourceUsage and UnpackedImageSize of nerdctl, for whole frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from imgframe import oci, platforms, schema
+from imgframe.errors import DocumentError, MissingColumn
+from imgframe.inventory import Inventory
+from imgframe.usage.composition import scopes
+from imgframe.usage.rows import NONE, Bools, Ints, find, numbers, one_array, unify
+from imgframe.usage.selecting import rows_of
+from imgframe.usage.sizes import node_snapshotters
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NOT_THERE = "there is no such image record in the inventory"
+
+
+def resource_usage(
+    inventory: Inventory,
+    images: pd.DataFrame,
+    *,
+    snapshotter: str | None = None,
+    platform: str | platforms.Platform | platforms.Matcher | None = None,
+) -> pd.DataFrame:
+    """What the snapshots of images take, as Go's ``ResourceUsage`` counts it: a frame on ``images.index``.
+
+    Columns: ``size`` [bytes] and ``inodes`` of the top snapshot alone (Go's first result), ``total_size`` and ``total_inodes`` of
+    it and all its parents (the second), ``error``: why they are <NA>, in Go's words. No layers is 0, not <NA>. A frame with a
+    column ``snapshot_key`` (``inventory.containers``) or ``key`` (``inventory.snapshots``) is taken by those snapshots instead;
+    an empty key is 0.
+
+    Args:
+        inventory: where the images and snapshots are.
+        images: rows with node, namespace and name, of one or many nodes.
+        snapshotter: default: the one of each image's row, else the node's.
+        platform: default: what the node itself would run; ``"*"`` any, or a specifier such as ``linux/arm64``.
+
+    Raises:
+        MissingColumn: the frame does not say which records or snapshots are meant.
+
+    Example:
+        >>> import imgframe as imf
+        >>> from imgframe import schema
+        >>> here = {"node": ["a"], "namespace": ["default"], "snapshotter": ["overlayfs"]}
+        >>> inv = imf.Inventory({
+        ...     "images": schema.table("images", {**here, "name": ["app:1"], "chain_id": ["sha256:aa"]}),
+        ...     "snapshots": schema.table("snapshots", {**here, "key": ["sha256:aa"], "parent": [""],
+        ...         "size": [5], "inodes": [2], "total_size": [5], "total_inodes": [2]})})
+        >>> imf.resource_usage(inv, inv.images)[["size", "total_size", "total_inodes"]].values.tolist()
+        [[5, 5, 2]]
+    """
+    import pandas as pd
+
+    asked = _asked(inventory, images, snapshotter, platform)
+    snapshots = inventory.arrow("snapshots")
+    row = _snapshot_rows(asked, snapshots)
+    nothing = np.array([chain == "" for chain in asked.chain], np.bool_)
+    problems = list(asked.problem)
+    data: dict[str, Any] = {}
+    known_all = np.ones(len(row), np.bool_)
+    for name in ("size", "inodes", "total_size", "total_inodes"):
+        values, known = numbers(snapshots[name])
+        good = (row >= 0) & np.append(known, False)[row] & ~nothing
+        data[name] = pd.arrays.IntegerArray(np.where(good, np.append(values, 0)[row], 0), ~(good | nothing))
+        known_all &= good | nothing
+    for place in np.flatnonzero(~known_all).tolist():
+        problems[place] = problems[place] or _problem(asked.chain[place], bool(row[place] >= 0))
+    data["error"] = pd.array([problem or None for problem in problems], dtype="str")
+    return pd.DataFrame(data, index=images.index)
+
+
+def unpacked_image_size(
+    inventory: Inventory,
+    images: pd.DataFrame,
+    *,
+    snapshotter: str | None = None,
+    platform: str | platforms.Platform | platforms.Matcher | None = None,
+) -> pd.Series:
+    """What images take unpacked, as Go's ``UnpackedImageSize`` counts it: a nullable integer Series on ``images.index`` [bytes].
+
+    The sum over the snapshots of the chain of all diff IDs. No layers is 0; what Go reports as an error is <NA>, and
+    :func:`resource_usage` says why. Arguments and errors as there.
+
+    Example:
+        >>> import imgframe as imf
+        >>> imf.unpacked_image_size(imf.Inventory({}), imf.Inventory({}).images).dtype
+        Int64Dtype()
+    """
+    usage = resource_usage(inventory, images, snapshotter=snapshotter, platform=platform)
+    return usage["total_size"].rename("unpacked_size")
+
+
+class _Asked(NamedTuple):
+    """The snapshot that each row means: where, in which snapshotter, its key (None: not known), or why there is none."""
+
+    place: pa.Table
+    snapshotter: list[str | None]
+    chain: list[str | None]
+    problem: list[str]
+
+
+def _asked(
+    inventory: Inventory,
+    images: pd.DataFrame,
+    snapshotter: str | None,
+    platform: str | platforms.Platform | platforms.Matcher | None,
+) -> _Asked:
+    for name in ("snapshot_key", "key"):
+        if name in images.columns:
+            return _by_key(images, name, snapshotter)
+    table = inventory.arrow("images")
+    rows = rows_of(table, images, "resource_usage")
+    there = np.flatnonzero(rows >= 0)
+    place = table.take(pa.array(np.maximum(rows, 0))) if table.num_rows else schema.empty("images")
+    if not table.num_rows and len(rows):
+        place = schema.table("images", {"node": [None] * len(rows)})
+    kinds = _snapshotters(inventory, place, snapshotter)
+    chains: list[str | None] = [None] * len(rows)
+    problems = [_NOT_THERE] * len(rows)
+    given = place["chain_id"].to_pylist()
+    resolve = _Resolver(inventory, platform)
+    for at in there.tolist():
+        chains[at], problems[at] = given[at], ""
+        if platform is not None or given[at] is None:
+            chains[at], problems[at] = resolve(place, at)
+    return _Asked(place, kinds, chains, problems)
+
+
+def _by_key(frame: pd.DataFrame, key: str, snapshotter: str | None) -> _Asked:
+    for name in ("node", "namespace", "snapshotter"):
+        if name not in frame.columns and (name != "snapshotter" or snapshotter is None):
+            raise MissingColumn(name, "resource_usage", frame.columns)
+    names = [name for name in ("node", "namespace") if name in frame.columns]
+    place = schema.from_frame("snapshots", frame[names])
+    own = frame["snapshotter"].tolist() if "snapshotter" in frame.columns else [None] * len(frame)
+    kinds = [snapshotter or (kind if isinstance(kind, str) else None) for kind in own]
+    keys = [value if isinstance(value, str) else None for value in frame[key].tolist()]
+    return _Asked(
+        place, kinds, keys, ["" if value is not None else "the row has no snapshot key" for value in keys]
+    )
+
+
+def _snapshotters(inventory: Inventory, place: pa.Table, snapshotter: str | None) -> list[str | None]:
+    if snapshotter is not None:
+        return [snapshotter] * place.num_rows
+    of_node = node_snapshotters(place["node"], inventory.arrow("nodes")).to_pylist()
+    return [own or node for own, node in zip(place["snapshotter"].to_pylist(), of_node, strict=True)]
+
+
+class _Resolver:
+    """Chain IDs by platform, from the documents that the inventory holds; each target of a store once."""
+
+    def __init__(
+        self, inventory: Inventory, platform: str | platforms.Platform | platforms.Matcher | None
+    ) -> None:
+        self._inventory = inventory
+        self._platform = platform
+        self._known: dict[tuple[str, str, str], tuple[str | None, str]] = {}
+        self._stores: dict[tuple[str, str], oci.Documents] = {}
+        self._hosts = dict(
+            zip(*(inventory.arrow("nodes")[name].to_pylist() for name in ("node", "platform")), strict=True)
+        )
+
+    def __call__(self, place: pa.Table, at: int) -> tuple[str | None, str]:
+        node, namespace, digest = (place[name][at].as_py() for name in ("node", "namespace", "digest"))
+        key = (node, namespace, digest)
+        if key not in self._known:
+            target = oci.Descriptor(
+                place["media_type"][at].as_py() or "", digest or "", place["target_size"][at].as_py() or 0
+            )
+            self._known[key] = self._chain(target, node, namespace)
+        return self._known[key]
+
+    def _chain(self, target: oci.Descriptor, node: str, namespace: str) -> tuple[str | None, str]:
+        if (node, namespace) not in self._stores:
+            self._stores[node, namespace] = self._documents(node, namespace)
+        documents = self._stores[node, namespace]
+        try:
+            resolved = oci.resolve(target, self._matcher(documents.host), documents)
+            if resolved.config is None:
+                raise resolved.config_error or DocumentError(
+                    f"config {resolved.config_descriptor.digest} is not readable"
+                )
+            diff_ids = resolved.config.rootfs.diff_ids
+            return (oci.chain_id(diff_ids) if diff_ids else ""), ""
+        except DocumentError as error:
+            return None, str(error)
+
+    def _matcher(self, host: platforms.Platform) -> platforms.Matcher:
+        if self._platform is None:
+            return platforms.default(host)
+        if self._platform == "*":
+            return platforms.all_()
+        if isinstance(self._platform, str | platforms.Platform):
+            return platforms.strict(self._platform, host)
+        return self._platform
+
+    def _documents(self, node: str, namespace: str) -> oci.Documents:
+        blobs, documents = self._inventory.arrow("blobs"), self._inventory.arrow("documents")
+        mask = _equal(blobs["node"], node) & _equal(blobs["namespace"], namespace)
+        present = set(blobs["digest"].filter(pa.array(mask)).to_pylist())
+        at = {digest: place for place, digest in enumerate(documents["digest"].to_pylist())}
+        data = documents["data"]
+
+        def read(digest: str) -> bytes | None:
+            if digest not in present:
+                return None
+            if digest not in at:
+                raise DocumentError(f"content digest {digest}: the inventory does not hold its bytes")
+            return data[at[digest]].as_py()
+
+        host = self._hosts.get(node)
+        return oci.Documents(
+            read, platforms.normalize(platforms.parse(host)) if host else platforms.LINUX_AMD64
+        )
+
+
+def _equal(column: pa.ChunkedArray, word: str) -> Bools:
+    array = one_array(column)
+    words = np.array([text == word for text in array.dictionary.to_pylist()] + [False])
+    return words[array.indices.fill_null(NONE).to_numpy(zero_copy_only=False)]
+
+
+def _snapshot_rows(asked: _Asked, snapshots: pa.Table) -> Ints:
+    chains = pa.array(asked.chain, pa.string()).dictionary_encode()
+    kinds = pa.array(asked.snapshotter, pa.string()).dictionary_encode()
+    (key, chain), words = unify([snapshots["key"], chains])
+    (kind, wanted), kind_words = unify([snapshots["snapshotter"], kinds])
+    (scope, asked_scope), _ = scopes([snapshots, asked.place])
+    width = len(kind_words) + 1
+    rows = find(scope * width + kind, key, asked_scope * width + wanted, chain, len(words))
+    rows[wanted < 0] = NONE
+    return rows
+
+
+def _problem(chain: str | None, there: bool) -> str:
+    if chain is None:
+        return "its chain of layers is not known"
+    if not there:
+        return f"snapshot {chain} does not exist: not found"
+    return f"the usage of snapshot {chain} or of a parent is not known"
