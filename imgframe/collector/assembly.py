@@ -15,7 +15,9 @@ from imgframe.usage.sizes import node_snapshotters, unpacked_sizes
 def assemble(tables: Mapping[str, pa.Table]) -> Inventory:
     """An Inventory of these tables, with parsed names and bytes filled in."""
     whole = {
-        name: tables[name] if name in tables else schema.empty(name) for name in schema.TABLES if name != "labels"
+        name: tables[name] if name in tables else schema.empty(name)
+        for name in schema.TABLES
+        if name != "labels"
     }
     totals = usage.snapshot_totals(whole["snapshots"])
     whole["snapshots"] = _with(

@@ -87,13 +87,20 @@ class Library:
             await asyncio.wait(others, timeout=_PATIENCE)
             missing = {digest: size for digest, size in missing.items() if not self.has(digest)}
         self._progress.expect("documents", len(missing))
-        failures = await asyncio.gather(*(self._read(d, size, read) for d, size in missing.items()))
+        mine = {
+            digest: asyncio.get_running_loop().create_future()
+            for digest in missing.keys() - self._reading.keys()
+        }
+        self._reading |= mine
+        try:
+            failures = await asyncio.gather(*(self._read(d, size, read) for d, size in missing.items()))
+        finally:
+            for digest, future in mine.items():
+                del self._reading[digest]
+                future.set_result(None)
         return {digest: why for digest, why in zip(missing, failures, strict=True) if why is not None}
 
     async def _read(self, digest: str, size: int, read: Read) -> Failure | None:
-        mine = digest not in self._reading
-        if mine:
-            self._reading[digest] = asyncio.get_running_loop().create_future()
         try:
             if size > MAX_DOCUMENT:
                 return Problem("too_large", f"{digest} has {size:,} bytes; documents over 8 MiB are not read")
@@ -104,8 +111,6 @@ class Library:
             return Problem("too_large", str(error))
         finally:
             self._progress.done("documents")
-            if mine:
-                self._reading.pop(digest).set_result(None)
         if not matches(digest, data):
             return Problem("wrong_digest", f"the {len(data):,} bytes stored as {digest} have another digest")
         self._shelf.data[digest] = data

@@ -1,0 +1,449 @@
+"""What `collect` makes of recorded stores, served by the simulator: every row, every document, every resolution."""
+
+import asyncio
+import gzip
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import imgframe as imf
+from imgframe import oci, platforms, schema, simulator
+from imgframe.collector import progress
+from imgframe.collector.listing import expiry
+from imgframe.errors import DocumentError, InputError
+
+STORES = sorted((Path(__file__).parent / "data/stores").glob("*.json"))
+KEPT = tuple(name for name in schema.TABLES if name not in {"nodes", "errors", "labels"})
+
+
+def dump_of(path):
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module", params=STORES, ids=lambda path: path.stem)
+def recorded(request):
+    """A recorded store and the inventory that we collect from it."""
+    dump = dump_of(request.param)
+    with simulator.from_dump(dump) as node:
+        yield dump, imf.collect(node.address, usage="all", cache=False)
+
+
+def text(labels):
+    return json.dumps(labels, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def moments(rows, *columns):
+    return [
+        {**row, **{name: None if row[name] is None else row[name].value for name in columns}} for row in rows
+    ]
+
+
+def test_every_image_record_as_recorded(recorded):
+    dump, inv = recorded
+    ours = moments(inv.arrow("images").to_pylist(), "created_at", "updated_at")
+    assert len(ours) == len(dump["images"])
+    named = {row["name"]: row for row in ours}
+    for image in dump["images"]:
+        row, target = named[image["name"]], image["target"]
+        assert row["namespace"] == dump["namespace"]
+        assert (row["digest"], row["media_type"], row["target_size"]) == (
+            target["digest"],
+            target["mediaType"],
+            target["size"],
+        )
+        assert row["record_labels"] == text(image["labels"])
+        for name in ("created_at", "updated_at"):
+            assert row[name] == storable(image[f"{name}_ns"]), image["name"]
+        assert row["pinned"] == (image["labels"].get("io.cri-containerd.pinned") == "pinned")
+        assert (row["repository"], row["tag"]) == imf.parse_repo_tag(image["name"])
+        assert row["containers"] == sum(c["image"] == image["name"] for c in dump["containers"])
+
+
+def storable(nanoseconds):
+    """Times that 64 bits of nanoseconds hold; Go's zero time is none."""
+    return nanoseconds if -(1 << 63) < nanoseconds < 1 << 63 and nanoseconds > -62135596800 * 10**9 else None
+
+
+def test_every_blob_snapshot_container_and_lease_as_recorded(recorded):
+    dump, inv = recorded
+    blobs = {
+        row["digest"]: row for row in moments(inv.arrow("blobs").to_pylist(), "created_at", "updated_at")
+    }
+    assert {d: (r["size"], r["labels"], r["created_at"]) for d, r in blobs.items()} == {
+        b["digest"]: (b["size"], text(b["labels"]), b["created_at_ns"]) for b in dump["blobs"]
+    }
+    snapshots = moments(inv.arrow("snapshots").to_pylist(), "created_at")
+    columns = ("snapshotter", "key", "parent", "kind", "size", "inodes", "created_at", "labels")
+    assert sorted(tuple(row[name] for name in columns) for row in snapshots) == sorted(
+        (
+            name,
+            s["key"],
+            s["parent"],
+            s["kind"],
+            s["size"],
+            s["inodes"],
+            s["created_at_ns"],
+            text(s["labels"]),
+        )
+        for name, several in dump.get("snapshots", {}).items()
+        for s in several
+    )
+    containers = moments(inv.arrow("containers").to_pylist(), "created_at")
+    targets = {image["name"]: image["target"]["digest"] for image in dump["images"]}
+    assert {row["id"]: row for row in containers}.keys() == {c["id"] for c in dump["containers"]}
+    for container in dump["containers"]:
+        (row,) = (row for row in containers if row["id"] == container["id"])
+        for name in ("image", "snapshotter", "snapshot_key"):
+            assert row[name] == container[name]
+        assert row["image_digest"] == targets.get(container["image"])
+    assert set(inv.arrow("leases")["id"].to_pylist()) == {lease["id"] for lease in dump["leases"]}
+
+
+def test_documents_are_the_very_bytes(recorded):
+    dump, inv = recorded
+    there = {b["digest"] for b in dump["blobs"]}
+    documents = inv.arrow("documents").to_pylist()
+    assert documents or not there
+    for row in documents:
+        assert row["digest"] in there
+        assert f"sha256:{hashlib.sha256(row['data']).hexdigest()}" == row["digest"]
+    digests = [row["digest"] for row in documents]
+    assert digests == sorted(set(digests))
+
+
+def readers(inv, dump):
+    documents = {row["digest"]: row["data"] for row in inv.arrow("documents").to_pylist()}
+    there = {b["digest"] for b in dump["blobs"]}
+    return documents, there
+
+
+HOSTS = ("linux/amd64", "linux/arm64", "linux/arm/v7", "windows/amd64", "linux/s390x")
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_images_resolve_as_oci_resolve_does(recorded, host):
+    """Our resolution on summaries is that of the pure room on bytes, for hosts of several platforms."""
+    dump, _ = recorded
+    with simulator.from_dump({**dump, "platform": host}) as node:
+        inv = imf.collect(node.address, cache=False)
+    assert inv.nodes.platform[0] == host
+    matcher = platforms.default(inv.nodes.platform[0])
+    documents, _ = readers(inv, dump)
+    found = 0
+    for row in inv.arrow("images").to_pylist():
+        target = oci.Descriptor(row["media_type"], row["digest"], row["target_size"])
+        try:
+            theirs = oci.resolve(target, matcher, documents.get)
+        except DocumentError:
+            assert row["manifest_digest"] is None, row["name"]
+            assert row["labels"] is None
+            continue
+        found += 1
+        assert row["manifest_digest"] == theirs.manifest_descriptor.digest, row["name"]
+        assert row["layer_count"] == len(theirs.manifest.layers)
+        if theirs.config is None:
+            assert (row["config_digest"], row["labels"], row["chain_id"]) == (None, None, None), row["name"]
+            continue
+        assert row["config_digest"] == theirs.config_descriptor.digest
+        assert row["labels"] == text(oci.image_labels(theirs.config))
+        assert row["chain_id"] == oci.chain_id(theirs.config.rootfs.diff_ids)
+    assert found or host != "linux/amd64"
+
+
+def test_manifests_name_every_entry_of_every_index(recorded):
+    dump, inv = recorded
+    documents, there = readers(inv, dump)
+    rows = inv.arrow("manifests").to_pylist()
+    assert len({(row["parent_digest"], row["position"], row["digest"]) for row in rows}) == len(rows)
+    seen = {(row["parent_digest"], row["position"]): row for row in rows if row["parent_digest"]}
+    walked, left = set(), [i["target"] for i in dump["images"]]
+    while left:
+        target = left.pop()
+        digest = target["digest"]
+        if not oci.is_index_type(target["mediaType"]) or digest not in documents or digest in walked:
+            continue
+        walked.add(digest)
+        try:
+            index = oci.checked_index(documents[digest], target["mediaType"], "")
+        except DocumentError:
+            continue
+        for position, child in enumerate(index.manifests):
+            row = seen.pop((digest, position))
+            assert (row["digest"], row["media_type"], row["size"]) == (
+                child.digest,
+                child.media_type,
+                child.size,
+            )
+            assert row["annotations"] == text(child.annotations or {})
+            assert row["present"] in {child.digest in there, False}
+            left.append({"digest": child.digest, "mediaType": child.media_type})
+    assert not seen
+    direct = {row["digest"] for row in rows if row["parent_digest"] is None}
+    assert direct == {
+        i["target"]["digest"] for i in dump["images"] if oci.is_manifest_type(i["target"]["mediaType"])
+    }
+
+
+def test_layers_and_configs_equal_the_documents(recorded):
+    _, inv = recorded
+    documents = {row["digest"]: row["data"] for row in inv.arrow("documents").to_pylist()}
+    configs = {row["digest"]: row for row in inv.arrow("configs").to_pylist()}
+    config_of = {row["digest"]: row["config_digest"] for row in inv.arrow("manifests").to_pylist()}
+    layers = {}
+    for row in inv.arrow("layers").to_pylist():
+        layers.setdefault(row["manifest_digest"], []).append(row)
+    for digest, rows in layers.items():
+        manifest = oci.decode_manifest(documents[digest])
+        assert [(r["position"], r["digest"], r["media_type"], r["size"]) for r in rows] == [
+            (place, d.digest, d.media_type, d.size) for place, d in enumerate(manifest.layers)
+        ]
+        if config_of[digest] in configs:
+            diff_ids = oci.decode_config(documents[config_of[digest]]).rootfs.diff_ids
+            padding = [None] * (len(rows) - len(diff_ids))
+            assert [r["diff_id"] for r in rows] == [*diff_ids[: len(rows)], *padding]
+            assert [r["chain_id"] for r in rows] == [*oci.chain_ids(diff_ids)[: len(rows)], *padding]
+    for digest, row in configs.items():
+        config = oci.decode_config(documents[digest])
+        assert (row["os"], row["architecture"], row["variant"]) == (
+            config.os,
+            config.architecture,
+            config.variant,
+        )
+        assert row["labels"] == text(oci.image_labels(config))
+        assert json.loads(row["env"]) == list(config.config.env)
+
+
+def tables_of(inv, kept=KEPT):
+    return {name: inv.arrow(name) for name in kept}
+
+
+def assert_same(one, other):
+    for name, table in one.items():
+        assert table.equals(other[name]), name
+
+
+def test_cold_warm_and_half_known_collections_are_the_same(recorded, tmp_path):
+    dump, inv = recorded
+    cache = tmp_path / "cache.sqlite"
+    half = {**dump, "images": dump["images"][::2]}
+    with simulator.from_dump(half) as node:
+        imf.collect({"name": "half", "address": node.address}, cache=cache)
+    with simulator.from_dump(dump) as node:
+        runs = [
+            imf.collect({"name": "n", "address": node.address}, usage="all", cache=cache) for _ in range(3)
+        ]
+        cold = imf.collect({"name": "n", "address": node.address}, usage="all", cache=False)
+    for run in runs:
+        assert_same(tables_of(cold), tables_of(run))
+    calls = [run.nodes.rpcs[0] for run in (cold, *runs)]
+    assert calls[0] >= calls[1] >= calls[2] == calls[3]
+    assert calls[3] < calls[0] or not len(cold.documents)
+    assert len(inv.images) == len(cold.images)
+
+
+def test_many_small_bundles_become_one(tmp_path):
+    dump = dump_of(STORES[0])
+    cache = tmp_path / "cache.sqlite"
+    for count in range(4, len(dump["images"]) + 4, 4):
+        with simulator.from_dump({**dump, "images": dump["images"][:count]}) as node:
+            warm = imf.collect({"name": "n", "address": node.address}, cache=cache)
+            cold = imf.collect({"name": "n", "address": node.address}, cache=False)
+        assert_same(tables_of(cold), tables_of(warm))
+
+
+def test_several_nodes_read_each_document_once_and_stand_in_order():
+    dumps = [dump_of(path) for path in (STORES[0], STORES[0], STORES[2])]
+    with (
+        simulator.from_dump(dumps[0]) as a,
+        simulator.from_dump(dumps[1]) as b,
+        simulator.from_dump(dumps[2]) as c,
+    ):
+        nodes = [{"name": n, "address": s.address} for n, s in (("z", a), ("a", b), ("m", c))]
+        inv = imf.collect(nodes, cache=False)
+        alone = imf.concat([imf.collect(node, cache=False) for node in nodes])
+        single = imf.collect(nodes[0], cache=False).nodes.rpcs[0]
+    assert list(inv.nodes.node) == ["z", "a", "m"]
+    assert list(inv.images.node.drop_duplicates()) == ["z", "a", "m"]
+    shared = ("documents", "configs", "history", "layers")
+    assert_same(*(tables_of(i, [name for name in KEPT if name not in shared]) for i in (alone, inv)))
+    for name in shared:
+        by = [(column, "ascending") for column in ("digest", "manifest_digest", "position")]
+        by = [pair for pair in by if pair[0] in inv.arrow(name).column_names]
+        plain = [
+            pa.table({c: t[c].cast(pa.string()) if c.endswith("digest") else t[c] for c in t.column_names})
+            for t in (alone.arrow(name), inv.arrow(name))
+        ]
+        assert plain[0].sort_by(by[-2:] if name != "layers" else by[1:]).equals(plain[1]), name
+    assert inv.nodes.rpcs[0] + inv.nodes.rpcs[1] < 2 * single - len(inv.documents) // 3
+
+
+def test_namespaces_are_chosen_and_a_missing_one_says_so():
+    parts = {name: dump_of(STORES[0]) | {"namespace": name} for name in ("a", "b.c")}
+    with simulator.from_dump({"namespaces": parts}) as node:
+        whole = imf.collect(node.address, cache=False)
+        one = imf.collect(node.address, namespaces="b.c", cache=False)
+        none = imf.collect(node.address, namespaces=["a", "gone"], cache=False)
+        own = imf.collect(imf.Node(node.address, namespaces=("a",)), cache=False)
+    assert list(whole.namespaces.namespace) == ["a", "b.c"]
+    assert set(one.images.namespace) == {"b.c"}
+    assert set(own.images.namespace) == {"a"}
+    row = none.errors.iloc[-1]
+    (missing,) = none.errors[none.errors.subject == "gone"].itertuples()
+    assert (missing.stage, missing.code, missing.namespace) == ("connect", "not_found", "gone")
+    assert "has no namespace 'gone'; it has a, b.c" in missing.message
+    assert row.node == none.nodes.node[0]
+    assert none.nodes.status[0] == "partial"
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a/b", "a..b", "ä", "a b", "a\n"])
+def test_malformed_namespaces_are_refused(name):
+    with pytest.raises(InputError, match="is not a namespace"):
+        imf.collect("/nonexistent.sock", namespaces=[name])
+
+
+@pytest.mark.parametrize(("argument", "value"), [("usage", "some"), ("timeout", 0), ("timeout", -1)])
+def test_other_bad_arguments_are_refused(argument, value):
+    with pytest.raises(InputError, match=argument):
+        imf.collect("/nonexistent.sock", **{argument: value})
+
+
+def test_usage_none_committed_all():
+    path = next(path for path in STORES if path.stem.startswith("usage"))
+    with simulator.from_dump(dump_of(path)) as node:
+        known = {
+            usage: imf.collect(node.address, usage=usage, cache=False)
+            .snapshots.groupby("kind", observed=True)["size"]
+            .count()
+            for usage in ("none", "committed", "all")
+        }
+    assert known["none"].sum() == 0
+    assert known["committed"].drop("committed").sum() == 0
+    assert known["committed"]["committed"] == known["all"]["committed"] > 0
+    assert known["all"]["active"] > 0
+
+
+def test_snapshotters_are_chosen():
+    path = next(path for path in STORES if path.stem == "usage-6")
+    with simulator.from_dump(dump_of(path)) as node:
+        native = imf.collect(node.address, snapshotters="native", cache=False)
+        wrong = imf.collect(node.address, snapshotters=["nope"], cache=False)
+    assert set(native.snapshots.snapshotter) == {"native"}
+    assert len(wrong.snapshots) == 0
+    (row,) = wrong.errors[wrong.errors.stage == "snapshots"].itertuples()
+    assert (row.subject, row.code) == ("nope", "INVALID_ARGUMENT")
+
+
+def test_use_by_digest_follows_names_and_snapshot_chains():
+    """A re-tagged image keeps its chain under another name; what stands under a container is used."""
+    path = next(path for path in STORES if path.stem == "usage-1")
+    dump = dump_of(path)
+    chains = {}
+    with simulator.from_dump(dump) as node:
+        for row in imf.collect(node.address, cache=False).arrow("images").to_pylist():
+            chains[row["name"]] = row["chain_id"], row["used_by_digest"]
+    assert not any(used for _, used in chains.values())
+    name, (chain, _) = next((n, c) for n, c in chains.items() if c[0] and n.endswith("twelve:1"))
+    top = {
+        "key": "run",
+        "parent": chain,
+        "kind": "active",
+        "labels": {},
+        "created_at_ns": 1,
+        "size": 1,
+        "inodes": 1,
+    }
+    dump["snapshots"]["overlayfs"].append(top)
+    running = {"id": "c", "image": "gone:1", "snapshotter": "overlayfs", "snapshot_key": "run", "labels": {}}
+    dump["containers"] = [{**running, "runtime": "r", "created_at_ns": 1}]
+    with simulator.from_dump(dump) as node:
+        used = imf.collect(node.address, cache=False).images.set_index("name")
+    assert used.loc[name, ["containers", "used_by_digest"]].tolist() == [0, True]
+    parents = {s["key"]: s["parent"] for s in dump["snapshots"]["overlayfs"]}
+    below = set()
+    while chain:
+        below.add(chain)
+        chain = parents[chain]
+    expected = used.chain_id.isin(below)
+    assert used.used_by_digest.tolist() == expected.tolist()
+
+
+def test_lease_expiry_as_go_reads_it():
+    assert expiry('{"containerd.io/gc.expire":"2026-11-23T10:00:00.000000001+02:00"}') == 1795420800000000001
+    assert expiry('{"containerd.io/gc.expire":"tomorrow"}') is None
+    assert expiry('{"a":"containerd.io/gc.expire"}') is None
+
+
+def test_collect_inside_a_running_loop():
+    with simulator.from_dump(dump_of(STORES[2])) as node:
+
+        async def notebook():
+            return imf.collect(node.address, cache=False), await imf.acollect(node.address, cache=False)
+
+        blocking, awaited = asyncio.run(notebook())
+    assert_same(tables_of(blocking), tables_of(awaited))
+
+
+INTERRUPTED = """
+import json, sys, threading
+import imgframe as imf
+from imgframe import _loop, simulator
+
+def ready(store):
+    print("reading", flush=True)
+
+faults = [simulator.Fault(call="Content/Read", change=ready, times=1), simulator.Fault(call="Content/Read", hang=True)]
+with simulator.from_dump(json.load(open(sys.argv[1])), faults=faults) as node:
+    try:
+        imf.collect(node.address, cache=False)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    print(len(imf.collect(node.address, cache=False, timeout=0.5).images), flush=True)
+"""
+
+
+def test_an_interrupt_stops_a_hanging_collection_and_another_may_follow():
+    store = STORES[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, store], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "reading\n"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=50)
+    assert out.split() == ["interrupted", str(len(dump_of(store)["images"]))]
+
+
+def test_progress_is_silent_unless_somebody_looks(capsys):
+    with simulator.from_dump(dump_of(STORES[2])) as node:
+        imf.collect(node.address, cache=False)
+        assert capsys.readouterr().err == ""
+        imf.collect(node.address, cache=False, progress=True)
+        drawn = capsys.readouterr().err
+        imf.collect(node.address, cache=False, progress=False)
+    assert capsys.readouterr().err == ""
+    assert "nodes" in drawn
+    assert "documents" in drawn
+    assert not progress._somebody_looks()
+
+
+def test_default_snapshotter_of_a_namespace():
+    dump = dump_of(next(path for path in STORES if path.stem == "usage-6"))
+    with simulator.from_dump(dump) as node:
+        plain = imf.collect(node.address, cache=False)
+    with simulator.from_dump({**dump, "labels": {"containerd.io/defaults/snapshotter": "native"}}) as node:
+        labelled = imf.collect(node.address, cache=False)
+    assert set(labelled.images.snapshotter) == {"native"}
+    assert set(plain.nodes.snapshotter) == set(plain.images.snapshotter)
+
+
+def test_the_vectors_are_there():
+    vectors = Path(__file__).parent / "data/store_filters.jsonl.gz"
+    if vectors.exists():
+        with gzip.open(vectors) as lines:
+            assert sum(1 for _ in lines) > 0
+    assert len(STORES) >= 4
