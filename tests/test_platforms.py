@@ -2,10 +2,14 @@
 
 import functools
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from oci_vectors import as_record, lines, matcher, platform
 
 from imgframe import platforms
 from imgframe.errors import PlatformError
+from imgframe.platforms import Platform
 
 
 def outcome(function, *args, **kwargs):
@@ -82,3 +86,89 @@ def test_every_matcher_on_every_pair_of_candidates():
         f"platform_match.jsonl.gz: {len(records)} matchers, {len(records) * len(candidates)} matches checked"
     )
     assert len(records) == 309
+
+
+words = st.sampled_from(
+    [
+        "",
+        "linux",
+        "LINUX",
+        "macos",
+        "windows",
+        "unknown",
+        "amd64",
+        "x86_64",
+        "aarch64",
+        "arm",
+        "armhf",
+        "armel",
+        "i386",
+        "K",
+    ]
+)
+variants = st.sampled_from(["", "v1", "V2", "v3", "5", "v7", "8", "v8.0", "8.0", "v8.5", "9.0", "v9.2", "x"])
+versions = st.sampled_from(["", "10.0.17763.1", "10.0.20348", "10.0.26100.1", "bad", "10.0"])
+features = st.lists(st.sampled_from(["erofs", "win32k", "a", "b", ""]), max_size=3).map(tuple)
+values = st.builds(Platform, words, words | st.text(max_size=4), variants, versions, features)
+
+
+@given(values)
+def test_normalising_twice_changes_nothing(value):
+    once = platforms.normalize(value)
+    assert platforms.normalize(once) == once
+
+
+@given(values)
+def test_a_normalised_platform_matches_itself(value):
+    value = platforms.normalize(value)
+    assert platforms.strict(value).match(value)
+    # an image's exact platform: only() leaves out what containerd's table of arm64 variants does not have
+    assert platforms.only(value).match(value) or value.architecture == "arm64"
+
+
+@given(
+    values,
+    st.lists(values, min_size=3, max_size=3),
+    st.sampled_from([platforms.only, platforms.strict, platforms.only_os]),
+)
+def test_less_is_an_order_among_what_matches(wanted, candidates, make):
+    made = make(wanted)
+    a, b, c = candidates
+    assert not made.less(a, a)
+    assert not (made.less(a, b) and made.less(b, a))
+    if all(map(made.match, candidates)) and made.less(a, b) and made.less(b, c):
+        assert made.less(a, c)
+
+
+@given(st.text(max_size=30) | st.lists(words | variants, min_size=1, max_size=4).map("/".join))
+def test_any_text_parses_or_is_refused_in_one_sentence(text):
+    try:
+        parsed = platforms.parse(text)
+    except PlatformError as error:
+        assert str(error)
+    else:
+        assert platforms.normalize_string(text) == platforms.format(platforms.normalize(parsed)) or not text
+
+
+def test_hosts_fill_in_what_is_left_open():
+    arm = Platform("linux", "arm", "v6")
+    assert str(platforms.parse("linux", arm)) == "linux/arm/v6"
+    assert str(platforms.parse("arm64", "darwin/arm64")) == "darwin/arm64"
+    assert platforms.default(arm).match(Platform("linux", "arm", "v5"))
+    assert not platforms.default(arm).match(Platform("linux", "arm", "v7"))
+
+
+def test_huge_variants_cost_nothing():
+    assert platforms.only(Platform("linux", "amd64", "v99999999999999999")).match(Platform("linux", "amd64"))
+    assert (
+        platforms.strict("windows(10.0.20348)/amd64").match(
+            Platform("windows", "amd64", os_version="10.0." + "9" * 10_000)
+        )
+        is False
+    )
+
+
+@pytest.mark.parametrize("text", ["linux/amd64", "arm64", "windows(10.0.20348+win32k)/amd64", "linux/arm/v7"])
+def test_what_format_all_writes_parses_back(text):
+    value = platforms.normalize(platforms.parse(text))
+    assert platforms.normalize(platforms.parse(platforms.format_all(value))) == value

@@ -7,7 +7,7 @@ does not say, or says with null, is empty: ``""``, ``0``, ``()`` or ``{}``; ``an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -39,6 +39,9 @@ def is_config_type(media_type: str) -> bool:
     return media_type in {OCI_CONFIG, DOCKER_CONFIG}
 
 
+Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+
+
 class Nothing(tuple[Any, ...]):
     """An empty tuple that stands for Go's nil: the document had no such list, or null."""
 
@@ -66,7 +69,7 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
 
     media_type: str = msgspec.field(default="", name="mediaType")
     digest: str = ""
-    size: int = 0
+    size: Int64 = 0
     urls: tuple[str, ...] = ()
     annotations: dict[str, str] | None = None
     data: bytes = b""
@@ -77,7 +80,7 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
 class Manifest(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """An image manifest: its config and its layers, the base first."""
 
-    schema_version: int = msgspec.field(default=0, name="schemaVersion")
+    schema_version: Int64 = msgspec.field(default=0, name="schemaVersion")
     media_type: str = msgspec.field(default="", name="mediaType")
     artifact_type: str = msgspec.field(default="", name="artifactType")
     config: Descriptor = Descriptor()
@@ -89,7 +92,7 @@ class Manifest(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
 class Index(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """An index or Docker manifest list: the manifests of several platforms, in their order."""
 
-    schema_version: int = msgspec.field(default=0, name="schemaVersion")
+    schema_version: Int64 = msgspec.field(default=0, name="schemaVersion")
     media_type: str = msgspec.field(default="", name="mediaType")
     artifact_type: str = msgspec.field(default="", name="artifactType")
     manifests: tuple[Descriptor, ...] = NOTHING

@@ -25,15 +25,19 @@ class Pairs(list[tuple[str, Node]]):
     __slots__ = ()
 
 
+_WS = rb"[ \t\r\n]*+"
+_TEXT = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+"'
+_DIGITS = rb"-?(?:0|[1-9][0-9]*+)"
+_SCALAR = rb"(?:%b|%b(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+|true|false|null)" % (_TEXT, _DIGITS)
 _TOKEN = re.compile(
-    rb"""[ \t\r\n]*+(?:
-      ("[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+")
-    | (-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?+([eE][+-]?[0-9]++)?+)
-    | (true|false|null)
-    | ([{}\[\],:])
-    )""",
-    re.VERBOSE,
+    rb"%b(?:(%b)|(%b(\.[0-9]++)?+([eE][+-]?[0-9]++)?+)|(true|false|null)|([{}\[\],:]))"
+    % (_WS, _TEXT, _DIGITS)
 )
+# many plain elements, or pairs, each with its comma: read in one go
+_ELEMENTS = re.compile(rb"(?:%b%b%b,)++" % (_WS, _SCALAR, _WS))
+_ELEMENT = re.compile(_SCALAR)
+_PAIRS = re.compile(rb"(?:%b%b%b:%b%b%b,)++" % (_WS, _TEXT, _WS, _WS, _SCALAR, _WS))
+_PAIR = re.compile(rb"(%b)%b:%b(%b)" % (_TEXT, _WS, _WS, _SCALAR))
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING, _NUMBER, _FRACTION, _EXPONENT, _LITERAL, _MARK = range(1, 7)
 
@@ -82,6 +86,8 @@ def parse(data: bytes) -> Node:
                 here, key, opened = fresh, None, True
                 state = _KEY if token == b"{" else _VALUE
                 root = fresh if root is None else root
+                ahead = _run(data, position, here)
+                opened, position = ahead == position, ahead
                 continue
             is_object = type(here) is Pairs
             closes = token == (b"}" if is_object else b"]") and here is not None
@@ -92,6 +98,7 @@ def parse(data: bytes) -> Node:
                 continue
             if token == b"," and (state is _AFTER_PAIR or state is _AFTER_ELEMENT):
                 state = _KEY if is_object else _VALUE
+                position = _run(data, position, here)
                 continue
             if token == b":" and state is _COLON:
                 state = _VALUE
@@ -108,6 +115,19 @@ def parse(data: bytes) -> Node:
             state = _after(here)
         else:
             raise _invalid(data, start, state)
+
+
+def _run(data: bytes, position: int, here: Any) -> int:
+    """Read the plain elements or pairs that follow, up to the last comma behind one; where the reading goes on."""
+    if type(here) is Pairs:
+        found = _PAIRS.match(data, position)
+        if found:
+            here.extend((text(key), value) for key, value in _PAIR.findall(data, position, found.end()))
+    else:
+        found = _ELEMENTS.match(data, position)
+        if found:
+            here.extend(_ELEMENT.findall(data, position, found.end()))
+    return found.end() if found else position
 
 
 def _put(here: Any, key: str | None, value: Node) -> None:
