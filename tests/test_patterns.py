@@ -155,6 +155,9 @@ def test_a_translated_glob_decides_as_the_matcher(pieces):
         (r"(\pL{30}){33}", "é" * 990, True),
         ("(?P<x>a)(?P<x>b)", "ab", True),
         ("a\x00b", "a\x00b", True),
+        (r"\B", "1-a\ue000a", False),
+        (r"é\BE*\Q-\\"[:-1], "aé-\\", True),
+        (r"(?i)\BE|x", "1\ue000aé-ae", True),
         ("(" * 999 + "a" + ")" * 999, "a", True),
     ],
 )

@@ -55,7 +55,10 @@ class GoRegexp:
                 new = _written_out(new, chars)
             parts += [self.pattern[at:start], new]
             at = end
-        return "".join([*parts, self.pattern[at:]])
+        regex = "".join([*parts, self.pattern[at:]])
+        if self._syntax.has_non_boundary and pc.all(pc.string_is_ascii(texts)).as_py() is False:
+            return rf"\A(?s:.*?)(?:{regex})"  # to begin at whole characters only
+        return regex
 
 
 def _characters(texts: pa.Array) -> tuple[str, ...]:

@@ -55,6 +55,8 @@ class Syntax:
     edits: tuple[tuple[int, int, Bracket | str], ...]
     size: int
     """About how many instructions RE2 makes of it, counted repetitions written out."""
+    has_non_boundary: bool
+    r"""It holds ``\B``, which RE2 also finds between the bytes of one character."""
 
 
 class _Repeats(NamedTuple):
@@ -114,6 +116,7 @@ class _Parser:
         self.text = pattern
         self.at = 0
         self.fold = False
+        self.has_non_boundary = False
         self.groups = [_Group(captures=False, fold=False)]
         self.edits: list[tuple[int, int, Bracket | str]] = []
 
@@ -152,7 +155,7 @@ class _Parser:
         root = self.close()
         if len(self.groups) != 1:
             self.fail("missing closing )", 0)
-        return Syntax(self.text, tuple(self.edits), root.size)
+        return Syntax(self.text, tuple(self.edits), root.size, self.has_non_boundary)
 
     def item(self, char: str) -> None:
         """One item that is no repetition, beginning with ``char``."""
@@ -310,14 +313,19 @@ class _Parser:
         kind = self.text[start + 1 : start + 2]
         if kind and kind in "AbBz":
             self.at += 2
+            self.has_non_boundary |= kind == "B"
             self.push(_EMPTY)
         elif kind == "C":
             self.fail("invalid escape sequence", start, start + 2)
         elif kind == "Q":
             end = self.text.find("\\E", start + 2)
-            for char in self.text[start + 2 : end if end >= 0 else None]:
+            self.at = len(self.text) if end < 0 else end
+            for char in self.text[start + 2 : self.at]:
                 self.literal(char)
-            self.at = end + 2 if end >= 0 else len(self.text)
+            if end < 0:
+                self.edits.append((self.at, self.at, "\\E"))  # the pattern may be put into parentheses
+            else:
+                self.at += 2
         elif kind and kind in "pP":
             found = self.unicode_class()
             self.edits.append((start, self.at, Bracket(negated=False, plain="", unicode=(found,))))
