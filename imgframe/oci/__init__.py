@@ -25,23 +25,22 @@ from imgframe.oci.documents import (
     is_manifest_type,
 )
 from imgframe.oci.gojson import go_json
-from imgframe.oci.resolving import (
-    Checked,
-    Documents,
+from imgframe.oci.nerdctl import (
     Found,
     Listed,
-    Read,
-    Resolved,
-    check_blobs,
-    digest_error,
-    find_config,
-    find_manifest,
-    find_platforms,
     is_attestation,
     listing,
     read_image_config,
     read_index,
     read_manifest,
+)
+from imgframe.oci.resolving import (
+    Checked,
+    Resolved,
+    check_blobs,
+    find_config,
+    find_manifest,
+    find_platforms,
     resolve,
 )
 from imgframe.oci.rows import (
@@ -52,6 +51,7 @@ from imgframe.oci.rows import (
     layer_rows,
     timestamp,
 )
+from imgframe.oci.store import Documents, Read, digest_error
 
 __all__ = [
     "HEALTHCHECK_LABEL",

@@ -1,0 +1,131 @@
+"""What nerdctl finds in an image: the rows of its listing, and ReadIndex, ReadManifest, ReadImageConfig."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from imgframe.errors import DocumentError
+from imgframe.oci import decoding
+from imgframe.oci.documents import Descriptor, ImageConfig, Manifest, is_index_type, is_manifest_type
+from imgframe.oci.resolving import find_config
+from imgframe.oci.store import Documents
+from imgframe.platforms import Matcher, format, normalize  # noqa: A004 -- the name in platforms
+
+
+class Listed(NamedTuple):
+    """What nerdctl's image listing shows of one platform of an image."""
+
+    manifest_descriptor: Descriptor
+    manifest: Manifest
+    config: ImageConfig
+
+    @property
+    def blob_size(self) -> int:
+        """Bytes as the descriptors say: the manifest, its config and its layers."""
+        sizes = (self.manifest_descriptor.size, self.manifest.config.size)
+        return sum(sizes) + sum(layer.size for layer in self.manifest.layers)
+
+
+def is_attestation(entry: Descriptor) -> bool:
+    """Whether an entry of an index is BuildKit's attestation of another entry, by its annotation."""
+    return (entry.annotations or {}).get("vnd.docker.reference.type") == "attestation-manifest"
+
+
+def listing(target: Descriptor, documents: Documents) -> dict[str, Listed]:
+    """What nerdctl's listing finds in an image: normalised platform of the config → manifest and config.
+
+    Of an index every entry that is no attestation is looked at, whatever its type; one that cannot be read is left out;
+    of two with the same platform the later one is shown. Nested indexes are not followed. Nothing is checked against the
+    media type.
+
+    Raises:
+        NotFound: the target, or the config of a manifest as target, is not there.
+        DocumentError: it cannot be used, or is neither a manifest nor an index.
+    """
+    if is_manifest_type(target.media_type):
+        name, found = _listed(target, documents)
+        return {name: found}
+    if not is_index_type(target.media_type):
+        raise DocumentError(f"unknown media type: {target.media_type}")
+    shown: dict[str, Listed] = {}
+    for entry in documents.plain_index(target).manifests:
+        if is_attestation(entry):
+            continue
+        try:
+            name, found = _listed(entry, documents)
+        except DocumentError:
+            continue
+        shown[name] = found
+    return shown
+
+
+def _listed(entry: Descriptor, documents: Documents) -> tuple[str, Listed]:
+    manifest = documents.plain_manifest(entry)
+    config = documents.config(manifest.config)
+    return format(normalize(config.platform, documents.host)), Listed(entry, manifest, config)
+
+
+class Found(NamedTuple):
+    """A document and the descriptor that leads to it; both None where Go finds nothing and reports no error."""
+
+    document: Any
+    descriptor: Descriptor | None
+
+
+NOTHING_FOUND = Found(None, None)
+
+
+def read_index(target: Descriptor, documents: Documents) -> Found:
+    """The index of an image; nothing if its target is none (nerdctl's ReadIndex).
+
+    Raises:
+        DocumentError: it cannot be read (NotFound: it is not there); ``descriptor`` is that of the index.
+    """
+    if not is_index_type(target.media_type):
+        return NOTHING_FOUND
+    return Found(_at(target, documents.plain_index), target)
+
+
+def read_manifest(target: Descriptor, matcher: Matcher | None, documents: Documents) -> Found:
+    """The manifest of an image for a platform (nerdctl's ReadManifest).
+
+    In an index it is the first entry whose config is the one that the platform finds, whatever the entry's own platform;
+    nothing if none has it, as with nested indexes.
+
+    Raises:
+        DocumentError: a document on the way cannot be read; ``descriptor`` is that of a manifest as target.
+    """
+    if is_manifest_type(target.media_type):
+        return Found(_at(target, documents.plain_manifest), target)
+    if not is_index_type(target.media_type):
+        return NOTHING_FOUND
+    index = documents.plain_index(target)
+    wanted = find_config(target, matcher, documents)
+    for entry in index.manifests:
+        try:
+            data = documents.data(entry)
+        except DocumentError:
+            continue
+        manifest = decoding.decode_manifest(data)
+        if manifest.config == wanted:
+            return Found(manifest, entry)
+    return NOTHING_FOUND
+
+
+def read_image_config(target: Descriptor, matcher: Matcher | None, documents: Documents) -> Found:
+    """The config of an image for a platform (nerdctl's ReadImageConfig).
+
+    Raises:
+        DocumentError: no config is found or it cannot be read; then ``descriptor`` is that of the config.
+    """
+    wanted = find_config(target, matcher, documents)
+    return Found(_at(wanted, documents.config), wanted)
+
+
+def _at(wanted: Descriptor, read: Callable[[Descriptor], Any]) -> Any:
+    try:
+        return read(wanted)
+    except DocumentError as error:
+        error.descriptor = wanted
+        raise

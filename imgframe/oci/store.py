@@ -1,0 +1,129 @@
+"""A content store as the walks see it: a callable from digest to bytes, its documents decoded once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from imgframe._gotext import quote
+from imgframe.errors import DocumentError, NotFound
+from imgframe.oci import decoding
+from imgframe.oci.documents import Descriptor, ImageConfig, Index, Manifest
+from imgframe.platforms import LINUX_AMD64, Platform
+
+Read = Callable[[str], bytes | None]
+
+_DIGEST = re.compile(r"(?:sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128})", re.ASCII)
+_ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
+_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
+
+
+def digest_error(digest: str) -> str | None:
+    """Why go-digest refuses the text (Digest.Validate); None if it does not.
+
+    Example:
+        >>> digest_error("sha256:abc")
+        'invalid checksum digest length'
+    """
+    if _DIGEST.fullmatch(digest):
+        return None
+    algorithm, colon, rest = digest.partition(":")
+    if not colon or not algorithm or not rest:
+        return "invalid checksum digest format"
+    if algorithm in _LENGTHS:
+        short = len(rest.encode("utf-8", "surrogatepass")) != _LENGTHS[algorithm]
+        return f"invalid checksum digest {'length' if short else 'format'}"
+    known = _ANY_DIGEST.fullmatch(digest)
+    return "unsupported digest algorithm" if known else "invalid checksum digest format"
+
+
+class Documents:
+    """A store whose documents are decoded once.
+
+    ``read`` gives the bytes of a digest, None if the blob is not there, or raises DocumentError.
+
+    Example:
+        >>> from imgframe import oci
+        >>> oci.Documents({}.get).data(oci.Descriptor(digest="sha256:" + "0" * 64))
+        Traceback (most recent call last):
+        imgframe.errors.NotFound: content digest sha256:0000000000000000000000000000000000000000000000000000000000000000: not found
+    """
+
+    def __init__(self, read: Read, host: Platform = LINUX_AMD64) -> None:
+        self.read = read
+        self.host = host
+        self._decoded: dict[tuple[str, str, str], Any] = {}
+
+    def data(self, wanted: Descriptor) -> bytes:
+        """The bytes of a descriptor: its inline data if length and digest are right, else what the store has.
+
+        Raises:
+            NotFound: the store does not have it.
+            DocumentError: the digest is malformed.
+        """
+        digest = wanted.digest
+        if len(wanted.data) == wanted.size:
+            problem = digest_error(digest)
+            if problem:
+                raise DocumentError(f"invalid descriptor digest: {problem}")
+            algorithm, _, expected = digest.partition(":")
+            if hashlib.new(algorithm, wanted.data).hexdigest() == expected:
+                return wanted.data
+        self._refuse(digest)
+        found = self.read(digest)
+        if found is None:
+            raise NotFound(f"content digest {digest}: not found")
+        return found
+
+    def has(self, wanted: Descriptor) -> bool:
+        """Whether the store has the blob; inline data does not count.
+
+        Raises:
+            DocumentError: the digest is malformed.
+        """
+        self._refuse(wanted.digest)
+        return self.read(wanted.digest) is not None
+
+    def manifest(self, wanted: Descriptor, where: str = "manifest") -> Manifest:
+        """The checked manifest of a descriptor."""
+        prefix = f"{where}: invalid desc {wanted.digest}"
+        return self._once(
+            "manifest", wanted, lambda data: decoding.checked_manifest(data, wanted.media_type, prefix), where
+        )
+
+    def index(self, wanted: Descriptor, where: str = "manifest") -> Index:
+        """The checked index of a descriptor."""
+        prefix = f"{where}: invalid desc {wanted.digest}"
+        return self._once(
+            "index", wanted, lambda data: decoding.checked_index(data, wanted.media_type, prefix), where
+        )
+
+    def plain_manifest(self, wanted: Descriptor) -> Manifest:
+        """The manifest of a descriptor, unchecked."""
+        return self._once("plain manifest", wanted, decoding.decode_manifest)
+
+    def plain_index(self, wanted: Descriptor) -> Index:
+        """The index of a descriptor, unchecked."""
+        return self._once("plain index", wanted, decoding.decode_index)
+
+    def config(self, wanted: Descriptor) -> ImageConfig:
+        """The config of a descriptor."""
+        return self._once("config", wanted, decoding.decode_config)
+
+    def config_platform(self, wanted: Descriptor) -> Platform:
+        """The normalised platform of a config."""
+        return self._once("platform", wanted, lambda data: decoding.decode_platform(data, self.host))
+
+    def _refuse(self, digest: str) -> None:
+        if digest_error(digest):
+            raise DocumentError(f"{quote(digest)} failed validation")
+
+    def _once(self, kind: str, wanted: Descriptor, decode: Callable[[bytes], Any], where: str = "") -> Any:
+        if wanted.data:  # inline: not what the digest alone says
+            return decode(self.data(wanted))
+        key = (kind + where, wanted.digest, wanted.media_type)
+        if key not in self._decoded:
+            self._decoded[key] = decode(self.data(wanted))
+        return self._decoded[key]
