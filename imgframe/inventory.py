@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ import pyarrow.compute as pc
 
 from imgframe import schema
 from imgframe.errors import InputError, SchemaError
+from imgframe.folders import replaced
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,24 +133,10 @@ class Inventory:
             InputError: ``path`` exists and is not a saved inventory.
             OSError: the disk is full or read-only; nothing was changed.
         """
-        target = Path(path)
-        if (
-            target.exists()
-            and not (target / "nodes.parquet").exists()
-            and (not target.is_dir() or any(target.iterdir()))
-        ):
-            raise InputError(f"{str(path)!r} exists and is not a saved inventory; give a new or empty folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
+        with replaced(path, "nodes.parquet", "a saved inventory") as folder:
             for name in schema.TABLES:
-                _write(fresh / f"{name}.parquet", name, self.arrow(name))
-            fresh.chmod(0o755)
-            _swap(fresh, target)
-        except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise
-        return target
+                _write(folder / f"{name}.parquet", name, self.arrow(name))
+        return Path(path)
 
     def __repr__(self) -> str:
         return f"<Inventory: {_summary(self)}>"
@@ -220,24 +205,6 @@ def _write(path: Path, name: str, table: pa.Table) -> None:
         row_group_size=1_000_000,
         write_statistics=True,
     )
-    with path.open("rb") as written:
-        os.fsync(written.fileno())
-
-
-def _swap(fresh: Path, target: Path) -> None:
-    """Put the folder ``fresh`` in the place of ``target``; the old one goes only after the new one stands."""
-    if not target.exists():
-        fresh.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / "inventory"
-    target.rename(old)
-    try:
-        fresh.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    finally:
-        shutil.rmtree(old.parent, ignore_errors=True)
 
 
 def open_inventory(path: str | os.PathLike[str]) -> Inventory:

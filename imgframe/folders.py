@@ -1,0 +1,55 @@
+"""Folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imgframe.errors import InputError
+
+
+@contextmanager
+def replaced(path: str | os.PathLike[str], mark: str, kind: str) -> Iterator[Path]:
+    """A fresh folder to write into; at the end it takes the place of ``path``, unless writing failed.
+
+    ``mark`` is the file by which an older folder of the same ``kind`` is known: anything else is never replaced.
+
+    Raises:
+        InputError: ``path`` exists and is something else.
+    """
+    target = Path(path)
+    if target.exists() and not (target / mark).exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{str(path)!r} exists and is not {kind}; give a new or empty folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield fresh
+        for file in fresh.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+        fresh.chmod(0o755)
+        _swap(fresh, target)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    """Put ``fresh`` in the place of ``target``; the old one goes only after the new one stands."""
+    if not target.exists():
+        fresh.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / "old"
+    target.rename(old)
+    try:
+        fresh.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    finally:
+        shutil.rmtree(old.parent, ignore_errors=True)
