@@ -21,6 +21,8 @@ from imgframe.errors import InputError, MissingColumn
 V = TypeVar("V")
 CHUNK = 1 << 18
 """Rows per step of a gather: the temporaries stay in the processor's cache."""
+_FEW = 20
+"""So many unique words per row are looked at whole before a frame counts as a small part of something larger."""
 MISSING_TIME = -(2**63)
 """How pandas stores NaT."""
 _TICKS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
@@ -66,7 +68,17 @@ def text(frame: pd.DataFrame, name: str, needed_by: str) -> Text:
             values = values.astype("object")
         codes, words = pd.factorize(values, use_na_sentinel=True)
         return Text(codes, pd.Index(words))
-    return Text(values.codes, values.categories)
+    return _compact(values.codes, values.categories)
+
+
+def _compact(codes: Any, words: pd.Index) -> Text:
+    """A few rows of a large set of categories keep only the words that they use."""
+    if len(words) <= _FEW * (len(codes) + 1):
+        return Text(codes, words)
+    used, places = np.unique(codes, return_inverse=True)
+    if len(used) and used[0] < 0:
+        used, places = used[1:], places - 1
+    return Text(places, words.take(used))
 
 
 def strings(words: pd.Index, name: str) -> pa.Array:

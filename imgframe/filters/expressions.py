@@ -297,31 +297,39 @@ def parse(expression: str) -> tuple[Selector, ...]:
 
 
 def any_of(given: Iterable[Entry], store: pd.DataFrame) -> Any:
-    """Which rows of the store any of the entries matches, as a boolean array.
+    """The positions of the rows of the store that any of the entries matches, in order.
 
     Raises:
         FilterError: an expression that containerd refuses; all are read before any is asked.
     """
-    parsed = [(entry, None if entry.expression is None else parse(entry.expression)) for entry in given]
-    rows = np.zeros(len(store), dtype=bool)
-    for entry, selectors in parsed:
-        if selectors is None:
-            rows |= _named(store, entry.names)
+    names: list[str] = []
+    others: list[tuple[Selector, ...]] = []
+    for entry in given:
+        if entry.expression is None:
+            names += entry.names
             continue
+        selectors = parse(entry.expression)
+        if len(selectors) == 1 and selectors[0][:2] == (("name",), "=="):
+            names.append(selectors[0].value)
+        else:
+            others.append(selectors)
+    found = [_named(store, names)]
+    for selectors in others:
         matched = np.ones(len(store), dtype=bool)
         for selector in selectors:
             matched &= _holds(selector, store)
-        rows |= matched
-    return rows
+        found.append(np.flatnonzero(matched))
+    return found[0] if not others else np.unique(np.concatenate(found))
 
 
-def _named(store: pd.DataFrame, names: Iterable[str]) -> Any:
+def _named(store: pd.DataFrame, names: list[str]) -> Any:
+    """The positions of the records with one of these names, in order."""
     found = columns.text(store, "name", "filter_by_created_at")
-    rows = np.zeros(len(store), dtype=bool)
-    for place in found.words.get_indexer(pd.Index(list(names))):
-        if place >= 0:
-            rows |= found.codes == place
-    return rows
+    places = found.words.get_indexer(pd.Index(list(dict.fromkeys(names)), dtype="str")) if names else []
+    rows = [np.flatnonzero(found.codes == int(place)) for place in places if place >= 0]
+    if len(rows) == 1:
+        return rows[0]
+    return np.unique(np.concatenate(rows)) if rows else np.zeros(0, dtype="int64")
 
 
 _FIELDS = {("name",): "name", ("target", "digest"): "digest", ("target", "mediatype"): "media_type"}
@@ -332,8 +340,6 @@ def _holds(selector: Selector, store: pd.DataFrame) -> Any:
     path = selector.path
     if path[:2] in _FIELDS or path[:1] in _FIELDS:
         name = _FIELDS.get(path[:1]) or _FIELDS[path[:2]]
-        if (path, selector.operator) == (("name",), "=="):
-            return _named(store, [selector.value])
         found = columns.text(store, name, "filter_by_created_at")
         values = [word or None for word in found.words]
         codes = found.codes

@@ -107,10 +107,13 @@ def _named_by(images: pd.DataFrame, containers: pd.DataFrame) -> Any:
 def _marked(table: Any, rows: Any, codes: Any, count: int) -> Any:
     """``table[store * count + name]`` per row, the last entry where either is missing."""
     out = np.empty(len(codes), dtype=bool)
+    all_there = len(codes) and rows.min() >= 0 and codes.min() >= 0
     for start in range(0, len(codes), columns.CHUNK):
         part = slice(start, start + columns.CHUNK)
-        keys = rows[part].astype("int64") * count + codes[part]
-        keys[(rows[part] < 0) | (codes[part] < 0)] = -1
+        keys = np.multiply(rows[part], count, dtype="int64")
+        keys += codes[part]
+        if not all_there:
+            keys[(rows[part] < 0) | (codes[part] < 0)] = -1
         np.take(table, keys, out=out[part], mode="wrap")
     return out
 

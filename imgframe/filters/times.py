@@ -96,8 +96,8 @@ def _between(created: columns.Times, above: int | None, below: int) -> Truth:
         np.less(chunk, below, out=yes[part])
         if above is not None:
             yes[part] &= chunk > above
-        missing = chunk == columns.MISSING_TIME
-        if missing.any():
+        if chunk.min() == columns.MISSING_TIME:
+            missing = chunk == columns.MISSING_TIME
             unknown = np.zeros(len(ticks), dtype=bool) if unknown is None else unknown
             unknown[part] = missing
             yes[part] &= ~missing
@@ -134,6 +134,8 @@ class _ByCreatedAt(Filter):
         upper = self._bound(self.before, store, held, size, latest=True)
         lower = self._bound(self.since, store, held, size, latest=False)
         if rows is None or size == 1:
+            if any(bound is not None and not bound for bound in (upper, lower)):
+                return Truth(np.zeros(len(view.images), dtype=bool), np.ones(len(view.images), dtype=bool))
             return self._one_store(created, upper, lower, (epoch, now_ns))
         tables = self._tables(created, upper, lower, (epoch, now_ns), size)
         return _between_stores(created, rows, *tables)
@@ -178,7 +180,7 @@ class _ByCreatedAt(Filter):
         """
         if not entries:
             return None
-        matched = np.flatnonzero(expressions.any_of(entries, store))
+        matched = expressions.any_of(entries, store)
         created = columns.times(store, "created_at", "filter_by_created_at")
         ticks = created.ticks[matched]
         numbers = (
@@ -188,13 +190,13 @@ class _ByCreatedAt(Filter):
         )
         if not len(matched):
             raise refused(f"no such image: {','.join(entry.shown for entry in entries)}")
-        there = (numbers >= 0) & (ticks != columns.MISSING_TIME)
+        there = numbers >= 0
+        numbers, ticks = numbers[there], ticks[there]
         best = np.full(size, -(2**63) if latest else 2**63 - 1)
-        (np.maximum if latest else np.minimum).at(best, numbers[there], ticks[there])
-        found = {number: int(best[number]) * created.tick for number in np.unique(numbers[there]).tolist()}
-        if size == 1 and not found:
-            raise InputError("created_at of the images that before and since name is missing")
-        return found
+        (np.maximum if latest else np.minimum).at(best, numbers, ticks)
+        doubtful = np.unique(numbers[ticks == columns.MISSING_TIME])
+        sure = np.setdiff1d(numbers, doubtful)  # a match without a time leaves the bound of its store unknown
+        return {number: int(best[number]) * created.tick for number in sure.tolist()}
 
     def facts(self, view: View) -> Any:
         upper = ",".join(entry.shown for entry in self.before) or "now"
@@ -218,18 +220,22 @@ def _between_stores(created: columns.Times, rows: Any, below: Any, above: Any, k
     ticks = created.ticks
     yes = np.empty(len(ticks), dtype=bool)
     unknown = None
-    one_above = int(above[0]) if (above == above[0]).all() else None
-    one_below = int(below[0]) if (below == below[0]).all() else None
-    all_known = known[:-1].all()
+    room, later = np.empty(columns.CHUNK, dtype="int64"), np.empty(columns.CHUNK, dtype=bool)
+    bounds = [None if (table == table[0]).all() else table for table in (below, above)]
+    all_known = known[:-1].all() and (not len(rows) or rows.min() >= 0)
     for start in range(0, len(ticks), columns.CHUNK):
         part = slice(start, start + columns.CHUNK)
         chunk, numbers = ticks[part], rows[part]
-        np.less(chunk, below.take(numbers, mode="wrap") if one_below is None else one_below, out=yes[part])
-        yes[part] &= chunk > (above.take(numbers, mode="wrap") if one_above is None else one_above)
-        missing = chunk == columns.MISSING_TIME
-        if not all_known or (numbers < 0).any():
-            missing |= ~known.take(numbers, mode="wrap")
-        if missing.any():
+        limits = room[: len(chunk)]
+        if bounds[0] is not None:
+            np.take(below, numbers, out=limits, mode="wrap")
+        np.less(chunk, below[0] if bounds[0] is None else limits, out=yes[part])
+        if bounds[1] is not None:
+            np.take(above, numbers, out=limits, mode="wrap")
+        np.greater(chunk, above[0] if bounds[1] is None else limits, out=later[: len(chunk)])
+        yes[part] &= later[: len(chunk)]
+        if not all_known or chunk.min() == columns.MISSING_TIME:
+            missing = ~known.take(numbers, mode="wrap") | (chunk == columns.MISSING_TIME)
             unknown = np.zeros(len(ticks), dtype=bool) if unknown is None else unknown
             unknown[part] = missing
             yes[part] &= ~missing
