@@ -20,7 +20,17 @@ from imgframe._version import __version__
 
 _ROOMS = {
     "accessor": (),
-    "act": ("Result", "open_plan", "Plan", "get_existing_images", "resolve_digest", "stale"),
+    "act": (
+        "Result",
+        "open_plan",
+        "Plan",
+        "prune",
+        "prune_to",
+        "tag",
+        "get_existing_images",
+        "resolve_digest",
+        "stale",
+    ),
     "capacity": (),
     "charts": (),
     "collector": ("acollect", "collect"),
@@ -66,7 +76,7 @@ _ROOMS = {
     "inventory": ("Inventory", "concat", "open_inventory"),
     "node": ("Node", "load_nodes"),
     "oci": (),
-    "planning": ("EnsuredImage", "PullMode", "ensure", "prune", "prune_to", "pull", "push", "tag"),
+    "planning": (),
     "platforms": (),
     "reading": ("read_image_config", "read_index", "read_manifest"),
     "reclaiming": ("Reclaim", "explain_image", "holders", "orphans", "reclaim"),

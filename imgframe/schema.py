@@ -366,15 +366,14 @@ def table(name: str, columns: Mapping[str, Any]) -> pa.Table:
     )
 
 
-@cache
 def plan_table(name: str, columns: Mapping[str, Any]) -> pa.Table:
     """A table of :data:`PLANS` from columns given as lists, Series or Arrow arrays; what is not given is NA."""
     wanted = PLANS[name]
-    rows = max((len(values) for values in columns.values()), default=0)
     plain = {
         key: values if isinstance(values, pa.Array | pa.ChunkedArray) else list(values)
         for key, values in columns.items()
     }
+    rows = max(map(len, plain.values()), default=0)
     arrays = [_column(field, _without_na(plain.get(field.name)), rows) for field in wanted]
     return pa.Table.from_arrays(arrays, schema=wanted)
 
@@ -390,6 +389,7 @@ def plan_frame(name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
     return to_frame(plan_table(name, columns))
 
 
+@cache
 def empty(name: str) -> pa.Table:
     """The table ``name`` with no rows."""
     return table(name, {})

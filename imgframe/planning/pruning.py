@@ -33,19 +33,11 @@ class Decided(NamedTuple):
 
 
 def decide(
-    images: pd.DataFrame,
-    inventory: Inventory,
-    *,
-    keep_pinned: bool = True,
-    keep_used: bool = True,
-    keep_unknown: bool = True,
-    reason: str = "asked for",
+    images: pd.DataFrame, inventory: Inventory, keep: dict[str, bool], reason: str = "asked for"
 ) -> Decided:
-    """Which of the rows are deleted, which are kept and why, and the exact bytes."""
+    """Which of the rows are deleted, which are kept and why, and the exact bytes; ``keep``: the three rules by name."""
     records = records_of(images, inventory, "prune")
-    reasons = keep_reasons(
-        records, inventory, keep_pinned=keep_pinned, keep_used=keep_used, keep_unknown=keep_unknown
-    )
+    reasons = keep_reasons(records, inventory, **keep)
     going = records[np.array([one is None for one in reasons], dtype=bool)].reset_index(drop=True)
     return Decided(
         delete_steps(going, inventory, reason), kept_frame(records, reasons), reclaim(inventory, going)
@@ -104,7 +96,11 @@ def _listed(names: list[str], most: int = 3) -> str:
 
 
 def decide_to(
-    inventory: Inventory, target: int | str, candidates: pd.DataFrame | None, order: Any, **keep: bool
+    inventory: Inventory,
+    target: int | str,
+    candidates: pd.DataFrame | None,
+    order: Any,
+    keep: dict[str, bool],
 ) -> Decided:
     """The least harmful records whose deletion frees enough on each node.
 

@@ -1,0 +1,270 @@
+"""Plan: what would be done, as data. Nothing has happened until :meth:`Plan.apply`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from imgframe import _loop, schema
+from imgframe.act.result import Result
+from imgframe.errors import SchemaError
+from imgframe.folders import replaced
+from imgframe.inventory import human_bytes
+from imgframe.node import Node
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imgframe.reclaiming import Reclaim
+
+FREED = ("blobs", "snapshots", "ingests", "held", "unknown", "missing")
+NUMBERS = ("content_bytes", "snapshot_bytes", "ingest_bytes", "garbage_bytes", "inodes", "total_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedReclaim:
+    """The numbers and frames of a :class:`~imgframe.Reclaim` as a saved plan holds them."""
+
+    content_bytes: int
+    snapshot_bytes: int
+    ingest_bytes: int
+    garbage_bytes: int
+    inodes: int
+    total_bytes: int
+    _tables: Mapping[str, pa.Table] = field(repr=False)
+
+    def arrow(self, name: str) -> pa.Table:
+        """One of the frames (blobs, snapshots, ingests, held, unknown, missing) as an Arrow table."""
+        return self._tables[name]
+
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        if name.startswith("_") or name not in self._tables:
+            raise AttributeError(name)
+        return schema.to_frame(self._tables[name])
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What would be done to images on nodes, and what is kept and why.
+
+    ``steps``: a frame of the steps in order: step, action (delete, create, tag, pull, ensure, push), node, namespace, name,
+    digest (on which the step was decided), to, media_type, target_size, record_labels, reason, predicted_bytes, options (JSON).
+    ``kept``: node, namespace, name, digest, reason. ``freed``: a :class:`~imgframe.Reclaim`, or None where nothing is deleted.
+    ``nodes``: the nodes by name. ``undo_for``: seconds for which deleted content is held so that it can be restored; None: not.
+
+    A Plan can be saved, reviewed and applied tomorrow: :meth:`apply` compares every step with its node at that moment.
+    """
+
+    table: pa.Table = field(repr=False)
+    kept_table: pa.Table = field(repr=False)
+    nodes: Mapping[str, Node] = field(repr=False)
+    freed: Reclaim | SavedReclaim | None = field(default=None, repr=False)
+    undo_for: int | None = None
+    made_at: int = field(default_factory=time.time_ns)
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            text = json.dumps([self.made_at, self.table.to_pylist()], default=str)
+            object.__setattr__(self, "id", hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        """The steps in order."""
+        return schema.to_frame(self.table)
+
+    @property
+    def kept(self) -> pd.DataFrame:
+        """What was asked for and is kept, and why."""
+        return schema.to_frame(self.kept_table)
+
+    def waterfall(self, before: int | None = None) -> pd.DataFrame:
+        """The bytes of the plan as steps for :func:`imgframe.charts.waterfall`: before, freed by reason, held, after.
+
+        ``before``: bytes of the store; by default what the plan frees and what its images leave behind.
+        """
+        import pandas as pd
+
+        steps = self.steps
+        freed = (
+            steps.assign(short=steps["reason"].astype(str).str.partition(";")[0])
+            .groupby("short")["predicted_bytes"]
+            .sum()
+        )
+        held = 0
+        if self.freed is not None:
+            sizes = [size or 0 for size in self.freed.arrow("held")["size"].to_pylist()]
+            held = sum(sizes)
+        total = int(freed.sum())
+        start = total + held if before is None else before
+        rows = [("before", start, "total")]
+        rows += [
+            (str(reason), -int(value), "freed")
+            for reason, value in freed.sort_values(ascending=False).items()
+            if value
+        ]
+        rows += [("held", -held, "held")] if held else []
+        rows.append(("after", start - total, "total"))
+        return pd.DataFrame(rows, columns=["step", "bytes", "kind"])
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the plan into the folder ``path``: ``steps.parquet``, ``kept.parquet``, ``plan.json`` and what it frees.
+
+        The folder is written whole or not at all; credentials are never in a plan.
+
+        Raises:
+            InputError: ``path`` exists and is not a saved plan.
+        """
+        import pyarrow.parquet as pq
+
+        about = {
+            "imgframe_plan": schema.VERSION,
+            "id": self.id,
+            "made_at": self.made_at,
+            "undo_for": self.undo_for,
+            "nodes": {
+                name: {
+                    "address": node.address,
+                    "labels": dict(node.labels),
+                    "namespaces": list(node.namespaces),
+                }
+                for name, node in self.nodes.items()
+            },
+            "freed": None if self.freed is None else {name: getattr(self.freed, name) for name in NUMBERS},
+        }
+        with replaced(path, "plan.json", "a saved plan") as folder:
+            pq.write_table(self.table, folder / "steps.parquet", compression="zstd")
+            pq.write_table(self.kept_table, folder / "kept.parquet", compression="zstd")
+            if self.freed is not None:
+                for name in FREED:
+                    pq.write_table(
+                        self.freed.arrow(name), folder / f"freed_{name}.parquet", compression="zstd"
+                    )
+            (folder / "plan.json").write_text(
+                json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8"
+            )
+        return Path(path)
+
+    def apply(
+        self,
+        *,
+        progress: bool | None = None,
+        max_parallel: int = 16,
+        audit: str | os.PathLike[str] | None = None,
+        docker_config: Any = None,
+        timeout: float = 600.0,
+    ) -> Result:
+        """Do it: the only write in imgframe. Gives a :class:`~imgframe.Result`, whatever happened to each step.
+
+        Every step is compared with its node first and refused if the record moved, is used or pinned by now; what is gone
+        already is done. ``progress``: bars, by default on a terminal or in a notebook. ``max_parallel``: steps at a time on
+        each node. ``audit``: a folder to which one Parquet file with a row per step is added. ``docker_config``: for pull,
+        ensure and push, as in :func:`imgframe.resolve_digest`. ``timeout``: seconds for each call to a node. An interrupt
+        stops after the steps in flight; the Result says what was done and has ``interrupted`` set.
+        """
+        from imgframe.act.applying import Run
+
+        run = Run(self, max_parallel, timeout, progress, docker_config)
+        try:
+            _loop.run(run.work())
+        except KeyboardInterrupt:
+            run.interrupted = True
+        return run.finish(audit)
+
+    async def aapply(
+        self,
+        *,
+        progress: bool | None = None,
+        max_parallel: int = 16,
+        audit: str | os.PathLike[str] | None = None,
+        docker_config: Any = None,
+        timeout: float = 600.0,
+    ) -> Result:
+        """The awaitable twin of :meth:`apply`."""
+        from imgframe.act.applying import Run
+
+        run = Run(self, max_parallel, timeout, progress, docker_config)
+        await _loop.arun(run.work())
+        return run.finish(audit)
+
+    def summary(self) -> list[str]:
+        """What the plan does, in a few lines of text."""
+        actions = [word for word in self.table["action"].to_pylist() if word is not None]
+        words = [f"{actions.count(action):,} to {action}" for action in dict.fromkeys(actions)] or [
+            "no steps"
+        ]
+        lines = [f"Plan {self.id}: {', '.join(words)}, {self.kept_table.num_rows:,} kept"]
+        if self.freed is not None:
+            lines.append(
+                f"frees {human_bytes(self.freed.total_bytes)} exactly: {human_bytes(self.freed.content_bytes)} of content, "
+                f"{human_bytes(self.freed.snapshot_bytes)} of snapshots, {self.freed.inodes:,} inodes"
+            )
+            if self.freed.arrow("unknown").num_rows:
+                lines.append(
+                    f"and {self.freed.arrow('unknown').num_rows} snapshots whose size was not collected (counted as 0)"
+                )
+            if self.undo_for is not None:
+                lines.append(
+                    f"the bytes return only after {self.undo_for} s, until then result.undo() restores the names"
+                )
+        return lines
+
+    def __repr__(self) -> str:
+        reasons: dict[str, int] = {}
+        for reason in self.kept_table["reason"].to_pylist():
+            reasons[reason] = reasons.get(reason, 0) + 1
+        lines = self.summary() + [f"kept: {count:,} {reason}" for reason, count in reasons.items()]
+        shown = self.steps[["action", "node", "namespace", "name", "predicted_bytes", "reason"]].head(10)
+        return "\n".join([*lines, *([shown.to_string(index=False, max_colwidth=60)] if len(shown) else [])])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        lines = "<br>".join(escape(line) for line in self.summary())
+        tables = [self.steps.drop(columns=["options", "record_labels", "media_type", "target_size"])]
+        tables += [self.kept] if self.kept_table.num_rows else []
+        return f"<p><b>{lines}</b></p>" + "".join(
+            frame.to_html(max_rows=20, index=False, escape=True) for frame in tables
+        )
+
+
+def open_plan(path: str | os.PathLike[str]) -> Plan:
+    """The Plan that :meth:`Plan.save` wrote into the folder ``path``.
+
+    Raises:
+        SchemaError: not a saved plan, or of a version that this imgframe does not know.
+    """
+    import pyarrow.parquet as pq
+
+    folder = Path(path)
+    try:
+        about = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        version = about["imgframe_plan"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SchemaError(f"{str(path)!r} is not a saved plan: {error}") from error
+    if version != schema.VERSION:
+        raise SchemaError(
+            f"{str(path)!r} is a plan of version {version}; this imgframe reads version {schema.VERSION}"
+        )
+    tables = {}
+    for name in ("steps", "kept"):
+        read = pq.read_table(folder / f"{name}.parquet")
+        if read.column_names != schema.PLANS[name].names:
+            raise SchemaError(f"{str(path)!r} has other columns than the table {name!r} of a plan")
+        tables[name] = schema.plan_table(name, {column: read[column] for column in read.column_names})
+    freed = None
+    if about["freed"] is not None:
+        parts = {name: pq.read_table(folder / f"freed_{name}.parquet") for name in FREED}
+        freed = SavedReclaim(**about["freed"], _tables=parts)
+    nodes = {name: Node.of({"name": name, **given}) for name, given in about["nodes"].items()}
+    return Plan(
+        tables["steps"], tables["kept"], nodes, freed, about["undo_for"], about["made_at"], about["id"]
+    )

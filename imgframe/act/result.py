@@ -1,0 +1,105 @@
+"""Result: what became of each step of a Plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from imgframe import schema
+from imgframe.errors import ActionError
+from imgframe.inventory import human_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imgframe.act.plan import Plan
+
+GOOD = ("done", "gone")
+"""Statuses after which the state is the wanted one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The steps of a plan with what became of each.
+
+    ``steps``: the plan's steps with status (done; gone: nothing was left to do; refused: the node changed since the plan;
+    failed; stopped: not begun), message, seconds, started_at, before and after (digests on the node), and for pull, ensure and
+    push remote, snapshotter, fetched_bytes, present_bytes, via. ``observed_bytes``: bytes that really disappeared from the
+    nodes (<NA> where they could not be listed). ``interrupted``: the user stopped it.
+    """
+
+    plan: Plan = field(repr=False)
+    outcomes: pa.Table = field(repr=False)
+    observed: dict[str, int | None] = field(default_factory=dict, repr=False)
+    interrupted: bool = False
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        """The plan's steps, each with its outcome."""
+        steps, outcomes = self.plan.steps, schema.to_frame(self.outcomes)
+        return steps.merge(outcomes, on="step", how="left", validate="one_to_one")
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """Steps that were refused, failed or not begun."""
+        steps = self.steps
+        return steps[~steps["status"].isin(GOOD)]
+
+    @property
+    def observed_bytes(self) -> Any:
+        """Bytes that disappeared from all nodes together; ``pandas.NA`` if one of them could not be listed."""
+        import pandas as pd
+
+        values = list(self.observed.values())
+        return (
+            pd.NA
+            if any(value is None for value in values)
+            else sum(value for value in values if value is not None)
+        )
+
+    @property
+    def ok(self) -> bool:
+        """Whether every step is done or had nothing to do."""
+        return all(status in GOOD for status in self.outcomes["status"].to_pylist())
+
+    def raise_for_errors(self) -> None:
+        """Raise :class:`~imgframe.errors.ActionError` if a step was refused, failed or not begun."""
+        bad = [row for row in self.outcomes.to_pylist() if row["status"] not in GOOD]
+        if bad:
+            names = self.plan.table["name"].to_pylist()
+            first = bad[0]
+            what = f"{names[first['step']]!r} {first['status']}: {first['message']}"
+            raise ActionError(f"{len(bad)} of {self.outcomes.num_rows} steps were not done; {what}", self)
+
+    def undo(self) -> Plan:
+        """A Plan that puts the deleted names back; possible while the content is held (``prune(..., undo_for="2h")``).
+
+        Raises:
+            InputError: the plan was made without ``undo_for``, or nothing was deleted.
+        """
+        from imgframe.act.restoring import undo_plan
+
+        return undo_plan(self)
+
+    def __repr__(self) -> str:
+        statuses = self.outcomes["status"].to_pylist()
+        counts = (
+            ", ".join(f"{statuses.count(word):,} {word}" for word in dict.fromkeys(statuses))
+            or "nothing to do"
+        )
+        lines = [f"Result of plan {self.plan.id}: {counts}{' (interrupted)' if self.interrupted else ''}"]
+        if self.plan.freed is not None:
+            seen = self.observed_bytes
+            told = "unknown" if not isinstance(seen, int) else human_bytes(seen)
+            lines.append(f"freed {told}, predicted {human_bytes(self.plan.freed.total_bytes)}")
+        bad = self.failed[["node", "name", "status", "message"]].head(10)
+        return "\n".join([*lines, *([bad.to_string(index=False, max_colwidth=80)] if len(bad) else [])])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        lines = "<br>".join(escape(line) for line in repr(self).splitlines()[:2])
+        frame = self.steps[["step", "action", "node", "namespace", "name", "status", "message", "seconds"]]
+        return f"<p><b>{lines}</b></p>{frame.to_html(max_rows=20, index=False, escape=True)}"

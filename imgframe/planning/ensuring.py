@@ -1,0 +1,169 @@
+"""What ``ensure`` decides: the modes, and which local record an argument means, as nerdctl's package imgutil does."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from imgframe import oci, reference
+from imgframe.errors import DocumentError, InputError, NotFound, ReferenceError_
+from imgframe.platforms import Matcher
+
+
+class PullMode(enum.StrEnum):
+    """When an image is pulled (imgutil's PullMode).
+
+    Example:
+        >>> PullMode.of("missing")
+        <PullMode.MISSING: 'missing'>
+        >>> PullMode.of("sometimes")
+        Traceback (most recent call last):
+        imgframe.errors.InputError: unexpected pull mode: "sometimes"; expected always, missing or never
+    """
+
+    ALWAYS = "always"
+    MISSING = "missing"
+    NEVER = "never"
+
+    @classmethod
+    def of(cls, value: object) -> PullMode:
+        """The mode of that name.
+
+        Raises:
+            InputError: there is none; ``go`` holds Go's words.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            go = f'unexpected pull mode: "{value}"'
+            error = InputError(f"{go}; expected always, missing or never")
+            error.go = go
+            raise error from None
+
+
+class EnsuredImage(NamedTuple):
+    """An image that is there: what was asked for, the record's name, its target, where it is unpacked, and by whom.
+
+    ``remote``: whether it came from a registry now.
+    """
+
+    ref: str
+    name: str
+    digest: str
+    snapshotter: str
+    remote: bool
+
+
+class Record(NamedTuple):
+    """A record of a store: its name and its target."""
+
+    name: str
+    target: oci.Descriptor
+
+
+class Lookup(NamedTuple):
+    """Which records an argument may mean: these names, and digests that begin so."""
+
+    raw: str
+    names: tuple[str, ...]
+    prefixes: tuple[str, ...]
+
+    def candidates(self, records: Iterable[Record]) -> list[Record]:
+        """The records that fit, in the order of the store."""
+        return [
+            record
+            for record in records
+            if record.name in self.names or record.target.digest.startswith(self.prefixes)
+        ]
+
+
+def lookup(raw: str) -> Lookup:
+    """How an argument is looked for locally: by its normalised name, by itself, and as the beginning of a digest.
+
+    Raises:
+        FilterError: the name cannot stand in containerd's filter expression; Go fails so too.
+
+    Example:
+        >>> lookup("alpine").names
+        ('docker.io/library/alpine:latest', 'alpine')
+    """
+    from imgframe.filters import expressions
+
+    names = []
+    try:
+        names.append(reference.parse(raw).string)
+    except ReferenceError_:
+        pass
+    names.append(raw)
+    wanted = []
+    for name in names:
+        (selector, *others) = expressions.parse(f"name=={name}")
+        if not others:  # a comma makes it two conditions, the second of which is no field of an image
+            wanted.append(selector.value)
+    expressions.parse(f"target.digest~=^{_quoted(raw)}.*$")
+    return Lookup(raw, tuple(wanted), (f"sha256:{raw}", raw))
+
+
+def _quoted(text: str) -> str:
+    """Go's regexp.QuoteMeta."""
+    return "".join(f"\\{char}" if char in r"\.+*?()|[]{}^$" else char for char in text)
+
+
+def find_existing(
+    wanted: Lookup,
+    records: Iterable[Record],
+    matcher: Matcher,
+    documents: oci.Documents,
+) -> tuple[Record, oci.ImageConfig]:
+    """The first fitting record whose config can be read for the platform, and that config.
+
+    Raises:
+        NotFound: no record fits, or none can be read; the message ends with Go's words.
+    """
+    candidates = wanted.candidates(records)
+    if not candidates:
+        raise NotFound(not_existing(wanted.raw, "got count 0 after walking"))
+    for record in candidates:
+        config = _readable(record.target, matcher, documents)
+        if config is not None:
+            return record, config
+    raise NotFound(not_existing(wanted.raw, "got nil res after walking"))
+
+
+def not_existing(raw: str, why: str) -> str:
+    """The words for an image that is not there; ``why`` is Go's."""
+    return f"there is no image {raw!r} for this platform: {why}"
+
+
+def _readable(target: oci.Descriptor, matcher: Matcher, documents: oci.Documents) -> oci.ImageConfig | None:
+    try:
+        found = oci.find_config(target, matcher, documents)
+        return documents.config(found) if oci.is_config_type(found.media_type) else None
+    except DocumentError:
+        return None
+
+
+Reader = Callable[[str], bytes | None]
+
+
+def not_available(raw: str) -> str:
+    """What mode ``never`` says of an image that is not there (nerdctl's words)."""
+    return f'image not available: "{raw}"'
+
+
+def unpack_decided(platforms: int, unpack: Any) -> bool:
+    """Whether to unpack: None where there is just one platform; True with several is refused, as nerdctl does.
+
+    Raises:
+        InputError: it is True, and there is not just one platform.
+    """
+    if unpack is None:
+        return platforms == 1
+    if not isinstance(unpack, bool):
+        raise InputError(f"unpack {unpack!r} is none of True, False and None (if there is one platform)")
+    if unpack and platforms != 1:
+        raise InputError(
+            "unpacking requires a single platform to be specified (e.g., --platform=amd64); give platform= one, or unpack=False"
+        )
+    return unpack
