@@ -4,6 +4,7 @@ import contextlib
 import functools
 import itertools
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -76,10 +77,10 @@ class Daemon:
     def __init__(self, release: str = VERSIONS[-1], *, parent: Path | None = None, config: str = "") -> None:
         self.release = release
         self.suite = SUITE_OF[release]
-        self.folder = Path(tempfile.mkdtemp(prefix="imgf-", dir=parent or home()))
-        self.tag = self.folder.name.removeprefix(
-            "imgf-"
-        )  # for container ids: runc and cgroups share theirs machine-wide
+        # the tag is for container ids as well: runc and cgroups keep theirs machine-wide
+        self.tag = secrets.token_hex(4)
+        self.folder = (parent or home()) / f"imgf-{self.tag}"
+        self.folder.mkdir(mode=0o700)
         self.root = self.folder / "root"
         self.state = self.folder / "state"
         self.socket = self.folder / "c.sock"
@@ -182,15 +183,19 @@ class Daemon:
 
     def stop(self) -> None:
         """Ends the daemon, its containers and its mounts, and removes the store."""
-        if self.process is not None and self.process.poll() is None:
-            with contextlib.suppress(CtrError, subprocess.TimeoutExpired):
-                self._end_tasks()
+        with contextlib.suppress(CtrError, subprocess.TimeoutExpired, AssertionError):
+            self._end_tasks()
         self._end(signal.SIGTERM)
         for point in sorted(_mounts_below(self.folder), reverse=True):
             subprocess.run(["umount", "-l", point], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end_tasks(self) -> None:
+        """Containers outlive a daemon that was killed: it is started again to end them."""
+        if not _mentioned_by_shim(str(self.socket)):
+            return
+        if self.process is None or self.process.poll() is not None:
+            self.start()
         for namespace in self.ctr("namespaces", "ls", "-q", namespace=None).split():
             for task in self.ctr("tasks", "ls", "-q", namespace=namespace).split():
                 self.ctr("tasks", "delete", "--force", task, namespace=namespace)
@@ -250,6 +255,15 @@ class Daemon:
         while leaves := parents.keys() - set(parents.values()):
             self.ctr("snapshots", "--snapshotter", snapshotter, "rm", *sorted(leaves), namespace=namespace)
             parents = {key: parent for key, parent in parents.items() if key not in leaves}
+
+
+def _mentioned_by_shim(socket: str) -> bool:
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = command.read_bytes().decode(errors="replace").split("\0")
+            if "containerd-shim" in words[0] and socket in words:
+                return True
+    return False
 
 
 def _mounts_below(folder: Path) -> list[str]:

@@ -135,7 +135,12 @@ def _run(command: list[str], folder: Path) -> str:
 def _source_for(suite: str) -> str:
     """The machine's own main archive entry as deb822 text, for another suite."""
     codename = _os_release().get("VERSION_CODENAME", "")
-    for entry in _configured_sources():
+    return source_for(suite, codename, Path("/etc/apt"))
+
+
+def source_for(suite: str, codename: str, apt: Path) -> str:
+    """The entry below an apt folder that serves this release's main, as deb822 text for another suite."""
+    for entry in _configured_sources(apt):
         suites = entry.get("Suites", "").split()
         if (
             "deb" in entry.get("Types", "deb").split()
@@ -148,8 +153,7 @@ def _source_for(suite: str) -> str:
     raise Unavailable(f"no apt source of this machine serves {codename or 'its release'} main")
 
 
-def _configured_sources() -> Iterator[dict[str, str]]:
-    folder = Path("/etc/apt")
+def _configured_sources(folder: Path) -> Iterator[dict[str, str]]:
     for file in sorted(folder.glob("sources.list.d/*.sources")):
         for block in re.split(r"\n\s*\n", file.read_text()):
             entry = _deb822(block)

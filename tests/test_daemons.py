@@ -45,6 +45,19 @@ def test_nothing_is_left_of_a_stopped_daemon(fresh_daemon):
     assert not os.path.exists(f"/proc/{pid}")
 
 
+def test_no_container_outlives_a_killed_daemon(fresh_daemon, registry):
+    daemon = fresh_daemon("2.1")
+    name = f"{registry.host}/library/tools:latest"
+    daemon.ctr("images", "pull", "--plain-http", name)
+    daemon.ctr("run", "-d", "--null-io", name, f"orphan-{daemon.tag}", "sleep", "100000")
+    tasks = truth.rows(daemon.ctr("tasks", "ls"), *truth.TASK_COLUMNS)
+    daemon.kill()
+    assert os.path.exists(f"/proc/{tasks[0]['PID']}")
+    daemon.stop()
+    assert not os.path.exists(f"/proc/{tasks[0]['PID']}")
+    assert not daemon.folder.exists()
+
+
 def test_unpacked_programs_run():
     for name in ("skopeo", "runc", "umoci", "docker-registry"):
         try:
