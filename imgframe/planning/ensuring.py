@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -91,10 +92,8 @@ def lookup(raw: str) -> Lookup:
     from imgframe.filters import expressions
 
     names = []
-    try:
+    with contextlib.suppress(ReferenceError_):
         names.append(reference.parse(raw).string)
-    except ReferenceError_:
-        pass
     names.append(raw)
     wanted = []
     for name in names:

@@ -1,0 +1,180 @@
+"""Unpacking an image's layers into the snapshots of a node, each compared with the digest that its config promises."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from imgframe import oci
+from imgframe.act.labelling import SNAPSHOT_REF, UNCOMPRESSED, is_layer_type, snapshot_label
+from imgframe.act.lines import Lines
+from imgframe.errors import Conflict, DocumentError, ImgframeError, Missing
+from imgframe.wire import Client
+from imgframe.wire import records as wire
+
+APPLY_SECONDS = 3600.0
+"""How long containerd may take for one layer."""
+
+_TRIES = 3
+
+
+class Unpacker:
+    """Unpacks images in one namespace of one node into one snapshotter, under a lease.
+
+    Attributes:
+        begun: keys of active snapshots that this unpacker made and has not yet committed or removed.
+    """
+
+    def __init__(self, client: Client, namespace: str, lease: str, snapshotter: str, lines: Lines) -> None:
+        self._client, self._namespace, self._lease = client, namespace, lease
+        self._snapshotter, self._lines = snapshotter, lines
+        self.begun: set[str] = set()
+
+    async def unpack(
+        self,
+        manifest: oci.Manifest,
+        config: oci.ImageConfig,
+        ready: Callable[[oci.Descriptor], Awaitable[None]],
+    ) -> str:
+        """Makes the chain of snapshots of an image and ties it to its config; its chain ID, empty without layers.
+
+        Args:
+            manifest: of the image.
+            config: that it names.
+            ready: awaited for each layer before it is read.
+
+        Raises:
+            DocumentError: layers and diff IDs do not belong together, or a layer is not what its config says.
+            Missing: a layer is not there.
+        """
+        layers = [layer for layer in manifest.layers if is_layer_type(layer.media_type)]
+        diff_ids = config.rootfs.diff_ids
+        if len(layers) != len(diff_ids):
+            raise DocumentError(
+                f"mismatched image rootfs and manifest layers: {len(diff_ids)} diff IDs in the config "
+                f"{manifest.config.digest}, {len(layers)} layers in its manifest"
+            )
+        chain = oci.chain_ids(diff_ids)
+        if not await self._whole(chain):
+            parent = ""
+            for layer, diff_id, chain_id in zip(layers, diff_ids, chain, strict=True):
+                await self._layer(layer, diff_id, chain_id, parent, ready)
+                parent = chain_id
+        if not chain:
+            return ""
+        label = snapshot_label(self._snapshotter, chain[-1])
+        await self._client.content.label(self._namespace, manifest.config.digest, label, lease=self._lease)
+        return chain[-1]
+
+    async def _whole(self, chain: list[str]) -> bool:
+        """Whether the whole chain is there; it is under the lease then."""
+        if not chain:
+            return True
+        try:
+            await self._client.snapshots.stat(self._namespace, self._snapshotter, chain[-1])
+        except Missing:
+            return False
+        prepared = await self._prepare(chain[-1], chain[-2] if len(chain) > 1 else "")
+        if prepared is not None:  # gone meanwhile
+            await self.remove(prepared[0])
+        return prepared is None
+
+    async def _prepare(self, chain_id: str, parent: str) -> tuple[str, tuple[wire.Mount, ...]] | None:
+        """A key and mounts to unpack into; None where the snapshot is there already, then under the lease.
+
+        Raises:
+            Missing: the parent is not there.
+        """
+        for _ in range(_TRIES):
+            key = f"extract-{self._lease}-{secrets.token_urlsafe(4)} {chain_id}"
+            self.begun.add(key)
+            try:
+                mounts = await self._client.snapshots.prepare(
+                    self._namespace,
+                    self._snapshotter,
+                    key,
+                    parent,
+                    {SNAPSHOT_REF: chain_id},
+                    lease=self._lease,
+                    timeout=APPLY_SECONDS,
+                )
+            except Conflict as error:
+                self.begun.discard(key)
+                if error.code != "ALREADY_EXISTS":
+                    raise
+                with suppress(Missing):  # gone meanwhile: again
+                    await self._client.snapshots.stat(self._namespace, self._snapshotter, chain_id)
+                    return None
+            else:
+                return key, mounts
+        raise DocumentError(f"snapshot {chain_id} comes and goes; is another program removing it? Try again")
+
+    async def _layer(
+        self,
+        layer: oci.Descriptor,
+        diff_id: str,
+        chain_id: str,
+        parent: str,
+        ready: Callable[[oci.Descriptor], Awaitable[None]],
+    ) -> None:
+        async with self._lines.chain(self._client, self._namespace, self._snapshotter, chain_id):
+            prepared = await self._prepare(chain_id, parent)
+            if prepared is None:
+                return
+            key, mounts = prepared
+            try:
+                await ready(layer)
+                async with self._lines.unpacks(self._client):
+                    await self._apply(layer, diff_id, mounts)
+                await self._commit(key, chain_id)
+            except ImgframeError:
+                await self.remove(key)
+                raise
+            await self._client.content.label(
+                self._namespace, layer.digest, {UNCOMPRESSED: diff_id}, lease=self._lease
+            )
+
+    async def _apply(self, layer: oci.Descriptor, diff_id: str, mounts: tuple[wire.Mount, ...]) -> None:
+        wanted = wire.Descriptor(layer.media_type, layer.digest, layer.size)
+        applied = await self._client.snapshots.apply(
+            self._namespace, wanted, mounts, lease=self._lease, timeout=APPLY_SECONDS
+        )
+        if applied.digest != diff_id:
+            raise DocumentError(
+                f"wrong diff id {applied.digest} calculated on extraction of layer {layer.digest}; its config says "
+                f"{diff_id}: the image is damaged or forged, do not run it",
+                code="wrong_digest",
+            )
+
+    async def _commit(self, key: str, chain_id: str) -> None:
+        keeps_label = self._client.opened.numbers >= (2, 0, 0)  # as this version's own unpacker
+        labels = {SNAPSHOT_REF: chain_id} if keeps_label else {}
+        try:
+            await self._client.snapshots.commit(
+                self._namespace,
+                self._snapshotter,
+                key,
+                chain_id,
+                labels,
+                lease=self._lease,
+                timeout=APPLY_SECONDS,
+            )
+        except Conflict as error:
+            if error.code != "ALREADY_EXISTS":
+                raise
+            await self.remove(key)  # another program was faster
+            await self._hold(chain_id)
+        self.begun.discard(key)
+
+    async def _hold(self, chain_id: str) -> None:
+        """Puts a snapshot that somebody else made under the lease."""
+        await self._client.leases.add(
+            self._namespace, self._lease, wire.Resource(f"snapshots/{self._snapshotter}", chain_id)
+        )
+
+    async def remove(self, key: str) -> None:
+        """Removes an active snapshot that was begun."""
+        with suppress(Missing):
+            await self._client.snapshots.remove(self._namespace, self._snapshotter, key)
+        self.begun.discard(key)
