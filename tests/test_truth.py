@@ -12,6 +12,7 @@ import truth_stores as truth
 from truth_stores import rows
 
 import imgframe as imf
+from imgframe.schema import TABLES
 
 
 class Collected:
@@ -398,3 +399,19 @@ def test_times_of_images_and_blobs_lie_within_the_filling(store):
                 assert row["updated_at"] is None  # their Content.List leaves it out
             else:
                 assert row["created_at"] <= row["updated_at"] <= ended
+
+
+def test_a_cache_and_files_change_nothing(store, tmp_path, monkeypatch):
+    def again(cache):
+        return imf.collect(store.daemon.address, usage="all", cache=cache)
+
+    cold, warm = again(tmp_path / "cache.db"), again(tmp_path / "cache.db")
+    monkeypatch.setenv("IMGFRAME_READ_FILES", "1")
+    files = again(cache=False)
+    asked = store.ours("nodes")[0]["rpcs"]
+    for other in (warm, files):
+        assert other.arrow("nodes").to_pylist()[0]["rpcs"] < asked - len(store.ours("documents")) / 2
+    for name in TABLES:
+        if name != "nodes":  # seconds and calls
+            first = store.inventory.arrow(name)
+            assert all(other.arrow(name).equals(first) for other in (cold, warm, files)), name
