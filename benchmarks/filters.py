@@ -14,6 +14,7 @@ import pyarrow as pa
 import imgframe as imf
 from imgframe import reference
 from imgframe.errors import FilterError
+from imgframe.filters import selection
 
 ROWS, NAMES, NODES, LABELS = 10_000_000, 50_000, 1_000, 20_000
 NOW = 1_800_000_000_000_000_000
@@ -132,6 +133,7 @@ def measurements() -> list[tuple[str, float, float]]:
         ("label", 50, best(lambda: label(images))),
         ("until", 30, best(lambda: until(images))),
         ("before, per node", 30, best(lambda: before(images))),
+        ("unused, 1M containers", 300, best(lambda: selection.unused(inventory), 3)),
         ("unused, 1M containers, to a frame", 300, best(lambda: imf.get_unused_images(inventory), 3)),
         (
             "reference, label, until, to a frame",

@@ -78,7 +78,17 @@ def _compact(codes: Any, words: pd.Index) -> Text:
     used, places = np.unique(codes, return_inverse=True)
     if len(used) and used[0] < 0:
         used, places = used[1:], places - 1
-    return Text(places, words.take(used))
+    parts = _parts(words)
+    key = used.tobytes()
+    if (
+        key not in parts
+    ):  # the same small frame again: the same words, so that what was computed for them is found
+        parts.clear()
+        parts[key] = words.take(used)
+    return Text(places, parts[key])
+
+
+_parts: PerWords[dict[bytes, pd.Index]] = PerWords(lambda _: {})
 
 
 def strings(words: pd.Index, name: str) -> pa.Array:
@@ -159,8 +169,10 @@ def store_numbers(*frames: pd.DataFrame) -> tuple[list[Any], int]:
         columns = [text(frame, name, "this filter") for frame in frames]
         words = columns[0].words
         for other in columns[1:]:
-            if other.words is not words:
-                words = words.union(other.words, sort=False)
+            if not (other.words is words or other.words.equals(words)):
+                words = words.append(
+                    other.words.difference(words, sort=False)
+                )  # the first frame's codes still hold
         for place, own in enumerate(columns):
             codes = _recoded(own, words)
             numbers[place] = codes if numbers[place] is None else _joined(numbers[place], codes, len(words))
@@ -169,9 +181,9 @@ def store_numbers(*frames: pd.DataFrame) -> tuple[list[Any], int]:
 
 
 def _recoded(own: Text, words: pd.Index) -> Any:
-    if own.words is words:
+    if own.words is words or own.words.equals(words[: len(own.words)]):
         return own.codes
-    return gather(np.append(words.get_indexer(own.words), -1), own.codes)
+    return gather(np.append(words.get_indexer(own.words), -1).astype("int32"), own.codes)
 
 
 def _joined(first: Any, second: Any, size: int) -> Any:

@@ -22,9 +22,13 @@ class _ByLabel(Filter):
 
     def truth(self, view: View) -> Truth:
         found = columns.labels(view.images, "labels", "filter_by_label")
-        table = np.full(len(found.maps) + 1, 2, dtype=np.uint8)
-        for place, own in enumerate(found.maps):
-            table[place] = all(_fits(own, key, value) for key, value in self.pairs)
+        yes = np.ones(len(found.maps), dtype=np.uint8)
+        for key, value in self.pairs:
+            if value is None:
+                yes &= np.fromiter((key in own for own in found.maps), np.uint8, len(yes))
+            else:
+                yes &= np.fromiter((own.get(key) == value for own in found.maps), np.uint8, len(yes))
+        table = np.append(yes, np.uint8(2))
         return gather_truth(table, found.codes)
 
     def facts(self, view: View) -> Any:

@@ -220,26 +220,25 @@ def _between_stores(created: columns.Times, rows: Any, below: Any, above: Any, k
     ticks = created.ticks
     yes = np.empty(len(ticks), dtype=bool)
     unknown = None
-    room, later = np.empty(columns.CHUNK, dtype="int64"), np.empty(columns.CHUNK, dtype=bool)
-    bounds = [None if (table == table[0]).all() else table for table in (below, above)]
-    all_known = known[:-1].all() and (not len(rows) or rows.min() >= 0)
+    below = np.where(known, below, columns.MISSING_TIME)  # nothing is before it
+    unsure = not known[:-1].all() or not len(rows) or rows.min() < 0
+    later, limits = np.empty(columns.CHUNK, dtype=bool), np.empty(columns.CHUNK, dtype="int64")
+    same = bool((above == above[0]).all())
     for start in range(0, len(ticks), columns.CHUNK):
         part = slice(start, start + columns.CHUNK)
         chunk, numbers = ticks[part], rows[part]
-        limits = room[: len(chunk)]
-        if bounds[0] is not None:
-            np.take(below, numbers, out=limits, mode="wrap")
-        np.less(chunk, below[0] if bounds[0] is None else limits, out=yes[part])
-        if bounds[1] is not None:
-            np.take(above, numbers, out=limits, mode="wrap")
-        np.greater(chunk, above[0] if bounds[1] is None else limits, out=later[: len(chunk)])
-        yes[part] &= later[: len(chunk)]
-        if not all_known or chunk.min() == columns.MISSING_TIME:
-            missing = ~known.take(numbers, mode="wrap") | (chunk == columns.MISSING_TIME)
+        size = len(chunk)
+        if not same:
+            np.take(above, numbers, out=limits[:size], mode="wrap")
+        np.greater(chunk, above[0] if same else limits[:size], out=later[:size])
+        np.take(below, numbers, out=limits[:size], mode="wrap")
+        np.less(chunk, limits[:size], out=yes[part])
+        yes[part] &= later[:size]
+        if unsure or chunk.min() == columns.MISSING_TIME:
             unknown = np.zeros(len(ticks), dtype=bool) if unknown is None else unknown
-            unknown[part] = missing
-            yes[part] &= ~missing
-    return Truth(yes, unknown)
+            np.equal(limits[:size], columns.MISSING_TIME, out=unknown[part])
+            unknown[part] |= chunk == columns.MISSING_TIME
+    return Truth(yes, unknown if unknown is not None and unknown.any() else None)
 
 
 def filter_by_created_at(
