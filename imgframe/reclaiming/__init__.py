@@ -3,17 +3,33 @@
 The numbers are proved against real daemons: ``tests/test_reclaim_live.py`` predicts, deletes, and compares digest for digest.
 """
 
+from imgframe.reclaiming.accounting import (
+    ACTIONS,
+    breakdown,
+    breakdown_table,
+    df,
+    df_images,
+    orphans,
+    orphans_table,
+)
 from imgframe.reclaiming.alone import each_table, reclaim_each, reclaim_marginal
 from imgframe.reclaiming.holding import explain_image, explain_table, holders, holders_table
 from imgframe.reclaiming.reclaim import Reclaim, reclaim
 
 __all__ = [
+    "ACTIONS",
     "Reclaim",
+    "breakdown",
+    "breakdown_table",
+    "df",
+    "df_images",
     "each_table",
     "explain_image",
     "explain_table",
     "holders",
     "holders_table",
+    "orphans",
+    "orphans_table",
     "reclaim",
     "reclaim_each",
     "reclaim_marginal",

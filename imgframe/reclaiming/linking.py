@@ -32,12 +32,15 @@ def labelled(
     names: Names, kind: int, texts: Ints, read: References, releases: Ints, wanted: int, backward: bool
 ) -> tuple[Ints, pa.DictionaryArray, pa.DictionaryArray]:
     """Each label of one sort for each row whose text has it: the row, the name and the snapshotter it gives."""
+    if not read.text:
+        return np.empty(0, np.int64), taken([], np.empty(0, np.int64)), taken([], np.empty(0, np.int64))
     other, back = np.array(read.kind, np.int64), np.array(read.back, np.bool_)
     at = np.flatnonzero((other == wanted) & (back == backward))
     text, since = np.array(read.text, np.int64)[at], np.array(read.since, np.int64)[at]
     bounds = np.searchsorted(text, np.arange(int(texts.max(initial=0)) + 2))
-    rows = np.flatnonzero(texts >= 0)
-    degree = (bounds[1:] - bounds[:-1])[texts[rows]]
+    degree = np.append(bounds[1:] - bounds[:-1], 0)[texts]  # the last is that of no text
+    rows = np.flatnonzero(degree)
+    degree = degree[rows]
     label = ranges(bounds[texts[rows]], degree)
     rows = np.repeat(rows, degree)
     if since.any():
