@@ -288,6 +288,16 @@ def test_before_is_looked_up_per_store_and_in_the_whole_frame():
     assert before(loose).tolist() == [False, True, True, True, True]
 
 
+def test_frames_without_node_names_are_one_store():
+    images = pd.DataFrame({"name": [NAMES[0], NAMES[1]], "created_at": [NOW, NOW + pd.Timedelta(1, "h")]})
+    inv = imf.Inventory({"images": images, "containers": pd.DataFrame({"image": [NAMES[1]]})})
+    since = imf.filter_by_created_at(since=["alpine:3.20"], now=NOW + pd.Timedelta(1, "D"))
+    for each in (images, inv.images, inv.images.assign(namespace=["x", "x"])):
+        assert since(each).tolist() == [False, True]
+    assert since(inv.images.assign(node=["a", None])).fillna(False).tolist() == [False, False]
+    assert imf.get_unused_images(inv).index.tolist() == [0]
+
+
 def test_bounds_are_strict_and_1970_is_one():
     images = pd.DataFrame(
         {"created_at": pd.to_datetime([0, 1, NOW.value - 1, NOW.value, NOW.value + 1], utc=True)}

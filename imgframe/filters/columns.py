@@ -159,24 +159,29 @@ def _moment(value: Any, name: str) -> int:
 def store_numbers(*frames: pd.DataFrame) -> tuple[list[Any], int]:
     """For each frame a number per row that names its store (node, namespace), and how many numbers there may be.
 
-    Frames that lack both columns are one store; only columns that all frames have count. A number is -1 where node or
-    namespace is missing. None instead of an array stands for: all rows are store 0.
+    Frames that lack both columns are one store; only columns that all frames have count, and a missing node or namespace
+    is a value like any other. None instead of an array stands for: all rows are store 0.
     """
-    shared = [name for name in ("node", "namespace") if all(name in frame.columns for frame in frames)]
     numbers: list[Any] = [None] * len(frames)
     total = 1
-    for name in shared:
+    for name in ("node", "namespace"):
+        if not all(name in frame.columns for frame in frames):
+            continue
         columns = [text(frame, name, "this filter") for frame in frames]
         words = columns[0].words
         for other in columns[1:]:
             if not (other.words is words or other.words.equals(words)):
-                words = words.append(
-                    other.words.difference(words, sort=False)
-                )  # the first frame's codes still hold
-        for place, own in enumerate(columns):
-            codes = _recoded(own, words)
-            numbers[place] = codes if numbers[place] is None else _joined(numbers[place], codes, len(words))
-        total *= max(len(words), 1)
+                words = words.append(other.words.difference(words, sort=False))  # the first codes still hold
+        codes = [_recoded(own, words) for own in columns]
+        missing = any(len(each) and each.min() < 0 for each in codes)
+        size = max(len(words) + missing, 1)
+        if missing:
+            codes = [np.where(each < 0, len(words), each) for each in codes]
+        if total == 1:
+            numbers = codes
+        elif size > 1:
+            numbers = [each.astype("int64") * size + own for each, own in zip(numbers, codes, strict=True)]
+        total *= size
     return numbers, total
 
 
@@ -184,14 +189,6 @@ def _recoded(own: Text, words: pd.Index) -> Any:
     if own.words is words or own.words.equals(words[: len(own.words)]):
         return own.codes
     return gather(np.append(words.get_indexer(own.words), -1).astype("int32"), own.codes)
-
-
-def _joined(first: Any, second: Any, size: int) -> Any:
-    if size == 1 and len(second) and second.min() == 0:  # one namespace: nothing to add
-        return first
-    joined = first.astype("int64") * size + second
-    joined[(first < 0) | (second < 0)] = -1
-    return joined
 
 
 def _label_map(value: Any) -> Mapping[str, str]:

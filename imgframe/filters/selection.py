@@ -86,7 +86,7 @@ def _named_by(images: pd.DataFrame, containers: pd.DataFrame) -> Any:
     wanted = columns.text(containers, "image", "get_unused_images")
     (rows, held), size = columns.store_numbers(images, containers)
     places = np.append(names.words.get_indexer(wanted.words), -1)[wanted.codes]
-    there = (places >= 0) & (held >= 0)
+    there = places >= 0
     places, held = places[there], held[there].astype("int64")
     count = max(len(names.words), 1)
     if size * count <= _BITMAP:
@@ -100,18 +100,18 @@ def _named_by(images: pd.DataFrame, containers: pd.DataFrame) -> Any:
     keys = np.unique(held * count + places)
     own = rows[doubtful].astype("int64") * count + names.codes[doubtful]
     at = np.minimum(np.searchsorted(keys, own), len(keys) - 1)
-    used[doubtful] = (keys[at] == own) & (rows[doubtful] >= 0) if len(keys) else False
+    used[doubtful] = keys[at] == own if len(keys) else False
     return used
 
 
 def _marked(table: Any, rows: Any, codes: Any, count: int) -> Any:
-    """``table[store * count + name]`` per row, the last entry where either is missing.
+    """``table[store * count + name]`` per row, the last entry where the name is missing.
 
     Eight entries share a byte, so that the table fits the processor's cache.
     """
     bits = np.packbits(table, bitorder="little")
     out = np.empty(len(codes), dtype=bool)
-    all_there = len(codes) and rows.min() >= 0 and codes.min() >= 0
+    all_there = len(codes) and codes.min() >= 0
     keys_room, byte_room = (np.empty(columns.CHUNK, dtype="int64") for _ in range(2))
     for start in range(0, len(codes), columns.CHUNK):
         part = slice(start, start + columns.CHUNK)
@@ -120,7 +120,7 @@ def _marked(table: Any, rows: Any, codes: Any, count: int) -> Any:
         np.multiply(rows[part], count, out=keys, dtype="int64")
         keys += codes[part]
         if not all_there:
-            keys[(rows[part] < 0) | (codes[part] < 0)] = len(table) - 1
+            keys[codes[part] < 0] = len(table) - 1
         np.right_shift(keys, 3, out=places)
         found = np.take(bits, places, mode="wrap")
         np.bitwise_and(keys, 7, out=keys)

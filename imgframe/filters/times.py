@@ -150,11 +150,10 @@ class _ByCreatedAt(Filter):
     def _tables(
         created: columns.Times, upper: Any, lower: Any, default: tuple[int, int], size: int
     ) -> tuple[Any, Any, Any]:
-        """Per store number: the tick below which, the tick above which, and whether both are known; -1 at the end."""
-        below = np.full(size + 1, created.before(default[1]))
-        above = np.full(size + 1, created.after(default[0]))
-        known = np.ones(size + 1, dtype=bool)
-        known[-1] = False
+        """Per store number: the tick below which, the tick above which, and whether both are known."""
+        below = np.full(size, created.before(default[1]))
+        above = np.full(size, created.after(default[0]))
+        known = np.ones(size, dtype=bool)
         for bound, table, tick in ((upper, below, created.before), (lower, above, created.after)):
             if bound is None:
                 continue
@@ -162,7 +161,7 @@ class _ByCreatedAt(Filter):
             for number, moment in bound.items():
                 table[number] = tick(moment)
                 missing[number] = False
-            known[:-1] &= ~missing
+            known &= ~missing
         return below, above, known
 
     def _bound(
@@ -190,8 +189,6 @@ class _ByCreatedAt(Filter):
         )
         if not len(matched):
             raise refused(f"no such image: {','.join(entry.shown for entry in entries)}")
-        there = numbers >= 0
-        numbers, ticks = numbers[there], ticks[there]
         best = np.full(size, -(2**63) if latest else 2**63 - 1)
         (np.maximum if latest else np.minimum).at(best, numbers, ticks)
         doubtful = np.unique(numbers[ticks == columns.MISSING_TIME])
@@ -221,7 +218,7 @@ def _between_stores(created: columns.Times, rows: Any, below: Any, above: Any, k
     yes = np.empty(len(ticks), dtype=bool)
     unknown = None
     below = np.where(known, below, columns.MISSING_TIME)  # nothing is before it
-    unsure = not known[:-1].all() or not len(rows) or rows.min() < 0
+    unsure = not known.all()
     later, limits = np.empty(columns.CHUNK, dtype=bool), np.empty(columns.CHUNK, dtype="int64")
     same = bool((above == above[0]).all())
     for start in range(0, len(ticks), columns.CHUNK):
