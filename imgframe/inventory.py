@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,15 +160,15 @@ def _summary(inventory: Inventory) -> str:
     total = ((pc.sum(content).as_py() or 0) if content is not None else 0) + (
         pc.sum(snapshots["size"]).as_py() or 0
     )
-    when = pc.max(nodes["collected_at"]).as_py() if nodes.num_rows else None
+    newest = pc.max(nodes["collected_at"].cast("int64")).as_py() if nodes.num_rows else None
     bad = inventory.arrow("errors").num_rows
     parts = [
         f"{nodes.num_rows:,} node{'' if nodes.num_rows == 1 else 's'}",
         f"{images.num_rows:,} image records",
         f"{human_bytes(total)} on disk",
     ]
-    if when is not None:
-        parts.append(f"collected {when:%Y-%m-%d %H:%M} UTC")
+    if newest is not None:
+        parts.append(time.strftime("collected %Y-%m-%d %H:%M UTC", time.gmtime(newest // 10**9)))
     if bad:
         parts.append(f"{bad:,} error{'' if bad == 1 else 's'} (see .errors)")
     return ", ".join(parts)

@@ -66,7 +66,8 @@ class Result:
 
     def raise_for_errors(self) -> None:
         """Raise :class:`~imgframe.errors.ActionError` if a step was refused, failed or not begun."""
-        bad = [row for row in self.outcomes.to_pylist() if row["status"] not in GOOD]
+        words = self.outcomes.select(["step", "status", "message"])
+        bad = [row for row in words.to_pylist() if row["status"] not in GOOD]
         if bad:
             names = self.plan.table["name"].to_pylist()
             first = bad[0]
@@ -93,7 +94,8 @@ class Result:
         if self.plan.freed is not None:
             seen = self.observed_bytes
             told = "unknown" if not isinstance(seen, int) else human_bytes(seen)
-            lines.append(f"freed {told}, predicted {human_bytes(self.plan.freed.total_bytes)}")
+            held = f", held for {self.plan.undo_for} s" if self.plan.undo_for is not None else ""
+            lines.append(f"freed {told}, predicted {human_bytes(self.plan.freed.total_bytes)}{held}")
         bad = self.failed[["node", "name", "status", "message"]].head(10)
         return "\n".join([*lines, *([bad.to_string(index=False, max_colwidth=80)] if len(bad) else [])])
 

@@ -83,12 +83,7 @@ def show(
 
 def _records(inventory: Inventory, image: str, namespaces: list[str] | None) -> list[dict[str, Any]]:
     """Records whose name or target digest is ``image``, as stored or normalised."""
-    from imgframe import reference
-    from imgframe.errors import ReferenceError_
-
-    wanted = {image}
-    with contextlib.suppress(ReferenceError_):  # a stored name need not be a reference
-        wanted.add(reference.parse(image).string)
+    wanted = spellings(image)
     rows = text.raw_rows(inventory.arrow("images"))
     return [
         row
@@ -96,6 +91,17 @@ def _records(inventory: Inventory, image: str, namespaces: list[str] | None) -> 
         if (row["name"] in wanted or row["digest"] in wanted)
         and (not namespaces or row["namespace"] in namespaces)
     ]
+
+
+def spellings(image: str) -> set[str]:
+    """The name as typed and as a reference is stored."""
+    from imgframe import reference
+    from imgframe.errors import ReferenceError_
+
+    wanted = {image}
+    with contextlib.suppress(ReferenceError_):  # a stored name need not be a reference
+        wanted.add(reference.parse(image).string)
+    return wanted
 
 
 def _details(inventory: Inventory, record: dict[str, Any]) -> dict[str, Any]:

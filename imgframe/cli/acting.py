@@ -1,0 +1,341 @@
+"""``imgframe prune``, ``apply``, ``tag``, ``pull``, ``ensure``, ``push``: the plan is shown first, then asked for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgframe.cli import source, text
+from imgframe.errors import InputError
+
+if TYPE_CHECKING:
+    from imgframe.act import Plan, Result
+    from imgframe.inventory import Inventory
+
+Filters = Annotated[
+    list[str] | None, typer.Option("--filter", "-f", help="nerdctl's filters, all of them; repeat to narrow.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+PlanFolder = Annotated[
+    Path | None, typer.Option("--plan", metavar="DIR", help="Save the plan here instead of applying it.")
+]
+Audit = Annotated[
+    Path | None, typer.Option("--audit", metavar="DIR", help="Add a Parquet file with a row per step here.")
+]
+Platforms = Annotated[
+    list[str] | None,
+    typer.Option("--platform", help="Platform; repeat for several, all for all. Default: the node's."),
+]
+HostsDirs = Annotated[list[Path] | None, typer.Option("--hosts-dir", help="Folder of hosts.toml files.")]
+Insecure = Annotated[bool, typer.Option("--insecure-registry", help="Skip TLS checks and fall back to HTTP.")]
+
+
+def prune(
+    filters: Filters = None,
+    everything: Annotated[
+        bool, typer.Option("--all", "-a", help="Unused images too, not only dangling ones.")
+    ] = False,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="Free so much: bytes per node, or a share of the disk such as 80%. The least harmful first.",
+        ),
+    ] = "",
+    undo_for: Annotated[
+        str, typer.Option("--undo-for", help="Hold the content so long, as in 2h, so that it can be undone.")
+    ] = "",
+    keep_used: Annotated[
+        bool, typer.Option("--keep-used/--no-keep-used", help="Keep what containers use under any name.")
+    ] = True,
+    keep_pinned: Annotated[
+        bool, typer.Option("--keep-pinned/--no-keep-pinned", help="Keep pinned images.")
+    ] = True,
+    keep_unknown: Annotated[
+        bool, typer.Option("--keep-unknown/--no-keep-unknown", help="Keep what is not known to be unused.")
+    ] = True,
+    yes: Yes = False,
+    plan: PlanFolder = None,
+    audit: Audit = None,
+    addresses: source.Addresses = None,
+    nodes_file: source.NodesFile = None,
+    namespaces: source.Namespaces = None,
+    all_namespaces: source.AllNamespaces = False,
+) -> None:
+    """Plan to delete images, show what that frees exactly and what is kept and why, ask, and do it.
+
+    Filters mean what they mean for lists: all of them count.
+    """
+    from imgframe import act
+
+    inventory = source.load(addresses, nodes_file, None)
+    keep = {"keep_used": keep_used, "keep_pinned": keep_pinned, "keep_unknown": keep_unknown}
+    rows = candidates(
+        inventory,
+        source.chosen_namespaces(namespaces, all_namespaces),
+        filters or [],
+        everything=everything or bool(to),
+    )
+    if to:
+        target = int(to) if to.isdigit() else to
+        made = act.prune_to(inventory, target, candidates=rows, undo_for=undo_for or None, **keep)
+    else:
+        made = act.prune(rows, inventory, undo_for=undo_for or None, **keep)
+    conclude(made, yes=yes, folder=plan, audit=audit)
+
+
+def candidates(
+    inventory: Inventory, namespaces: list[str] | None, filters: list[str], *, everything: bool
+) -> Any:
+    """The records that a prune is about: dangling ones, or all unused ones, that every filter keeps."""
+    from imgframe.filters import (
+        apply_filters,
+        filter_dangling_images,
+        get_unused_images,
+        parse_filters,
+        split_flags,
+    )
+
+    given = parse_filters(split_flags(filters, flag="--filter"))
+    clauses = given.clauses("images")
+    if given.until:
+        from imgframe.filters import filter_until
+
+        clauses = (*clauses, filter_until(given.until))
+    rows = (
+        get_unused_images(inventory)
+        if everything
+        else apply_filters(inventory.images, filter_dangling_images())
+    )
+    if namespaces is not None:
+        rows = rows[rows["namespace"].isin(namespaces)]
+    return apply_filters(rows, *clauses)
+
+
+def conclude(plan: Plan, *, yes: bool, folder: Path | None, audit: Path | None) -> None:
+    """Show the plan, save or apply it, and tell by the exit code whether every step is done."""
+    show_plan(plan)
+    if folder is not None:
+        plan.save(folder)
+        print(f"saved in {folder}; imgframe apply {folder} does it")
+        return
+    if not plan.table.num_rows:
+        return
+    if not yes and not _agreed():
+        print("nothing was done")
+        raise typer.Exit(1)
+    report(plan.apply(audit=audit))
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        raise InputError(
+            "this is not a terminal to ask on: give --yes to do it, or --plan DIR to save the plan"
+        )
+    return typer.confirm("Do it?", default=False)
+
+
+def show_plan(plan: Plan) -> None:
+    """The plan on stdout: what it frees, what is kept and why, and its steps."""
+    print("\n".join(plan.summary()))
+    reasons: dict[str, int] = {}
+    for reason in plan.kept_table["reason"].to_pylist():
+        reasons[reason] = reasons.get(reason, 0) + 1
+    for reason, count in sorted(reasons.items(), key=lambda pair: -pair[1]):
+        print(f"kept: {count} {reason}")
+    rows = [["ACTION", "NODE", "NAMESPACE", "NAME", "BYTES", "WHY"]]
+    for step in plan.table.to_pylist():
+        name = step["name"] if step["to"] is None else f"{step['name']} -> {step['to']}"
+        rows.append(
+            [
+                step["action"],
+                step["node"],
+                step["namespace"],
+                name,
+                text.rounded(step["predicted_bytes"]),
+                step["reason"] or "",
+            ]
+        )
+    if len(rows) > 1:
+        print("\n".join(text.columns([[text.printable(cell or "") for cell in row] for row in rows], gap=2)))
+
+
+def report(result: Result) -> None:
+    """What became of the steps; exit code 3 when some were not done, 130 when it was interrupted."""
+    statuses = result.outcomes["status"].to_pylist()
+    print(", ".join(f"{statuses.count(word)} {word}" for word in dict.fromkeys(statuses)))
+    names = result.plan.table["name"].to_pylist()
+    for row in result.outcomes.select(["step", "status", "message"]).to_pylist():
+        if row["status"] not in {"done", "gone"}:
+            print(
+                f"imgframe: {text.printable(names[row['step']])}: {row['status']}: {row['message']}",
+                file=sys.stderr,
+            )
+    if result.plan.freed is not None:
+        seen = [value for value in result.observed.values() if value is not None]
+        known = len(seen) == len(result.observed)
+        print(
+            f"freed {text.rounded(sum(seen) if known else None)}, predicted {text.rounded(result.plan.freed.total_bytes)}"
+        )
+    if result.interrupted:
+        raise typer.Exit(130)
+    if not result.ok:
+        raise typer.Exit(source.PARTIAL)
+
+
+def apply(
+    plan: Annotated[Path, typer.Argument(metavar="DIR", help="A plan that --plan saved.")],
+    yes: Yes = False,
+    audit: Audit = None,
+) -> None:
+    """Apply a saved plan: every step is compared with its node first."""
+    from imgframe.act import open_plan
+
+    conclude(open_plan(plan), yes=yes, folder=None, audit=audit)
+
+
+def tag(
+    name: Annotated[str, typer.Argument(help="Record to give a further name.")],
+    to: Annotated[str, typer.Argument(help="The further name.")],
+    addresses: source.Addresses = None,
+    nodes_file: source.NodesFile = None,
+    namespaces: source.Namespaces = None,
+    all_namespaces: source.AllNamespaces = False,
+) -> None:
+    """Give an image a further name on every node that has it."""
+    from imgframe import act
+
+    inventory = source.load(addresses, nodes_file, None)
+    rows = named(inventory, name, source.chosen_namespaces(namespaces, all_namespaces))
+    conclude(
+        act.tag(rows, inventory, {str(one): to for one in rows["name"]}), yes=True, folder=None, audit=None
+    )
+
+
+def named(inventory: Inventory, name: str, namespaces: list[str] | None) -> Any:
+    """The records called ``name``, as stored or normalised.
+
+    Raises:
+        NotFound: there is none.
+    """
+    from imgframe.cli.inspect import spellings
+    from imgframe.errors import NotFound
+
+    rows = inventory.images
+    rows = rows[rows["name"].isin(spellings(name))]
+    if namespaces is not None:
+        rows = rows[rows["namespace"].isin(namespaces)]
+    if rows.empty:
+        raise NotFound(
+            f"no image {name!r} in {'any namespace' if namespaces is None else ', '.join(namespaces)}; imgframe images -A lists what is there"
+        )
+    return rows
+
+
+def _moved(verb: str, references: list[str], options: dict[str, Any], yes: bool, plan: Path | None) -> None:
+    from imgframe import act
+
+    made = getattr(act, verb)(references, **options)
+    conclude(made, yes=yes or plan is None, folder=plan, audit=None)
+
+
+def pull(
+    references: Annotated[list[str], typer.Argument(help="Images.")],
+    platform: Platforms = None,
+    snapshotter: Annotated[str, typer.Option(help="Unpack into this snapshotter.")] = "",
+    unpack: Annotated[
+        bool | None,
+        typer.Option("--unpack/--no-unpack", help="Unpack; default: where one platform is pulled."),
+    ] = None,
+    hosts_dirs: HostsDirs = None,
+    insecure: Insecure = False,
+    plan: PlanFolder = None,
+    addresses: source.Addresses = None,
+    nodes_file: source.NodesFile = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="containerd namespace.")] = "",
+) -> None:
+    """Pull images onto one or many nodes."""
+    options = _options(platform, snapshotter, unpack, hosts_dirs, insecure, addresses, nodes_file, namespace)
+    _moved("pull", references, options, True, plan)
+
+
+def ensure(
+    references: Annotated[list[str], typer.Argument(help="Images.")],
+    mode: Annotated[str, typer.Option("--pull", help="always, missing or never.")] = "missing",
+    platform: Platforms = None,
+    snapshotter: Annotated[str, typer.Option(help="Unpack into this snapshotter.")] = "",
+    unpack: Annotated[
+        bool | None,
+        typer.Option("--unpack/--no-unpack", help="Unpack; default: where one platform is pulled."),
+    ] = None,
+    hosts_dirs: HostsDirs = None,
+    insecure: Insecure = False,
+    plan: PlanFolder = None,
+    addresses: source.Addresses = None,
+    nodes_file: source.NodesFile = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="containerd namespace.")] = "",
+) -> None:
+    """Make sure that images are on one or many nodes, pulled and unpacked."""
+    options = _options(platform, snapshotter, unpack, hosts_dirs, insecure, addresses, nodes_file, namespace)
+    _moved("ensure", references, {**options, "mode": mode}, True, plan)
+
+
+def _options(
+    platform: list[str] | None,
+    snapshotter: str,
+    unpack: bool | None,
+    hosts_dirs: list[Path] | None,
+    insecure: bool,
+    addresses: list[str] | None,
+    nodes_file: Path | None,
+    namespace: str,
+) -> dict[str, Any]:
+    import os
+
+    from imgframe.node import load_nodes
+
+    nodes: list[Any] = [*(addresses or []), *(load_nodes(nodes_file) if nodes_file else [])]
+    return {
+        "nodes": nodes or None,
+        "platform": None if not platform else platform[0] if len(platform) == 1 else platform,
+        "snapshotter": snapshotter or None,
+        "unpack": unpack,
+        "hosts_dirs": tuple(str(one) for one in hosts_dirs or ()),
+        "insecure": insecure,
+        "namespace": namespace or os.environ.get("CONTAINERD_NAMESPACE") or "default",
+    }
+
+
+def push(
+    name: Annotated[str, typer.Argument(help="Record to push.")],
+    to: Annotated[
+        str, typer.Option("--to", help="Push under this name, or to this registry when it ends with /.")
+    ] = "",
+    platform: Platforms = None,
+    hosts_dirs: HostsDirs = None,
+    insecure: Insecure = False,
+    addresses: source.Addresses = None,
+    nodes_file: source.NodesFile = None,
+    namespaces: source.Namespaces = None,
+) -> None:
+    """Push an image from the node that has it."""
+    from imgframe import act
+
+    inventory = source.load(addresses, nodes_file, None)
+    rows = named(inventory, name, source.chosen_namespaces(namespaces, False)).drop_duplicates("digest")
+    where: Any = (
+        None if not to else to.rstrip("/") if to.endswith("/") else {str(one): to for one in rows["name"]}
+    )
+    platforms = None if not platform else platform[0] if len(platform) == 1 else platform
+    made = act.push(
+        rows,
+        inventory,
+        to=where,
+        platform=platforms,
+        hosts_dirs=tuple(map(str, hosts_dirs or ())),
+        insecure=insecure,
+    )
+    conclude(made, yes=True, folder=None, audit=None)
