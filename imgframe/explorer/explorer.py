@@ -1,0 +1,337 @@
+"""The explorer widget: traits that hold the state, and what follows from each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+import numpy as np
+import traitlets
+
+from imgframe.act import Plan, prune
+from imgframe.errors import ImgframeError
+from imgframe.explorer import pictures, rows
+from imgframe.explorer.freeing import Freeing, freeing_of
+from imgframe.explorer.image_table import ImageTable
+from imgframe.explorer.later import Later
+from imgframe.explorer.plain import plain_html, plain_text
+from imgframe.explorer.repository_tree import RepositoryTree
+from imgframe.explorer.tree import Tree
+from imgframe.inventory import human_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imgframe.inventory import Inventory
+    from imgframe.reclaiming import Reclaim
+
+_PAUSE = 0.3
+"""Seconds without a key press after which the charts are drawn again."""
+
+
+class Explorer(ipywidgets.VBox):
+    """The images of an inventory to filter, look at and select; made by :func:`imgframe.explore`.
+
+    Traits to set, from code or by hand: ``filter`` (the value of nerdctl's ``--filter``; a comma separates several),
+    ``command`` (``images``, ``image prune`` or ``image prune --all``: whose reading of the filter counts), ``repository`` (a path
+    of the tree, empty for all), ``selected`` (positions in ``inventory.images``; kept whatever is shown), ``theme``.
+
+    Traits to read: ``error`` (why the filter is refused, with nerdctl's words, while the last good rows stay), ``notes`` (what
+    the filter does not do although it looks so), ``plan`` (what the button made; None again when the selection changes).
+
+    Example:
+        >>> import imgframe as imf
+        >>> from imgframe import schema
+        >>> here = {"node": ["a"], "namespace": ["default"]}
+        >>> inv = imf.Inventory({"images": schema.table("images", {**here, "name": ["app:1"], "digest": ["sha256:aa"]})})
+        >>> explorer = imf.explore(inv)
+        >>> explorer.selected = [0]
+        >>> explorer.selection["name"].tolist()
+        ['app:1']
+    """
+
+    filter = traitlets.Unicode("")
+    command = traitlets.Enum(rows.COMMANDS, rows.COMMANDS[0])
+    repository = traitlets.Unicode("")
+    selected = traitlets.Any(())
+    theme = traitlets.Enum(("light", "dark"), "light")
+    error = traitlets.Unicode("", read_only=True)
+    notes = traitlets.Tuple(read_only=True)
+    plan = traitlets.Instance(Plan, allow_none=True, read_only=True)
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.inventory = inventory
+        self._tree = Tree(inventory)
+        self._matched = np.array([], np.int64)
+        self._shown = self._matched
+        self._freeing = freeing_of(inventory, self._matched)
+        self._charts_later = Later(self._draw, _PAUSE)
+        self._make_parts()
+        super().__init__(self._laid_out())
+        self.add_class("imgframe-explorer")
+        self._connect()
+        self._match()
+        self._say_freed()
+
+    # ---- what the next cell reads
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """The rows that the filter and the tree leave, in the order of the table: rows of ``inventory.images``."""
+        return self.inventory.images.iloc[self._shown]
+
+    @property
+    def selection(self) -> pd.DataFrame:
+        """The selected rows of ``inventory.images``, also those that the filter does not show."""
+        return self.inventory.images.iloc[list(self.selected)]
+
+    @property
+    def freed(self) -> Reclaim:
+        """What disappears when the whole selection is deleted: :func:`imgframe.reclaim` of it."""
+        return self._freeing.whole
+
+    @property
+    def freeing(self) -> Freeing:
+        """The numbers behind the live line."""
+        return self._freeing
+
+    def make_plan(self) -> Plan:
+        """What the button does: :func:`imgframe.prune` of the selection, which also becomes ``plan``."""
+        made = prune(self.selection, self.inventory)
+        self.set_trait("plan", made)
+        return made
+
+    # ---- traits
+
+    @traitlets.validate("repository")
+    def _a_path(self, proposal: Any) -> str:
+        if self._tree.find(proposal.value) is None:
+            raise traitlets.TraitError(
+                f"there is no repository or registry {proposal.value!r} in this inventory"
+            )
+        return str(proposal.value)
+
+    @traitlets.validate("selected")
+    def _positions(self, proposal: Any) -> tuple[int, ...]:
+        count = self.inventory.arrow("images").num_rows
+        try:
+            given = np.asarray(list(proposal.value) if isinstance(proposal.value, Iterable) else None)
+        except (TypeError, ValueError):
+            given = np.array(None)
+        if given.ndim != 1 or (len(given) and given.dtype.kind not in "iu"):
+            raise traitlets.TraitError(
+                f"{proposal.value!r} are not positions in inventory.images; expected integers"
+            )
+        if len(given) and not (given.min() >= 0 and given.max() < count):
+            raise traitlets.TraitError(
+                f"a position lies outside of inventory.images, which has {count:,} rows"
+            )
+        return tuple(np.unique(given).tolist())
+
+    # ---- parts
+
+    def _make_parts(self) -> None:
+        """The widgets, empty as yet."""
+        wide = ipywidgets.Layout(flex="1 1 280px", width="auto", min_width="0")
+        self._command = ipywidgets.Dropdown(
+            options=[(f"nerdctl {command}", command) for command in rows.COMMANDS],
+            layout=ipywidgets.Layout(flex="0 1 220px", width="auto", min_width="0"),
+            tooltip="whose reading of the filter counts",
+        )
+        self._box = ipywidgets.Text(
+            placeholder="--filter, as in label=team=web,reference=^docker.io/",
+            layout=wide,
+            tooltip="nerdctl's --filter",
+        )
+        self._message = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0", min_width="0"))
+        columns = [column._asdict() for column in rows.columns_of(self.inventory)]
+        self._table = ImageTable(
+            self._asked, columns=columns, layout=ipywidgets.Layout(flex="5 1 520px", min_width="0")
+        )
+        self._branches = RepositoryTree(
+            labels=self._tree.labels,
+            parents=self._tree.parents,
+            layout=ipywidgets.Layout(flex="1 1 200px", min_width="0"),
+        )
+        self._line = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0", min_width="0"))
+        self._button = ipywidgets.Button(
+            description="Make a plan",
+            icon="check",
+            tooltip="Put a Plan into explorer.plan; nothing is deleted",
+            disabled=True,
+        )
+        self._plan_line = ipywidgets.HTML(
+            layout=ipywidgets.Layout(margin="0", min_width="0", flex="1 1 300px")
+        )
+        self._pictures = [
+            ipywidgets.Image(
+                format="png", layout=ipywidgets.Layout(flex="1 1 320px", min_width="0", max_width="760px")
+            )
+            for _ in range(2)
+        ]
+
+    def _laid_out(self) -> list[ipywidgets.Widget]:
+        """The parts in their places; rows wrap where there is little room."""
+
+        def row(*parts: ipywidgets.Widget, **layout: str) -> ipywidgets.Box:
+            return ipywidgets.Box(
+                parts, layout=ipywidgets.Layout(display="flex", flex_flow="row wrap", width="100%", **layout)
+            )
+
+        return [
+            row(self._command, self._box),
+            self._message,
+            row(self._branches, self._table, align_items="stretch"),
+            self._line,
+            row(self._button, self._plan_line, align_items="center"),
+            row(*self._pictures),
+        ]
+
+    def _connect(self) -> None:
+        """Who listens to whom."""
+        traitlets.link((self, "filter"), (self._box, "value"))
+        traitlets.link((self, "command"), (self._command, "value"))
+        traitlets.link((self, "theme"), (self._table, "theme"))
+        self.observe(lambda _: self._match(), ["filter", "command"])
+        self.observe(lambda _: self._show(), "repository")
+        self.observe(lambda _: self._select(), "selected")
+        self.observe(lambda _: self._charts_later.soon(), "theme")
+        self.observe(lambda _: self._say_planned(), "plan")
+        self._branches.observe(
+            lambda change: self.set_trait("repository", self._tree.paths[change.new]), "chosen"
+        )
+        self._table.observe(lambda _: self._sort(), ["sort", "descending"])
+        self._table.observe(lambda _: self._turn(), ["page", "page_size"])
+        self._button.on_click(lambda _: self._press())
+
+    # ---- what follows from a change
+
+    def _match(self) -> None:
+        """The filter or the command changed."""
+        try:
+            self._matched = rows.matching(self.inventory, self.filter, self.command)
+        except ImgframeError as error:
+            self.set_trait("error", str(error))
+            self.set_trait("notes", ())
+        else:
+            self.set_trait("error", "")
+            self.set_trait("notes", rows.warnings_of(self.filter, self.command))
+            self._branches.counts = self._tree.counts(self._matched).tolist()
+            self._show()
+        self._say_filter()
+
+    def _show(self) -> None:
+        """Other rows: from the first page on."""
+        node = self._tree.find(self.repository) or 0
+        self._branches.chosen = node
+        self._shown = self._tree.below(self._matched, node)
+        with self._table.hold_sync():
+            self._table.total = len(self._shown)
+            self._table.page = 0
+            self._sort()
+        self._charts_later.soon()
+
+    def _sort(self) -> None:
+        """The same rows in the order of the table's heading."""
+        self._shown = rows.ordered(
+            self.inventory, self._shown, self._table.sort, descending=self._table.descending
+        )
+        self._turn()
+
+    def _turn(self) -> None:
+        """The rows of the page."""
+        table = self._table
+        start = table.page * table.page_size
+        positions = self._shown[start : start + table.page_size]
+        with table.hold_sync():
+            table.rows = rows.cells(self.inventory, positions, rows.columns_of(self.inventory))
+            self._mark()
+
+    def _mark(self) -> None:
+        """The check boxes of the page, and how many are selected in all."""
+        chosen = np.array(self.selected, np.int64)
+        flags = np.zeros(self.inventory.arrow("images").num_rows, bool)
+        flags[chosen] = True
+        here = [row["position"] for row in self._table.rows]
+        self._table.checked = [position for position in here if flags[position]]
+        self._table.selected = len(chosen)
+        self._table.elsewhere = len(chosen) - int(flags[self._shown].sum())
+
+    def _select(self) -> None:
+        """The selection changed: a plan made for another one is void."""
+        with self._table.hold_sync():
+            self._mark()
+        self._button.disabled = not self.selected
+        void = self.plan is not None
+        self.set_trait("plan", None)
+        if void:
+            self._plan_line.value = _html("note", "The selection changed: explorer.plan is None again.")
+        self._freeing = freeing_of(self.inventory, np.array(self.selected, np.int64))
+        self._say_freed()
+
+    def _asked(self, kind: str, positions: list[int]) -> None:
+        """A check box or a button of the table."""
+        if kind == "none":
+            self.selected = ()
+        elif kind == "uncheck":
+            self.selected = tuple(np.setdiff1d(self.selected, positions).astype(np.int64))
+        else:
+            more = self._shown if kind == "all" else np.array(positions, np.int64)
+            self.selected = tuple(np.union1d(np.array(self.selected, np.int64), more))
+
+    def _press(self) -> None:
+        """The button: what goes wrong is said beside it, as callbacks have no cell to raise into."""
+        try:
+            self.make_plan()
+        except ImgframeError as error:
+            self._plan_line.value = _html("error", f"No plan: {error}")
+
+    # ---- sentences and pictures
+
+    def _say_filter(self) -> None:
+        if self.error:
+            self._message.value = _html("error", f"{self.error} (the rows are those of the last good filter)")
+        else:
+            self._message.value = "".join(_html("note", note) for note in self.notes)
+
+    def _say_freed(self) -> None:
+        first, *more = self._freeing.sentences()
+        self._line.value = f'<div class="imgframe-freed" role="status"><strong>{escape(first)}</strong> {escape(" ".join(more))}</div>'
+
+    def _say_planned(self) -> None:
+        if self.plan is None:
+            self._plan_line.value = ""
+            return
+        steps, kept, freed = self.plan.table.num_rows, self.plan.kept_table.num_rows, self.plan.freed
+        total = 0 if freed is None else freed.total_bytes
+        self._plan_line.value = _html(
+            "note",
+            f"explorer.plan deletes {steps:,} image{'' if steps == 1 else 's'}, keeps {kept:,} and frees exactly "
+            f"{human_bytes(total)} ({total:,} bytes). Nothing is done yet: look at it in the next cell.",
+        )
+
+    def _draw(self) -> None:
+        """Both charts, of the rows shown."""
+        images = self.images
+        for picture, draw in zip(self._pictures, (pictures.repositories, pictures.ages), strict=True):
+            picture.value = draw(images, self.theme)
+
+    # ---- without widgets
+
+    def __repr__(self) -> str:
+        return f"<Explorer: {len(self._shown):,} of {self.inventory.arrow('images').num_rows:,} images, {len(self.selected):,} selected>"
+
+    def _repr_html_(self) -> str:
+        return plain_html(self.images)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return {**(bundle or {}), "text/plain": plain_text(self.images), "text/html": plain_html(self.images)}
+
+
+def _html(kind: str, text: str) -> str:
+    """A paragraph; ``text`` is text, whatever stands in it."""
+    role = "alert" if kind == "error" else "status"
+    return f'<div class="imgframe-{kind}" role="{role}">{escape(text)}</div>'

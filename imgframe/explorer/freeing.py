@@ -1,0 +1,156 @@
+"""What a selection frees, who holds the rest, and what a plan would keep: numbers, and the sentences that say them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgframe.inventory import Inventory, human_bytes
+from imgframe.planning.keeping import KEY, keep_reasons, records_of
+from imgframe.reclaiming import Reclaim, reclaim
+from imgframe.usage.rows import one_array, plain_codes
+
+_HOLDERS = {
+    "image": "other images",
+    "container": "containers",
+    "lease": "leases",
+    "label": "gc.root labels",
+    "ingest": "unfinished writes",
+    "namespace": "other namespaces",
+}
+_NAMES, _LONG = 2, 56
+"""So many holders of a kind are named, in so many characters; of the rest the sentence says how many there are."""
+
+
+@dataclass(frozen=True)
+class Freeing:
+    """What deleting the records at ``positions`` frees, and what of it a plan with its usual rules would do.
+
+    ``whole``: everything selected goes. ``planned``: what a plan keeps stays; ``kept`` counts these by reason.
+    """
+
+    positions: np.ndarray
+    whole: Reclaim
+    planned: Reclaim
+    kept: dict[str, int]
+
+    def sentences(self) -> list[str]:
+        """The live line, a sentence at a time; plain text, in which names stand as they are.
+
+        Example:
+            >>> freeing_of(Inventory({}), np.array([], np.int64)).sentences()
+            ['Nothing is selected.']
+        """
+        count = len(self.positions)
+        if not count:
+            return ["Nothing is selected."]
+        total = self.whole.total_bytes
+        what = "This image" if count == 1 else f"This selection of {count:,} images"
+        first = f"{what} frees exactly {human_bytes(total)} ({total:,} bytes)"
+        if self.whole.garbage_bytes:
+            first += f", {human_bytes(self.whole.garbage_bytes)} of it already garbage"
+        if unknown := self.whole.arrow("unknown").num_rows:
+            first += f", not counting {unknown:,} snapshot{'' if unknown == 1 else 's'} of unknown size"
+        return [f"{first}.", *self._held(), self._plan(count)]
+
+    def _held(self) -> list[str]:
+        """Who holds what the images refer to and leave behind."""
+        held = held_by(self.whole.arrow("held"))
+        if not held:
+            return []
+        total = sum(size for size, _ in held.values())
+        parts = [
+            f"{human_bytes(size)} by {_HOLDERS[kind]} ({_listed(names)})"
+            for kind, (size, names) in sorted(held.items(), key=lambda item: -item[1][0])
+        ]
+        return [f"{human_bytes(total)} stays, held {', '.join(parts)}."]
+
+    def _plan(self, count: int) -> str:
+        kept = sum(self.kept.values())
+        if not kept:
+            return "A plan deletes all of it." if count == 1 else "A plan deletes all of them."
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.kept.items())
+        total = self.planned.total_bytes
+        if kept == count:
+            return f"A plan keeps all of it ({reasons}) and frees nothing."
+        return f"A plan keeps {kept:,} of them ({reasons}) and frees exactly {human_bytes(total)} ({total:,} bytes)."
+
+
+def freeing_of(inventory: Inventory, positions: np.ndarray) -> Freeing:
+    """What deleting the records at ``positions`` of ``inventory.images`` frees."""
+    images = inventory.images[list(KEY)]
+    if not len(positions):
+        nothing = reclaim(inventory, images.iloc[:0])
+        return Freeing(positions, nothing, nothing, {})
+    reasons = kept_because(inventory)[positions]
+    free = np.array([reason is None for reason in reasons], bool)
+    whole = reclaim(inventory, images.iloc[positions])
+    planned = whole if free.all() else reclaim(inventory, images.iloc[positions[free]])
+    return Freeing(positions, whole, planned, dict(Counter(reasons[~free].tolist()).most_common()))
+
+
+def kept_because(inventory: Inventory) -> np.ndarray:
+    """For each record of the inventory why a plan with its usual rules keeps it, None where it may go.
+
+    Example:
+        >>> kept_because(Inventory({})).tolist()
+        []
+    """
+    cache = inventory.derived
+    if "explorer kept" not in cache:
+        records = records_of(inventory.images[[*KEY, "digest"]], inventory, "explore")
+        cache["explorer kept"] = keep_reasons(
+            records, inventory, keep_pinned=True, keep_used=True, keep_unknown=True
+        )
+    reasons: np.ndarray = cache["explorer kept"]
+    return reasons
+
+
+def held_by(held: pa.Table) -> dict[str, tuple[int, list[str]]]:
+    """Bytes that stay and the holders, largest first, by kind of holder; a blob of several namespaces counts once.
+
+    Example:
+        >>> import imgframe as imf
+        >>> held_by(imf.reclaim(imf.Inventory({}), imf.Inventory({}).images).arrow("held"))
+        {}
+    """
+    if not held.num_rows:
+        return {}
+    node, key, kind, holder = (plain_codes(held[name]) for name in ("node", "key", "holder_kind", "holder"))
+    content = plain_codes(held["kind"]) == _code(held["kind"], "content")
+    rows = np.arange(held.num_rows)
+    _, first = np.unique(node[content] * (key.max() + 1) + key[content], return_index=True)
+    rows = np.concatenate([rows[content][first], rows[~content]])
+    pairs, at = np.unique(kind[rows] * (holder.max() + 2) + holder[rows] + 1, return_inverse=True)
+    sizes = np.zeros(len(pairs), np.int64)
+    np.add.at(sizes, at, pc.fill_null(one_array(held["size"]), 0).to_numpy()[rows])
+    kinds = one_array(held["holder_kind"]).dictionary.to_pylist()
+    names = [*one_array(held["holder"]).dictionary.to_pylist(), "unnamed"]
+    out: dict[str, tuple[int, list[str]]] = {}
+    for place in np.argsort(-sizes, kind="stable").tolist():
+        kind_code, holder_code = divmod(int(pairs[place]), int(holder.max()) + 2)
+        total, listed = out.get(kinds[kind_code], (0, []))
+        listed.append(names[holder_code - 1])
+        out[kinds[kind_code]] = total + int(sizes[place]), listed
+    return out
+
+
+def _code(column: Any, word: str) -> int:
+    """The code of a word in a text column, -2 where it does not occur."""
+    words = one_array(column).dictionary.to_pylist()
+    return words.index(word) if word in words else -2
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMES
+    return ", ".join(map(_short, names[:_NAMES])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _short(name: str) -> str:
+    """A name with its middle left out where it is long."""
+    return name if len(name) <= _LONG else f"{name[: _LONG // 2]}…{name[-(_LONG // 2 - 1) :]}"

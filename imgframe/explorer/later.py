@@ -1,0 +1,43 @@
+"""Work that may wait until the user has stopped typing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Later:
+    """Calls ``work`` once, ``seconds`` after the last :meth:`soon`; at once where no loop runs (a script, a test).
+
+    Example:
+        >>> calls = []
+        >>> Later(lambda: calls.append("drawn"), 0.2).soon()
+        >>> calls
+        ['drawn']
+    """
+
+    def __init__(self, work: Callable[[], None], seconds: float) -> None:
+        self._work, self._seconds = work, seconds
+        self._waiting: asyncio.TimerHandle | None = None
+
+    def soon(self) -> None:
+        """Ask for the work; what was asked for before and is not done yet is done with it."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.now()
+        else:
+            self._waiting = loop.call_later(self._seconds, self.now)
+
+    def now(self) -> None:
+        """Do it now."""
+        self.cancel()
+        self._work()
+
+    def cancel(self) -> None:
+        """Do not do what is waiting."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None

@@ -1,0 +1,31 @@
+"""The tree widget: the repositories, with the number of records that the filter leaves in each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+_HERE = Path(__file__).parent
+
+
+class RepositoryTree(anywidget.AnyWidget):
+    """A tree of which one node is chosen; ``labels``, ``parents`` and ``counts`` have one entry for each node.
+
+    Node 0 is the root (everything); a parent stands before its children.
+    """
+
+    _esm = _HERE / "repository_tree.js"
+
+    labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    parents = traitlets.List(traitlets.Int()).tag(sync=True)
+    counts = traitlets.List(traitlets.Int()).tag(sync=True)
+    chosen = traitlets.Int(0).tag(sync=True)
+
+    @traitlets.validate("chosen")
+    def _a_node(self, proposal: Any) -> int:
+        if not 0 <= proposal.value < max(len(self.labels), 1):
+            raise traitlets.TraitError(f"the tree has no node {proposal.value}")
+        return int(proposal.value)

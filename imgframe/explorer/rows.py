@@ -1,0 +1,171 @@
+"""The rows behind the table: which records match, in which order, and what their cells say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgframe.filters import lint_filters, prune_candidates, select_images
+from imgframe.inventory import Inventory, human_bytes
+
+COMMANDS = ("images", "image prune", "image prune --all")
+"""nerdctl's commands with filters: each reads the same strings in its own way."""
+
+
+class Column(NamedTuple):
+    """A column of the table: its name in ``images``, its heading, what it means, and how it is shown and hidden.
+
+    ``weight`` says how soon a narrow table hides it: 0 never.
+    """
+
+    name: str
+    heading: str
+    meaning: str
+    kind: str
+    weight: int
+
+
+COLUMNS = (
+    Column("name", "name", "name of the record", "text", 0),
+    Column("node", "node", "node", "text", 1),
+    Column("namespace", "namespace", "containerd namespace", "text", 2),
+    Column("created_at", "since", "when this name first entered this store (UTC)", "time", 1),
+    Column("content_size", "content", "manifest, config and layers as declared", "bytes", 2),
+    Column("unpacked_size", "unpacked", "snapshots of the image, all layers", "bytes", 1),
+    Column("unique_size", "alone", "bytes that no other image of the store needs", "bytes", 0),
+    Column("use", "use", "containers that use it, by name or by digest; pins", "use", 0),
+)
+
+
+def columns_of(inventory: Inventory) -> tuple[Column, ...]:
+    """The columns to show: node and namespace only where there are several.
+
+    Example:
+        >>> [column.heading for column in columns_of(Inventory({}))]
+        ['name', 'since', 'content', 'unpacked', 'alone', 'use']
+    """
+    images = inventory.arrow("images")
+    single = {name for name in ("node", "namespace") if len(pc.unique(images[name])) < 2}
+    return tuple(column for column in COLUMNS if column.name not in single)
+
+
+def matching(inventory: Inventory, text: str, command: str) -> np.ndarray:
+    """The positions in ``inventory.images`` of the records that the command lists with ``--filter text``.
+
+    Raises:
+        FilterError: nerdctl refuses the text, with its words.
+
+    Example:
+        >>> matching(Inventory({}), "dangling=true", "images").tolist()
+        []
+    """
+    given = [text] if text else []
+    if command == "images":
+        found = select_images(inventory, given)
+    else:
+        found = prune_candidates(inventory, given, all=command.endswith("--all"))
+    return found.index.to_numpy().astype(np.int64)
+
+
+def warnings_of(text: str, command: str) -> tuple[str, ...]:
+    """What the filter does not do although it looks as if it did.
+
+    Example:
+        >>> warnings_of("until=24h", "images")
+        ('until=24h: images ignores until, even one that is no time',)
+    """
+    return tuple(lint_filters([text], command.removesuffix(" --all"))) if text else ()
+
+
+def ordered(inventory: Inventory, positions: np.ndarray, column: str, *, descending: bool) -> np.ndarray:
+    """The positions sorted by a column; unknown values come last, equal ones stay in the order of the table.
+
+    Example:
+        >>> ordered(Inventory({}), np.array([], np.int64), "name", descending=False).tolist()
+        []
+    """
+    key, unknown = _sort_key(inventory, column)
+    positions = np.sort(positions)
+    chosen = -key[positions] if descending else key[positions]
+    chosen = np.where(unknown[positions], np.iinfo(np.int64).max, chosen)
+    return positions[np.argsort(chosen, kind="stable")]
+
+
+def _sort_key(inventory: Inventory, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Integers that sort like the column, and where it is unknown; dictionaries are sorted, so codes will do."""
+    cache = inventory.derived.setdefault("explorer sort keys", {})
+    if column not in cache:
+        images = inventory.arrow("images")
+        if column == "use":
+            used = images["used_by_digest"].cast(pa.int64())
+            pinned = pc.fill_null(images["pinned"].cast(pa.int64()), 0)
+            values = pc.add(pc.add(pc.multiply(images["containers"], 4), pc.multiply(used, 2)), pinned)
+        else:
+            values = images[column]
+        array = values.combine_chunks()
+        if pa.types.is_dictionary(array.type):
+            array = array.indices
+        numbers = pc.fill_null(array.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+        cache[column] = numbers, array.is_null().to_numpy(zero_copy_only=False)
+    return cache[column]
+
+
+def cells(inventory: Inventory, positions: np.ndarray, columns: tuple[Column, ...]) -> list[dict[str, Any]]:
+    """One dict for each position: ``position``, ``cells`` (text) and ``titles`` (the exact value), ready for the front end.
+
+    Example:
+        >>> cells(Inventory({}), np.array([], np.int64), COLUMNS)
+        []
+    """
+    names = [column.name for column in columns if column.name != "use"]
+    needed = [*names, "containers", "used_by_digest", "pinned"]
+    taken = inventory.arrow("images").select(needed)
+    times = [place for place, field in enumerate(taken.schema) if pa.types.is_timestamp(field.type)]
+    taken = taken.take(pa.array(positions, pa.int64()))
+    for place in times:
+        taken = taken.set_column(place, taken.column_names[place], taken.column(place).cast(pa.int64()))
+    out = []
+    for position, row in zip(positions.tolist(), taken.to_pylist(), strict=True):
+        pairs = [_cell(column, row) for column in columns]
+        out.append(
+            {
+                "position": position,
+                "cells": [text for text, _ in pairs],
+                "titles": [title for _, title in pairs],
+            }
+        )
+    return out
+
+
+def _cell(column: Column, row: dict[str, Any]) -> tuple[str, str]:
+    """What a cell says, and the exact value for the one who points at it."""
+    if column.kind == "use":
+        return _use(row)
+    value = row[column.name]
+    if value is None:
+        return "unknown", f"{column.meaning}: unknown"
+    if column.kind == "bytes":
+        return human_bytes(value), f"{value:,} bytes"
+    if column.kind == "time":
+        when = datetime.fromtimestamp(value // 10**9, UTC)
+        return f"{when:%Y-%m-%d %H:%M}", f"{when:%Y-%m-%d %H:%M:%S}.{value % 10**9:09d} UTC"
+    return value, value
+
+
+def _use(row: dict[str, Any]) -> tuple[str, str]:
+    containers, by_digest = row["containers"], row["used_by_digest"]
+    parts = []
+    if containers:
+        parts.append(f"{containers:,} container{'' if containers == 1 else 's'}")
+    elif by_digest:
+        parts.append("by digest")
+    elif containers is None or by_digest is None:
+        parts.append("unknown")
+    if row["pinned"]:
+        parts.append("pinned")
+    text = ", ".join(parts) or "–"
+    return text, "no container uses it" if text == "–" else text
