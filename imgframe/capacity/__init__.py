@@ -3,9 +3,30 @@
 Every function takes an Inventory or a dataset of them and gives a plain frame, ready for a chart or a report.
 """
 
+from imgframe.capacity.attributing import (
+    by_label,
+    by_namespace,
+    by_node,
+    by_registry,
+    by_repository,
+    layer_sharing,
+)
 from imgframe.capacity.copies import duplicates
+from imgframe.capacity.daily import daily
 from imgframe.capacity.fitting import will_it_fit
 from imgframe.capacity.forecasting import forecast
 from imgframe.capacity.growing import growth
 
-__all__ = ["duplicates", "forecast", "growth", "will_it_fit"]
+__all__ = [
+    "by_label",
+    "by_namespace",
+    "by_node",
+    "by_registry",
+    "by_repository",
+    "daily",
+    "duplicates",
+    "forecast",
+    "growth",
+    "layer_sharing",
+    "will_it_fit",
+]

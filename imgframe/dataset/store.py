@@ -67,6 +67,10 @@ class Dataset:
         ]
         return Dataset(self.path, tuple(kept))
 
+    def only(self, one: Collection) -> Dataset:
+        """The dataset of this collection alone: what is handed to a worker."""
+        return Dataset(self.path, (one,))
+
     def at(self, when: Any = None) -> Inventory:
         """The state at a moment: for each node its last collection at or before ``when`` (default: the newest).
 
