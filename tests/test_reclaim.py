@@ -138,7 +138,7 @@ def test_a_namespace_split_in_two_keeps_the_physical_totals(rng):
         for key in [key for key in part if key[1] == "default"]:
             part[key[0], "copy", *key[2:]] = part[key]
     inv, both = naive_store.inventory(store), naive_store.inventory(split)
-    total, total_both = (imf.capacity.by_node(one)["physical_content_bytes"].sum() for one in (inv, both))
+    total, total_both = (imf.capacity.by_node(one)["physical_bytes"].sum() for one in (inv, both))
     assert total == total_both
     _, frame = chosen_from(rng, store, inv, share=1)
     everywhere = both.images

@@ -282,7 +282,7 @@ def df(inventory: Inventory, *, now: Any = None) -> pa.Table:
     graph, moment = graph_of(inventory), nanoseconds(now)
     parts = parts_of(graph, moment)
     images, containers = inventory.arrow("images"), inventory.arrow("containers")
-    used = _used(images)
+    used = used_images(images)
     running = _not_stopped(containers)
     loose = parts.orphans & ~graph.kept(moment)
     freed = reclaim_rows(graph, np.flatnonzero(~used), moment)
@@ -316,7 +316,7 @@ def df(inventory: Inventory, *, now: Any = None) -> pa.Table:
     )
 
 
-def _used(images: pa.Table) -> Bools:
+def used_images(images: pa.Table) -> Bools:
     """Images that a container uses by name or digest, and those of which that is not known."""
     by_name = one_array(images["containers"]).fill_null(1).to_numpy() > 0
     by_digest = one_array(images["used_by_digest"]).fill_null(True).to_numpy(zero_copy_only=False)

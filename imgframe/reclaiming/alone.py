@@ -136,37 +136,41 @@ def _sums(graph: Graph, content: Ints, snapshot: Ints, count: int) -> dict[str, 
 
 
 def each_bytes(graph: Graph, now: int | None) -> dict[str, Ints]:
-    """Freed bytes for every row of ``images``, deleted alone.
-
-    Everything carries the lowest and the highest record that reaches it; where they are one, that record alone holds it.
-    """
+    """Freed bytes for every row of ``images``, deleted alone."""
     key = ("each", now)
     if key not in graph.cache:
-        count = int(graph.start[IMAGE + 1])
-        graph.cache[key] = (
-            _one_by_one(graph, now) if graph.images_kept_by_objects else _by_owner(graph, now, count)
+        graph.cache[key] = group_bytes(
+            graph, np.arange(graph.start[IMAGE + 1]), int(graph.start[IMAGE + 1]), now
         )
     return graph.cache[key]
 
 
-def _by_owner(graph: Graph, now: int | None, count: int) -> dict[str, Ints]:
-    images = np.flatnonzero(graph.kept(now)[graph.part(IMAGE)])
-    others = np.flatnonzero(graph.roots(now)[count:]) + count
-    flat, live = graph.flat, graph.roots(now)[graph.flat.lease]
+def group_bytes(graph: Graph, group: Ints, count: int, now: int | None) -> dict[str, Ints]:
+    """Freed bytes for each of ``count`` groups of image records, deleted alone; a record of group -1 is never deleted.
+
+    Everything carries the lowest and the highest group that reaches it; where they are one, that group alone holds it.
+    """
+    if graph.images_kept_by_objects:
+        return _one_by_one(graph, group, count, now)
+    images = graph.part(IMAGE)
+    live = graph.kept(now)[images]
+    others = np.flatnonzero(graph.roots(now)[images.stop :]) + images.stop
+    flat, leased = graph.flat, graph.roots(now)[graph.flat.lease]
     bounds = []
     for push, nobody, everybody in ((_lower, _EVER, NONE), (_raise, NONE, _EVER)):
+        owner = np.append(
+            np.where(group < 0, everybody, group), everybody
+        )  # the last is that of no record between
         values = np.full(graph.count, nobody, np.int64)
         values[others] = everybody
 
-        def settle(values: Ints, nobody: int = nobody) -> None:
-            values[:count] = nobody
-            values[images] = images
+        def settle(values: Ints, nobody: int = nobody, owner: Ints = owner) -> None:
+            values[images] = np.where(live, owner[:-1], nobody)
 
         settle(values)
         graph.spread(values, push, settle)
-        through = np.where(flat.image >= 0, flat.image, everybody)
         merge = np.minimum if push is _lower else np.maximum
-        merge.at(values, flat.target[live], through[live])
+        merge.at(values, flat.target[leased], owner[flat.image[leased]])
         content = values[graph.part(CONTENT)]
         if not single(graph):
             whole = np.full(len(content), nobody, np.int64)
@@ -178,17 +182,16 @@ def _by_owner(graph: Graph, now: int | None, count: int) -> dict[str, Ints]:
     return _sums(graph, *sole, count)
 
 
-def _one_by_one(graph: Graph, now: int | None) -> dict[str, Ints]:
+def _one_by_one(graph: Graph, group: Ints, count: int, now: int | None) -> dict[str, Ints]:
     """Where objects keep image records, one record may go with another: each deletion is replayed."""
-    count = int(graph.start[IMAGE + 1])
     out = {name: np.zeros(count, np.int64) for name in COLUMNS}
     before = graph.kept(now)
-    for row in range(count):
-        made = reclaim_rows(graph, np.array([row]), now)
+    for number in range(count):
+        made = reclaim_rows(graph, np.flatnonzero(group == number), now)
         gone = before[graph.part(SNAPSHOT)] & ~made.after[graph.part(SNAPSHOT)]
-        out["snapshot_bytes"][row] = int(graph.snapshot_size[gone].sum())
-        out["inodes"][row] = int(graph.snapshot_inodes[gone].sum())
-        out["total_bytes"][row] = made.total_bytes - made.garbage_bytes
+        out["snapshot_bytes"][number] = int(graph.snapshot_size[gone].sum())
+        out["inodes"][number] = int(graph.snapshot_inodes[gone].sum())
+        out["total_bytes"][number] = made.total_bytes - made.garbage_bytes
     out["content_bytes"] = out["total_bytes"] - out["snapshot_bytes"]
     return out
 

@@ -121,7 +121,9 @@ def compose(tables: Mapping[str, pa.Table]) -> Composition:
     bounds, edge_blob = _expand(found, image_scope[first], blobs_of, documents)
     edge_target = np.repeat(np.arange(len(first)), np.diff(bounds))
     chain, top = _chain_codes(manifests, manifest, snapshots, count)
-    known = (found >= 0) & ~_illegible(images["media_type"], first, documents.has_parts[image[first]])
+    known = (found >= 0) & ~_illegible(
+        images["media_type"], first, np.append(documents.has_parts, False)[image[first]]
+    )
     known[_without_chain(edge_target, edge_blob, blobs_of, chain, manifest, config)] = False
     top_target, top_row = _tops(
         edge_target, blob[edge_blob], image_scope[first], chain, snapshots, snapshot_scope, top
@@ -233,7 +235,7 @@ def _chain_codes(manifests: pa.Table, manifest: Ints, snapshots: pa.Table, words
 def _without_chain(target: Ints, row: Ints, blobs: _Blobs, chain: Ints, manifest: Ints, config: Ints) -> Ints:
     """Targets that need a manifest whose config is in the namespace and was not readable: its snapshots are unknown."""
     config_of = np.full(blobs.words, NONE, np.int64)
-    config_of[manifest] = config
+    config_of[manifest[manifest >= 0]] = config[manifest >= 0]
     config_of[chain >= 0] = NONE
     doubtful = np.flatnonzero(config_of[blobs.digest[row]] >= 0)
     digest = blobs.digest[row[doubtful]]

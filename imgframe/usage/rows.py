@@ -84,7 +84,7 @@ def find(scope: Ints, word: Ints, asked_scope: Ints, asked_word: Ints, words: in
         return np.full(len(asked_scope), NONE, np.int64)
     order, scope, word = _by_scope(scope, word)
     asked_order, asked_scope, asked_word = _by_scope(asked_scope, asked_word)
-    starts = np.flatnonzero(np.diff(asked_scope, prepend=asked_scope[0] - 1))
+    starts = np.append(0, np.flatnonzero(asked_scope[1:] != asked_scope[:-1]) + 1)
     search = _by_words if len(starts) * 64 <= len(scope) + len(asked_scope) else _by_sorting
     rows = search(scope, word, asked_scope, asked_word, words, starts)
     if order is not None:
