@@ -143,7 +143,20 @@ class Refused(WireError):  # noqa: N818
 
 
 class RegistryError(ImgframeError):
-    """A call to a registry failed; the message names host and reference and never holds a secret."""
+    """A call to a registry failed; the message names host and reference and never holds a secret.
+
+    ``reference`` is the image, ``host`` the server asked, ``status`` its HTTP status (0: it did not answer), ``go`` are
+    the words of containerd's resolver where it fails in the same way.
+    """
+
+    def __init__(
+        self, message: str, *, reference: str = "", host: str = "", status: int = 0, go: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.reference = reference
+        self.host = host
+        self.status = status
+        self.go = go
 
 
 class RegistryNotFound(RegistryError):  # noqa: N818
@@ -152,6 +165,10 @@ class RegistryNotFound(RegistryError):  # noqa: N818
 
 class RegistryDenied(RegistryError):  # noqa: N818
     """The registry refused the credentials, or wants some."""
+
+
+class InsecureWarning(UserWarning):
+    """The certificates of registries are not checked, because the caller asked for that."""
 
 
 class ActionError(ImgframeError):

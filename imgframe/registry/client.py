@@ -1,0 +1,110 @@
+"""Registries: names to digests, documents, blobs, and uploads, over one pool of connections."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from imgframe import reference as names
+from imgframe.errors import InsecureWarning, ReferenceError_, RegistryError
+from imgframe.registry import hosts
+from imgframe.registry.asking import Session
+from imgframe.registry.auth import Authorizer
+from imgframe.registry.credentials import Wallet
+from imgframe.registry.failing import Secrets
+from imgframe.registry.remote import Remote
+from imgframe.registry.transport import Transport
+
+_ARCHIVE = "image must be loaded from archive before parsing image reference"
+
+
+class Registry:
+    """A session with registries, for use in ``async with``; every method runs on the loop that opened it.
+
+    Args:
+        hosts_dirs: directories with a folder per registry (``registry.example_5000_/hosts.toml``).
+        insecure: certificates are not checked; warns once.
+        plain_http: speak HTTP where no file says otherwise.
+        docker_config: docker's ``config.json`` or its folder; default ``$DOCKER_CONFIG``, else ``~/.docker``.
+        timeout: seconds in which a server must send something.
+        connections: how many connections are open at once.
+
+    Proxies are those of the environment (``HTTPS_PROXY``, ``NO_PROXY``), but never for this machine itself. Secrets stay
+    in memory: they are in no repr, log or error, and go to the host they belong to and to no other.
+
+    Example:
+        >>> import asyncio
+        >>> from imgframe.registry import Registry
+        >>> async def where():
+        ...     async with Registry() as registry:
+        ...         return registry.image("alpine").host
+        >>> asyncio.run(where())
+        'registry-1.docker.io'
+    """
+
+    def __init__(
+        self,
+        *,
+        hosts_dirs: Iterable[str | os.PathLike[str]] = (),
+        insecure: bool = False,
+        plain_http: bool = False,
+        docker_config: str | os.PathLike[str] | None = None,
+        timeout: float = 60.0,
+        connections: int = 64,
+    ) -> None:
+        if isinstance(hosts_dirs, (str, os.PathLike)):
+            hosts_dirs = (hosts_dirs,)
+        self._hosts_dirs = tuple(hosts_dirs)
+        self._insecure = insecure
+        self._plain_http = plain_http
+        self._servers: dict[str, list[hosts.Endpoint]] = {}
+        self._wallet = Wallet(docker_config)
+        secrets = Secrets()
+        transport = Transport(timeout=timeout, connections=connections)
+        self._session = Session(
+            transport, Authorizer(transport, self._wallet, secrets), self._wallet, secrets
+        )
+        if insecure:
+            words = "the certificates of registries are not checked: whoever is in between can answer in their place"
+            warnings.warn(words, InsecureWarning, stacklevel=2)
+
+    async def __aenter__(self) -> Self:
+        await self._session.transport.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.transport.close()
+
+    def __repr__(self) -> str:
+        return f"<Registry {'insecure ' if self._insecure else ''}hosts_dirs={[str(one) for one in self._hosts_dirs]}>"
+
+    def image(self, reference: str) -> Remote:
+        """An image in its registry, by the name that people write; nothing is asked yet.
+
+        Raises:
+            RegistryError: the name or the configuration of its registry cannot be used; ``go`` are Go's words.
+        """
+        try:
+            parsed = names.parse(reference)
+        except ReferenceError_ as problem:
+            raise RegistryError(str(problem), reference=reference, go=problem.go) from None
+        if parsed.protocol or not parsed.path or not parsed.domain:
+            raise RegistryError(
+                f"{reference}: object required, a name in a registry",
+                reference=reference,
+                go="object required",
+            )
+        with self._session.speaking(parsed.string, parsed.domain):
+            if parsed.domain not in self._servers:
+                self._servers[parsed.domain] = hosts.endpoints(
+                    parsed.domain,
+                    self._hosts_dirs,
+                    insecure=self._insecure,
+                    plain_http=self._plain_http,
+                )
+        return Remote(self._session, parsed, self._servers[parsed.domain])

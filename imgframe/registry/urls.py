@@ -1,0 +1,142 @@
+"""Registry addresses: their canonical form, and under which names their credentials are looked up.
+
+Measured on nerdctl's ``dockerconfigresolver.RegistryURL`` and containerd's ``docker.MatchLocalhost``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from imgframe.errors import InputError
+from imgframe.registry import gourl
+
+HUB = "https://index.docker.io/v1/"
+HUB_NAMES = ("index.docker.io", "registry-1.docker.io")
+EXPERIMENTAL = "nerdctl-experimental"
+HTTPS_PORT = "443"
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryURL:
+    """The address of a registry; ``namespace`` is the registry that a mirror stands for (``?ns=``)."""
+
+    scheme: str
+    host: str
+    """Host and port; 443 if none was written."""
+    path: str
+    query: str
+    namespace: RegistryURL | None = None
+
+    @property
+    def hostname(self) -> str:
+        """The host without port and brackets."""
+        return gourl.Address("", self.host, "", "").hostname
+
+    @property
+    def port(self) -> str:
+        """The port as text."""
+        return gourl.Address("", self.host, "", "").port
+
+    @property
+    def canonical(self) -> str:
+        """The name under which docker's config keeps its credentials."""
+        if (self.scheme, self.hostname, self.port, self.path) == (
+            "https",
+            "index.docker.io",
+            HTTPS_PORT,
+            "/v1/",
+        ):
+            return HUB
+        if self.namespace is not None:
+            return f"{EXPERIMENTAL}://{self.namespace.canonical}/host/{self.host}{self.path}"
+        return self.host
+
+    @property
+    def identifiers(self) -> list[str]:
+        """Every name under which credentials are looked for, in order."""
+        first = self.canonical
+        if self.namespace is not None or first == HUB:
+            return [first]
+        standard = self.port == HTTPS_PORT
+        names = [first]
+        if standard and self.hostname in HUB_NAMES:
+            names.append(HUB)
+        names += [f"https://{self.host}", f"http://{self.host}"]
+        if standard:
+            names += [self.hostname, f"https://{self.hostname}", f"http://{self.hostname}"]
+        return names
+
+    @property
+    def is_localhost(self) -> bool:
+        """``localhost`` or an address of the loopback network."""
+        return self.hostname == "localhost" or _loopback(self.hostname)
+
+    @property
+    def server_address(self) -> str:
+        """How nerdctl names the server beside its credentials."""
+        return self.host if self.namespace is None else f"{self.host}{self.path}?{self.query}"
+
+
+def parse(text: str) -> RegistryURL:
+    """The registry that an address names; ``""`` and ``docker.io`` are Docker Hub, http is taken as https.
+
+    Raises:
+        InputError: Go refuses the address; ``go`` are its words.
+
+    Example:
+        >>> from imgframe.registry import urls
+        >>> urls.parse("docker.io").canonical
+        'https://index.docker.io/v1/'
+        >>> urls.parse("registry.example").identifiers[:2]
+        ['registry.example:443', 'https://registry.example:443']
+    """
+    wanted = HUB if text in {"", "docker.io"} else text
+    if "://" not in wanted:
+        wanted = f"https://{wanted}"
+    try:
+        found = gourl.parse(wanted)
+    except gourl.Unparsable as problem:
+        raise _refused(text, f"unparsable registry URL\n{problem}") from None
+    scheme = "https" if found.scheme == "http" else found.scheme
+    if scheme not in {"https", EXPERIMENTAL}:
+        raise _refused(text, "unsupported scheme in registry URL")
+    host = found.host if found.port else f"{found.hostname}:{HTTPS_PORT}"
+    behind = gourl.first_value(found.query, "ns")
+    return RegistryURL(scheme, host, found.path, found.query, parse(behind) if behind else None)
+
+
+def matches_localhost(host: str) -> bool:
+    """Whether containerd takes ``host`` or ``host:port`` for this machine, and speaks plain HTTP to it.
+
+    Raises:
+        InputError: the text is no host, or no host and port; ``go`` are Go's words.
+    """
+    if host in {"::1", "[::1]"}:
+        return True
+    try:
+        name, port = gourl.split_host_port(host)
+        if not port:
+            raise _refused(host, "invalid host name format")
+    except gourl.Unparsable as problem:
+        if not str(problem).endswith(": missing port in address"):
+            raise _refused(host, str(problem)) from None
+        name = host
+    return name == "localhost" or _loopback(name)
+
+
+def _loopback(name: str) -> bool:
+    if "%" in name:
+        return False
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    inner = getattr(address, "ipv4_mapped", None) or address
+    return bool(inner.is_loopback)
+
+
+def _refused(text: str, go: str) -> InputError:
+    error = InputError(f"registry {text!r}: {go}")
+    error.go = go
+    return error
