@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from imgframe import _pandas_later
 from imgframe.errors import SchemaError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_pandas_later.postpone()
 
 VERSION = 1
 """Version of the tables below; written into every Parquet file and checked by ``open_inventory``."""
@@ -287,7 +290,8 @@ PLANS: dict[str, pa.Schema] = {
         started_at=(TIME, "when it began"),
         before=(CATEGORY, "target digest that the node had; NA: no record"),
         after=(CATEGORY, "target digest that the node has now; NA: no record"),
-        remote=(CATEGORY, "digest that the registry gave"),
+        record=(CATEGORY, "name of the record that is there now, for pull and ensure"),
+        remote=(CATEGORY, "digest that the registry gave; NA: not asked"),
         snapshotter=(CATEGORY, "snapshotter that was unpacked into"),
         fetched_bytes=(INT, "bytes that came over the network or left [bytes]"),
         present_bytes=(INT, "bytes that were there already [bytes]"),
