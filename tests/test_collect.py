@@ -428,7 +428,7 @@ def test_progress_is_silent_unless_somebody_looks(capsys):
     assert capsys.readouterr().err == ""
     assert "nodes" in drawn
     assert "documents" in drawn
-    assert not progress._somebody_looks()
+    assert not progress.somebody_looks()
 
 
 def test_default_snapshotter_of_a_namespace():

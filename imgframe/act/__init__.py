@@ -3,8 +3,9 @@
 Everything here is data first: a verb gives a :class:`Plan`, and only :meth:`Plan.apply` acts.
 """
 
+from imgframe.act.moving import ensure, pull, push
 from imgframe.act.plan import Plan, open_plan
 from imgframe.act.result import Result
 from imgframe.act.verbs import prune, prune_to, tag
 
-__all__ = ["Plan", "Result", "open_plan", "prune", "prune_to", "tag"]
+__all__ = ["Plan", "Result", "ensure", "open_plan", "prune", "prune_to", "pull", "push", "tag"]

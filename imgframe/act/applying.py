@@ -42,7 +42,7 @@ class Run:
             steps.setdefault(step["node"], []).append(step)
         moving = {"pull", "ensure", "push"}
         if any(step["action"] in moving for mine in steps.values() for step in mine):
-            from imgframe.act.moving import apply_steps
+            from imgframe.act.shipping import apply_steps
 
             await apply_steps(self, steps)
             return

@@ -31,15 +31,17 @@ class Remote(Protocol):
 
     Attributes:
         reference: the normalised name, for messages.
-        host: the registry that is asked, for messages.
         domain: registry of the name.
         repository: path of the name.
     """
 
     reference: str
-    host: str
     domain: str
     repository: str
+
+    @property
+    def host(self) -> str:
+        """The registry that is asked, for messages."""
 
     async def resolve(self) -> oci.Descriptor:
         """The target."""
@@ -250,7 +252,9 @@ class Fetcher:
                 else:
                     raise RegistryError(
                         f"{self._remote.host} gave other bytes for {wanted.digest} than its digest and size ({size} bytes) "
-                        f"say ({error}); the registry or a proxy before it is damaged: try again, or pull from another mirror"
+                        f"say ({error}); the registry or a proxy before it is damaged: try again, or pull from another mirror",
+                        reference=self._remote.reference,
+                        host=self._remote.host,
                     ) from error
             else:
                 self.begun.discard(ref)

@@ -43,6 +43,10 @@ class Lines:
         """Held while a snapshot is unpacked."""
         return self._locks["chain", client.node.address, namespace, snapshotter, chain_id]
 
+    def upload(self, host: str, repository: str, digest: str) -> asyncio.Lock:
+        """Held while a blob is sent to a repository."""
+        return self._locks["upload", host, repository, digest]
+
     def layers(self, client: Client) -> asyncio.Semaphore:
         """Held by each layer that travels to a node."""
         return self._layers[client.node.address]

@@ -28,26 +28,26 @@ class Choice:
     """What of an image is wanted, and where.
 
     Attributes:
-        platforms: specifiers; none: the node's own.
+        specifiers: of platforms; none: the node's own.
         all_platforms: everything that the index names.
         unpack: None: if there is just one platform.
         snapshotter: to unpack into; empty: the namespace's default.
     """
 
-    platforms: tuple[str, ...] = ()
+    specifiers: tuple[str, ...] = ()
     all_platforms: bool = False
     unpack: bool | None = None
     snapshotter: str = ""
 
     def matcher(self, host: platforms.Platform) -> platforms.Matcher | None:
         """Which entries of an index are wanted; None: all."""
-        return None if self.all_platforms else platforms.nerdctl(self.platforms, host=host)
+        return None if self.all_platforms else platforms.nerdctl(self.specifiers, host=host)
 
     def count(self, host: platforms.Platform) -> int:
         """How many platforms are named; 0: all."""
         if self.all_platforms:
             return 0
-        return len(platforms.platform_slice(self.platforms, host=host)) if self.platforms else 1
+        return len(platforms.platform_slice(self.specifiers, host=host)) if self.specifiers else 1
 
     def unpacks(self, host: platforms.Platform) -> bool:
         """Whether it is unpacked (nerdctl's ``--unpack``)."""
@@ -89,7 +89,7 @@ async def pull(
         try:
             if unpack:
                 unpacker = Unpacker(site.client, namespace, lease, snapshotter, lines)
-                clean_ups.insert(0, lambda: _remove(unpacker))
+                clean_ups.insert(0, lambda: drop_unpacked(unpacker))
                 await _unpack(site, namespace, tree, unpacker)
             await tree.settle()
         except BaseException:
@@ -152,7 +152,8 @@ async def _abort(fetcher: Fetcher) -> None:
         await fetcher.abort(ref)
 
 
-async def _remove(unpacker: Unpacker) -> None:
+async def drop_unpacked(unpacker: Unpacker) -> None:
+    """Removes what an unpacker has begun and not finished."""
     for key in sorted(unpacker.begun):
         await unpacker.remove(key)
 
@@ -163,6 +164,7 @@ def outcome(pulled: Pulled, via: str) -> dict[str, Any]:
         "status": "done",
         "before": pulled.before,
         "after": pulled.digest,
+        "record": pulled.name,
         "remote": pulled.digest,
         "snapshotter": pulled.snapshotter,
         "fetched_bytes": pulled.fetched,

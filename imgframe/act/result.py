@@ -42,6 +42,21 @@ class Result:
         return steps.merge(outcomes, on="step", how="left", validate="one_to_one")
 
     @property
+    def ensured(self) -> pd.DataFrame:
+        """The images that an ensure or a pull has brought about, as rows of :class:`~imgframe.EnsuredImage`.
+
+        Columns: node, namespace, ref (what was asked for), name (of the record), digest, snapshotter (NA: not unpacked) and
+        remote (whether a registry was asked).
+        """
+        steps = self.steps
+        rows = steps[steps["action"].isin(["ensure", "pull"]) & (steps["status"] == "done")]
+        rows = rows.assign(
+            ref=rows["name"], name=rows["record"], digest=rows["after"], remote=rows["remote"].notna()
+        )
+        columns = ["node", "namespace", "ref", "name", "digest", "snapshotter", "remote"]
+        return rows[columns].reset_index(drop=True)
+
+    @property
     def failed(self) -> pd.DataFrame:
         """Steps that were refused, failed or not begun."""
         steps = self.steps

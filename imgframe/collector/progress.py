@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
+
+from imgframe._looking import somebody_looks
 
 _UNITS = {"nodes": "node", "documents": "document", "usages": "usage"}
 
@@ -13,7 +14,7 @@ class Progress:
 
     def __init__(self, show: bool | None) -> None:
         self._bars: dict[str, Any] = {}
-        self._shown = _somebody_looks() if show is None else show
+        self._shown = somebody_looks() if show is None else show
 
     def expect(self, what: str, count: int) -> None:
         """``count`` more of ``what`` are to come."""
@@ -37,12 +38,3 @@ class Progress:
         for bar in self._bars.values():
             bar.close()
         self._bars = {}
-
-
-def _somebody_looks() -> bool:
-    """Whether standard error is a terminal, or this process is the kernel of a notebook."""
-    if "ipykernel" in sys.modules:
-        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-        if shell is not None and type(shell).__name__ == "ZMQInteractiveShell":
-            return True
-    return sys.stderr is not None and sys.stderr.isatty()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from imgframe import oci, reference
@@ -35,7 +35,7 @@ class PullMode(enum.StrEnum):
             InputError: there is none; ``go`` holds Go's words.
         """
         try:
-            return cls(value)
+            return cls(str(value))
         except ValueError:
             go = f'unexpected pull mode: "{value}"'
             error = InputError(f"{go}; expected always, missing or never")
@@ -139,11 +139,10 @@ def _readable(target: oci.Descriptor, matcher: Matcher, documents: oci.Documents
     try:
         found = oci.find_config(target, matcher, documents)
         return documents.config(found) if oci.is_config_type(found.media_type) else None
-    except DocumentError:
+    except DocumentError as error:
+        if error.code == "not_collected":  # whether it can be read is unknown
+            raise
         return None
-
-
-Reader = Callable[[str], bytes | None]
 
 
 def not_available(raw: str) -> str:

@@ -1,0 +1,146 @@
+"""Finding an image that a node has already, and unpacking it where it is not: the local half of ensure."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from contextlib import suppress
+from typing import NamedTuple
+
+from imgframe import oci, platforms
+from imgframe.act.leasing import leased
+from imgframe.act.lines import Lines
+from imgframe.act.pulling import Choice, drop_unpacked
+from imgframe.act.sites import Site
+from imgframe.act.unpacking import Unpacker
+from imgframe.errors import DocumentError, Missing, NotFound
+from imgframe.planning.ensuring import Record, find_existing, lookup, not_existing
+from imgframe.wire.records import Image
+
+
+class Existing(NamedTuple):
+    """A record that will do, and where it is unpacked (None: nowhere)."""
+
+    name: str
+    digest: str
+    snapshotter: str | None
+
+
+class _Needed(Exception):  # noqa: N818 -- no error: what to read next
+    """A document that has not been read yet."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(digest)
+        self.digest = digest
+
+
+class Shelf:
+    """The images of one node as a plan finds them; what the plan changes is forgotten.
+
+    The records of a namespace are listed once, documents are read from the node once per namespace.
+    """
+
+    def __init__(self, site: Site, lines: Lines) -> None:
+        self._site, self._lines = site, lines
+        self._records: dict[str, list[Record]] = {}
+        self._blobs: defaultdict[str, dict[str, bytes | None]] = defaultdict(dict)
+        self._asking: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def forget(self, namespace: str) -> None:
+        """Something was brought into the namespace: look again."""
+        self._records.pop(namespace, None)
+        blobs = self._blobs[namespace]
+        for digest in [digest for digest, data in blobs.items() if data is None]:
+            del blobs[digest]
+
+    async def find(self, namespace: str, raw: str, choice: Choice) -> Existing:
+        """The record that an argument means, unpacked if that is wanted (imgutil's GetExistingImage).
+
+        Raises:
+            NotFound: there is none for the platform, or it cannot be unpacked because something is missing.
+            FilterError: the argument cannot stand in containerd's filter.
+        """
+        wanted = lookup(raw)
+        specifier = choice.specifiers[0] if choice.specifiers else self._site.host
+        matcher = platforms.strict(specifier, self._site.host)
+        blobs = self._blobs[namespace]
+
+        def read(digest: str) -> bytes | None:
+            if digest not in blobs:
+                raise _Needed(digest)
+            return blobs[digest]
+
+        documents = oci.Documents(read, self._site.host)
+        records = await self._list(namespace)
+        while True:
+            try:
+                record, config = find_existing(wanted, records, matcher, documents)
+                _, manifest = oci.find_manifest(record.target, matcher, documents)
+                break
+            except _Needed as need:
+                await self._read(namespace, need.digest)
+        snapshotter = None
+        if choice.unpacks(self._site.host):
+            snapshotter = await self._site.snapshotter(namespace, choice.snapshotter)
+            await self._unpacked(namespace, raw, manifest, config, snapshotter)
+        return Existing(record.name, record.target.digest, snapshotter)
+
+    async def _list(self, namespace: str) -> list[Record]:
+        async with self._asking["records", namespace]:
+            if namespace not in self._records:
+                images = await self._site.client.images.list(namespace)
+                self._records[namespace] = [_record(image) for image in images]
+            return self._records[namespace]
+
+    async def _read(self, namespace: str, digest: str) -> None:
+        """Reads a document of the node; one that is not what its digest says counts as missing."""
+        async with self._asking["blob", namespace, digest]:
+            if digest in self._blobs[namespace]:
+                return
+            data: bytes | None = None
+            with suppress(Missing, DocumentError):
+                data = await self._site.client.content.document(namespace, digest)
+                algorithm, _, expected = digest.partition(":")
+                if hashlib.new(algorithm, data).hexdigest() != expected:
+                    data = None
+            self._blobs[namespace][digest] = data
+
+    async def _unpacked(
+        self,
+        namespace: str,
+        raw: str,
+        manifest: oci.Manifest,
+        config: oci.ImageConfig,
+        snapshotter: str,
+    ) -> None:
+        """Unpacks the image if its chain is not there.
+
+        Raises:
+            NotFound: a layer is missing.
+        """
+        client = self._site.client
+        chain = oci.chain_ids(config.rootfs.diff_ids)
+        if not chain:
+            return
+        with suppress(Missing):
+            await client.snapshots.stat(namespace, snapshotter, chain[-1])
+            return
+
+        async def ready(_layer: oci.Descriptor) -> None:
+            """It is there or it is not: Apply says so."""
+
+        try:
+            async with leased(client, namespace) as (lease, clean_ups):
+                unpacker = Unpacker(client, namespace, lease, snapshotter, self._lines)
+                clean_ups.append(lambda: drop_unpacked(unpacker))
+                await unpacker.unpack(manifest, config, ready)
+        except Missing as error:
+            raise NotFound(
+                not_existing(raw, f"it cannot be unpacked, because something is missing ({error})")
+            ) from error
+
+
+def _record(image: Image) -> Record:
+    target = image.target
+    return Record(image.name, oci.Descriptor(target.media_type, target.digest, target.size))

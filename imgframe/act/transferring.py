@@ -1,0 +1,175 @@
+"""Pulling by containerd itself, through its Transfer service, where it can do the job."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from imgframe import oci, platforms
+from imgframe.act.pulling import Choice, Pulled, Told
+from imgframe.act.sites import Site
+from imgframe.errors import DocumentError, InputError, Missing, Refused, RegistryError
+from imgframe.wire import records as wire
+
+if TYPE_CHECKING:
+    from imgframe.act.remotes import RegistryImage
+
+SINCE = (2, 0, 0)
+"""From this version on containerd pulls over plain HTTP from this machine too, and unpacks any platform."""
+
+FIRST = (1, 7, 0)
+"""The first version that has the service at all."""
+
+SECONDS = 6 * 3600.0
+"""How long one image may take."""
+
+
+async def serves(site: Site, remote: RegistryImage, choice: Choice, options: dict[str, Any]) -> bool:
+    """Whether containerd pulls: asked for by ``via="transfer"``, or it can do it and nothing special is wanted.
+
+    containerd asks registries in its own way: it knows neither our folders of hosts.toml nor ``insecure``.
+
+    Raises:
+        InputError: it was asked for and is impossible.
+    """
+    via, version = options.get("via"), site.client.opened.numbers
+    special = bool(options.get("hosts_dirs") or options.get("insecure"))
+    if via == "transfer":
+        if version < FIRST:
+            raise InputError(
+                f"{site.client.node.address}: containerd {site.client.opened.version} has no Transfer service; "
+                "it came with 1.7: leave via= out"
+            )
+        if special:
+            raise InputError("via='transfer' knows neither hosts_dirs nor insecure; use via='client'")
+        return True
+    if via is not None or version < SINCE or special or len(choice.specifiers) > 1:
+        return False
+    login = await remote.login()
+    return bool(login.username) or not login.secret  # containerd takes no identity tokens
+
+
+async def pull(
+    site: Site, namespace: str, remote: RegistryImage, choice: Choice, told: Told, *, only: bool = False
+) -> Pulled | None:
+    """Pulls an image; None: this containerd is not set up for it (then nothing was done), and ``only`` is not set.
+
+    Raises:
+        RegistryError: containerd could not get it from the registry.
+        DocumentError: it has nothing for the platform; a record that was made for it is removed again.
+        WireError: containerd refuses something else.
+    """
+    unpack = choice.unpacks(site.host)
+    snapshotter = await site.snapshotter(namespace, choice.snapshotter) if unpack else ""
+    before = await _target(site, namespace, remote.reference)
+    counter = _Counter(told)
+    wanted = [] if choice.all_platforms else [_wire(one) for one in _platforms(site, choice)]
+    try:
+        await site.client.transfer.pull(
+            namespace,
+            remote.reference,
+            name=remote.reference,
+            platforms=wanted,
+            unpack=[(wanted[0], snapshotter)] if unpack else [],
+            labels={},
+            credentials=remote.credentials,
+            progress=counter.step,
+            timeout=SECONDS,
+        )
+    except Refused as error:
+        if "no unpack platforms defined" in str(error) and not only:
+            return None
+        if error.code == "UNKNOWN":
+            raise RegistryError(f"{error} (containerd asked {remote.host} itself)") from error
+        raise
+    except Missing as error:
+        if "resolve" in str(error):
+            raise remote.not_found(str(error)) from error
+        raise
+    target = await _target(site, namespace, remote.reference)
+    if target is None:
+        raise Missing(
+            f"{remote.reference}: another program deleted the record while it was pulled",
+            address=site.client.node.address,
+            call="Images/Get",
+            code="NOT_FOUND",
+        )
+    await _check(site, namespace, remote.reference, target, before, choice)
+    fetched, present = counter.bytes
+    return Pulled(
+        remote.reference,
+        target.digest,
+        snapshotter or None,
+        fetched,
+        present,
+        None if before is None else before.digest,
+    )
+
+
+def _platforms(site: Site, choice: Choice) -> list[platforms.Platform]:
+    return platforms.platform_slice(choice.specifiers, host=site.host) if choice.specifiers else [site.host]
+
+
+def _wire(one: platforms.Platform) -> wire.Platform:
+    return wire.Platform(one.os, one.architecture, one.variant, one.os_version, one.os_features)
+
+
+async def _target(site: Site, namespace: str, name: str) -> wire.Descriptor | None:
+    with contextlib.suppress(Missing):
+        return (await site.client.images.get(namespace, name)).target
+    return None
+
+
+async def _check(
+    site: Site,
+    namespace: str,
+    name: str,
+    target: wire.Descriptor,
+    before: wire.Descriptor | None,
+    choice: Choice,
+) -> None:
+    """A record is made by containerd even of an index that lacks the platform: that is undone.
+
+    Raises:
+        DocumentError: the platform is not in the index.
+    """
+    matcher = choice.matcher(site.host)
+    if matcher is None or not oci.is_index_type(target.media_type):
+        return
+    index = oci.decode_index(await site.client.content.document(namespace, target.digest))
+    if any(one.platform is None or matcher.match(one.platform) for one in index.manifests):
+        return
+    if before is None:
+        with contextlib.suppress(Missing):
+            await site.client.images.delete(namespace, name, sync=True, only_if=target)
+    elif before.digest != target.digest:
+        await site.client.images.update(namespace, name, before, {}, ["target"])
+    raise DocumentError(f"no match for platform in manifest {target.digest}: not found", code="not_found")
+
+
+class _Counter:
+    """Bytes of the blobs that containerd tells of."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+        self._sizes: dict[str, int] = {}
+        self._present: set[str] = set()
+
+    def step(self, step: wire.Progress) -> None:
+        """One thing that containerd tells."""
+        _, separator, digest = step.name.partition("-")
+        if not separator or ":" not in digest:
+            return
+        if step.total:
+            self._sizes[digest] = step.total
+        if step.event == "already exists":
+            self._present.add(digest)
+        size = self._sizes.get(digest, 0)
+        ended = step.event in {"complete", "already exists", "extracted"}
+        self._told(digest, size if ended else min(step.progress, size), size)
+
+    @property
+    def bytes(self) -> tuple[int, int]:
+        """What was fetched, and what was there."""
+        present = sum(size for digest, size in self._sizes.items() if digest in self._present)
+        return sum(self._sizes.values()) - present, present

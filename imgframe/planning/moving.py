@@ -1,0 +1,255 @@
+"""The steps of pull, ensure and push: which references go where, and what cannot go, and why."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from imgframe import platforms, reference, schema
+from imgframe.errors import InputError, MissingColumn, ReferenceError_
+from imgframe.planning.ensuring import PullMode, unpack_decided
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ALL = ("all", "*")
+"""What stands for every platform of an index."""
+
+WAYS = (None, "client", "transfer")
+
+
+class Steps(NamedTuple):
+    """Steps and what is left out, as tables of a plan."""
+
+    steps: pa.Table
+    kept: pa.Table
+
+
+class Wanted(NamedTuple):
+    """A reference and the namespace that it goes into; None: the default."""
+
+    name: str
+    namespace: str | None
+
+
+def platform_option(platform: Any) -> list[str] | str | None:
+    """Platforms as the options of a step say them: None (the node's own), ``"all"``, or a list of specifiers.
+
+    Raises:
+        InputError: it is neither text nor a list of texts.
+        PlatformError: a specifier cannot be parsed.
+
+    Example:
+        >>> platform_option("amd64,arm64"), platform_option("*"), platform_option([])
+        (['amd64', 'arm64'], 'all', None)
+    """
+    if platform is None or platform == "":
+        return None
+    if isinstance(platform, platforms.Platform):
+        given: list[Any] = [platforms.format(platform)]
+    elif isinstance(platform, str):
+        given = platform.split(",")
+    else:
+        given = list(platform) if isinstance(platform, Iterable) else [platform]
+    if not all(isinstance(one, str) for one in given):
+        raise InputError(
+            f"platform {platform!r} is neither a specifier such as 'linux/arm64', nor a list of them, nor 'all'"
+        )
+    if any(one in ALL for one in given):
+        return "all"
+    platforms.platform_slice(given)
+    return given or None
+
+
+def options_of(
+    *,
+    platform: Any = None,
+    unpack: bool | None = None,
+    snapshotter: str | None = None,
+    hosts_dirs: Iterable[str | os.PathLike[str]] = (),
+    insecure: bool = False,
+    docker_config: Any = None,
+    via: str | None = None,
+    mode: PullMode | None = None,
+) -> str:
+    """How a step is done, as JSON; what has its default is left out, and credentials are never in it.
+
+    Raises:
+        InputError: a value cannot be used.
+    """
+    chosen = platform_option(platform)
+    if mode is not None or unpack is not None:
+        count = 1 if chosen is None else 0 if chosen == "all" else len(platforms.platform_slice(chosen))
+        unpack_decided(count, unpack)
+    if via not in WAYS:
+        raise InputError(f"via {via!r} is none of 'client', 'transfer' and None (what serves best)")
+    if docker_config is not None and not isinstance(docker_config, str | os.PathLike):
+        raise InputError(
+            "docker_config of a plan is the path of a config.json: a plan holds no credentials; "
+            "give others when it is applied: plan.apply(docker_config=...)"
+        )
+    dirs = [hosts_dirs] if isinstance(hosts_dirs, str | os.PathLike) else hosts_dirs
+    found = {
+        "mode": None if mode is None else str(mode),
+        "platform": chosen,
+        "unpack": unpack,
+        "snapshotter": snapshotter or None,
+        "hosts_dirs": [os.fspath(one) for one in dirs] or None,
+        "insecure": insecure or None,
+        "docker_config": None if docker_config is None else os.fspath(docker_config),
+        "via": via,
+    }
+    return json.dumps(
+        {key: value for key, value in found.items() if value is not None},
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def wanted_of(images: Any, needed_by: str) -> tuple[list[Wanted], bool]:
+    """The references of a frame or a list, each once and in order; whether it was a frame.
+
+    Raises:
+        MissingColumn: the frame has no name.
+        InputError: it holds something else than text.
+    """
+    if hasattr(images, "columns"):
+        if "name" not in images.columns:
+            raise MissingColumn("name", needed_by, images.columns)
+        names = images["name"].tolist()
+        spaces = images["namespace"].tolist() if "namespace" in images.columns else [None] * len(names)
+        rows = zip(names, spaces, strict=True)
+        return list(dict.fromkeys(Wanted(str(name), space) for name, space in rows)), True
+    given = [images] if isinstance(images, str) else list(images)
+    for one in given:
+        if not isinstance(one, str):
+            raise InputError(f"{one!r} is not an image name; expected text, a list of texts or a frame")
+    return [Wanted(one, None) for one in dict.fromkeys(given)], False
+
+
+def fetch_steps(
+    action: str,
+    images: Any,
+    nodes: Sequence[str],
+    namespace: str | None,
+    options: str,
+) -> Steps:
+    """One step per reference and node for pull and ensure.
+
+    What is pulled must be a name that a registry can know: of a frame, other names are kept with the reason; of a list, they
+    are refused. What is ensured may be anything that can be found on the node, such as the beginning of a digest.
+
+    Raises:
+        ReferenceError_: a name of a list is none, and is to be pulled.
+    """
+    wanted, is_frame = wanted_of(images, action)
+    steps: list[tuple[str, str, str]] = []
+    kept: list[tuple[str, str, str, str]] = []
+    for one in wanted:
+        space = namespace or one.namespace or "default"
+        try:
+            name = _pulled_name(one.name) if action == "pull" else one.name
+        except ReferenceError_ as error:
+            if not is_frame:
+                raise
+            kept += [
+                (node, space, one.name, f"not a name that a registry knows: {error.go}") for node in nodes
+            ]
+            continue
+        steps += [(node, space, name) for node in nodes]
+    steps = list(dict.fromkeys(steps))
+    reason = "asked for" + ("; TLS is not verified" if '"insecure":true' in options else "")
+    return Steps(
+        _steps(action, steps, {"reason": [reason] * len(steps), "options": [options] * len(steps)}),
+        schema.plan_table(
+            "kept",
+            dict(
+                zip(("node", "namespace", "name", "reason"), map(list, zip(*kept, strict=True)), strict=False)
+            ),
+        ),
+    )
+
+
+def _steps(action: str, rows: Sequence[tuple[str, str, str]], more: Mapping[str, Sequence[Any]]) -> pa.Table:
+    columns: dict[str, Any] = {"step": list(range(len(rows))), "action": [action] * len(rows)}
+    for place, name in enumerate(("node", "namespace", "name")):
+        columns[name] = [row[place] for row in rows]
+    return schema.plan_table("steps", {**columns, **more})
+
+
+def _pulled_name(text: str) -> str:
+    """The normalised name of a reference that a registry can know.
+
+    Raises:
+        ReferenceError_: it is none: a bare digest, a CID, or no name at all.
+    """
+    parsed = reference.parse(text)
+    if parsed.bare or parsed.protocol:
+        error = ReferenceError_(
+            f"image name {text!r} names no repository of a registry, so it cannot be pulled or pushed"
+        )
+        error.go = "it names no repository"
+        raise error
+    return parsed.string
+
+
+def registry_name(text: str) -> str | None:
+    """The normalised name if a registry can know it, else None.
+
+    Example:
+        >>> registry_name("alpine"), registry_name("sha256:" + "0" * 64)
+        ('docker.io/library/alpine:latest', None)
+    """
+    try:
+        return _pulled_name(text)
+    except ReferenceError_:
+        return None
+
+
+def push_steps(records: Sequence[Mapping[str, Any]], names: Sequence[str | None], options: str) -> Steps:
+    """One step per record of an inventory, to the name beside it; None and what is not in the inventory is kept.
+
+    Raises:
+        InputError: two different images would go to one name.
+    """
+    going: list[tuple[Mapping[str, Any], str]] = []
+    kept: list[tuple[Any, str]] = []
+    for record, name in zip(records, names, strict=True):
+        if not isinstance(record["digest"], str):
+            kept.append((record, "not in the inventory: nothing is known about it"))
+        elif name is None:
+            kept.append((record, "no name in a registry is given for it"))
+        elif (destination := registry_name(name)) is None:
+            kept.append((record, f"{name} is not a name that a registry knows"))
+        else:
+            going.append((record, destination))
+    _refuse_clashes(going)
+    reason = "asked for" + ("; TLS is not verified" if '"insecure":true' in options else "")
+    copied = ("digest", "media_type", "target_size", "record_labels")
+    steps = _steps(
+        "push",
+        [(str(record["node"]), str(record["namespace"]), str(record["name"])) for record, _ in going],
+        {
+            **{column: [record[column] for record, _ in going] for column in copied},
+            "to": [name for _, name in going],
+            "reason": [reason] * len(going),
+            "options": [options] * len(going),
+        },
+    )
+    left = {
+        column: [record[column] for record, _ in kept] for column in ("node", "namespace", "name", "digest")
+    }
+    return Steps(steps, schema.plan_table("kept", {**left, "reason": [why for _, why in kept]}))
+
+
+def _refuse_clashes(going: Sequence[tuple[Mapping[str, Any], str]]) -> None:
+    by_name: dict[str, Mapping[str, Any]] = {}
+    for record, name in going:
+        other = by_name.setdefault(name, record)
+        if other["digest"] != record["digest"]:
+            raise InputError(
+                f"{other['name']} of {other['node']} ({other['digest']}) and {record['name']} of {record['node']} "
+                f"({record['digest']}) would both be pushed as {name}; give each its own name"
+            )
