@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from certificates import Authority
+
 from imgframe.errors import RegistryError
 from imgframe.registry import Registry
 
@@ -56,7 +57,9 @@ def fits(rule: dict, authorization: str | None) -> bool:
     return (authorization or "").startswith(rule["auth"])
 
 
-def handler_class(script: Script, scheme: str, wrapping: ssl.SSLContext | None) -> type[BaseHTTPRequestHandler]:
+def handler_class(
+    script: Script, scheme: str, wrapping: ssl.SSLContext | None
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
