@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imgframe.cli import acting, inspect, listing
+from imgframe.cli import accounting, acting, inspect, listing
 from imgframe.errors import ImgframeError
 
 app = typer.Typer(
@@ -35,39 +35,16 @@ def _version(
 
 COMMANDS = (
     *(listing.images, listing.nodes, inspect.collect, inspect.show),
+    *(accounting.df, accounting.reclaim, accounting.why),
     *(acting.prune, acting.apply, acting.tag, acting.pull, acting.ensure, acting.push),
 )
 for command in COMMANDS:
     app.command()(command)
 
 
-class _NotYet:
-    """Says for a moment that pandas is not installed."""
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:  # noqa: ARG002 -- the import system's
-        if name == "pandas":
-            raise ImportError("pandas is not wanted yet")
-
-
-def _start_arrow_alone() -> None:
-    """Let pyarrow make its first array without importing pandas, which takes longer than listing a thousand images.
-
-    pyarrow looks for pandas at its first array, once; it looks again when something is converted to pandas.
-    """
-    finder = _NotYet()
-    sys.meta_path.insert(0, finder)
-    try:
-        import pyarrow as pa
-
-        pa.array([0])
-    finally:
-        sys.meta_path.remove(finder)
-
-
 def main() -> None:
     """Run the command line; errors of ours become one sentence on stderr and an exit code."""
     try:
-        _start_arrow_alone()
         app()
     except ImgframeError as error:
         print(f"imgframe: {error}", file=sys.stderr)
