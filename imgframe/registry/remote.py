@@ -79,14 +79,15 @@ class Remote:
             places.insert(0, f"manifests/{wanted.digest}")
 
         async def once() -> bytes:
-            worst: Problem | None = None
+            worst: Problem = Absent("")
             for place in places:
                 for server in self._able("pull"):
                     try:
                         return await self._document(server, place, wanted)
                     except Problem as problem:
-                        worst = problem if worst is None or isinstance(worst, Absent) else worst
-            assert worst is not None
+                        worst = problem if isinstance(worst, Absent) else worst
+                if not isinstance(worst, Absent):
+                    break
             raise worst
 
         with self._session.speaking(self.reference, self.host):
@@ -123,7 +124,7 @@ class Remote:
                     others = failures < len(servers)
                     if failures >= max(TRIES, len(servers)) or not (problem.passing or others):
                         raise
-                    if not others:
+                    if not others and (failures > 1 or problem.pause):  # a first break is taken up at once
                         await asyncio.sleep(_pause_of(problem, failures))
 
     async def _stream(self, server: Endpoint, wanted: oci.Descriptor, at: int) -> AsyncIterator[bytes]:
