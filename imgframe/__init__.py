@@ -30,6 +30,7 @@ _ROOMS = {
         "ensure",
         "pull",
         "push",
+        "irreplaceable",
         "resolve_digest",
         "stale",
     ),

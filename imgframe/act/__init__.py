@@ -5,7 +5,21 @@ Everything here is data first: a verb gives a :class:`Plan`, and only :meth:`Pla
 
 from imgframe.act.moving import ensure, pull, push
 from imgframe.act.plan import Plan, open_plan
+from imgframe.act.resolving import irreplaceable, resolve_digest, stale
 from imgframe.act.result import Result
 from imgframe.act.verbs import prune, prune_to, tag
 
-__all__ = ["Plan", "Result", "ensure", "open_plan", "prune", "prune_to", "pull", "push", "tag"]
+__all__ = [
+    "Plan",
+    "Result",
+    "ensure",
+    "irreplaceable",
+    "open_plan",
+    "prune",
+    "prune_to",
+    "pull",
+    "push",
+    "resolve_digest",
+    "stale",
+    "tag",
+]
