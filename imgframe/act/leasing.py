@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
-from imgframe.errors import ImgframeError, WireError
+from imgframe.errors import ImgframeError, Missing, WireError
 from imgframe.wire import Client
 from imgframe.wire.leases import EXPIRE
+from imgframe.wire.records import labels_of
 
 HOURS = 24
 """After so long a lease ends by itself, should its owner be killed; the same as containerd's own clients."""
+
+PREFIX = "imgframe-"
+
+OWNER = "imgframe.io/owner"
+"""Label of our leases: who works under it, so that what a killed process left can be told from what a living one needs."""
 
 T = TypeVar("T")
 
@@ -30,11 +39,12 @@ async def leased(client: Client, namespace: str) -> AsyncIterator[tuple[str, lis
     Raises:
         WireError: the lease could not be made.
     """
-    lease = f"imgframe-{namespace}-{secrets.token_hex(8)}"
+    await _sweep(client, namespace)
+    lease = f"{PREFIX}{namespace}-{secrets.token_hex(8)}"
     expires = (datetime.now(UTC) + timedelta(hours=HOURS)).strftime("%Y-%m-%dT%H:%M:%SZ")
     clean_ups: list[CleanUp] = []
     try:
-        await client.leases.create(namespace, lease, {EXPIRE: expires})
+        await client.leases.create(namespace, lease, {EXPIRE: expires, OWNER: _owner()})
         yield lease, clean_ups
     except BaseException as error:
         problem = await _finished(_fail(client, namespace, lease, clean_ups))
@@ -42,6 +52,45 @@ async def leased(client: Client, namespace: str) -> AsyncIterator[tuple[str, lis
             error.add_note(problem)
         raise
     await _finished(client.leases.delete(namespace, lease, sync=False))
+
+
+@cache
+def _here() -> str:
+    """This machine since it was started, and this namespace of process ids."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in ticks of its machine; empty: there is none."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return status.rpartition(")")[2].split()[19]
+
+
+def _owner() -> str:
+    try:
+        return f"{_here()}/{os.getpid()}/{_started(os.getpid())}"
+    except OSError:  # not Linux: nobody can tell
+        return "unknown"
+
+
+def _is_orphan(owner: str) -> bool:
+    """Whether the owner was a process of this machine that is gone; never true where that cannot be told."""
+    with suppress(OSError, ValueError):
+        where, pid, started = owner.rsplit("/", 2)
+        return where == _here() and _started(int(pid)) != started
+    return False
+
+
+async def _sweep(client: Client, namespace: str) -> None:
+    """Ends the leases of killed processes of this machine, so that the garbage collector can take what they held."""
+    for lease in await client.leases.list(namespace):
+        if lease.id.startswith(PREFIX) and _is_orphan(labels_of(lease.labels).get(OWNER, "")):
+            with suppress(Missing):
+                await client.leases.delete(namespace, lease.id, sync=False)
 
 
 async def _fail(client: Client, namespace: str, lease: str, clean_ups: list[CleanUp]) -> str:
