@@ -19,6 +19,7 @@ Key = tuple[str, str]
 _TABLES = {"documents": "digest", "configs": "digest", "history": "digest", "layers": "manifest_digest"}
 _MANY = 8
 _LENGTHS = struct.Struct("<5Q")
+_ALIGNED = 64
 _SUMMARIES = msgspec.msgpack.Decoder(list[tuple[str, str, Summary]])
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -48,17 +49,22 @@ def pack(tables: dict[str, pa.Table], summaries: dict[Key, Summary]) -> bytes:
         with pa.ipc.new_stream(sink, tables[name].schema) as writer:
             writer.write_table(tables[name])
         parts.append(sink.getvalue().to_pybytes())
-    return _LENGTHS.pack(*map(len, parts)) + b"".join(parts)
+    return b"".join(map(_padded, (_LENGTHS.pack(*map(len, parts)), *parts)))
+
+
+def _padded(part: bytes) -> bytes:
+    """The part up to the next boundary: Arrow's buffers want to be aligned."""
+    return part + bytes(-len(part) % _ALIGNED)
 
 
 def unpack(block: bytes, id: int = 0) -> Bundle:
     """The bundle that :func:`pack` wrote."""
     view = memoryview(block)
-    at = _LENGTHS.size
+    at = _LENGTHS.size + -_LENGTHS.size % _ALIGNED
     parts = []
     for length in _LENGTHS.unpack_from(view):
         parts.append(view[at : at + length])
-        at += length
+        at += length + -length % _ALIGNED
     summaries = {(kind, digest): summary for kind, digest, summary in _SUMMARIES.decode(parts[0])}
     tables = {
         name: pa.ipc.open_stream(pa.py_buffer(part)).read_all()

@@ -30,7 +30,7 @@ LIMIT = 1 << 30
 Usages = dict[str, tuple[int, int, int]]
 """Snapshot key to (created_at [ns], size [bytes], inodes)."""
 
-_FORMAT = 1
+_FORMAT = 3
 _MADE_BY = zlib.crc32(f"{__version__} {schema.VERSION} {_FORMAT}".encode()) & 0x7FFFFFFF
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS bundles (id INTEGER PRIMARY KEY, checksum BLOB NOT NULL, data BLOB NOT NULL);

@@ -47,19 +47,24 @@ class Part(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class IndexDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="i"):
-    """An index. ``refused`` says why it cannot be used; ``inline`` holds documents that its descriptors carry."""
+    """An index. ``refused`` says why it cannot be used; ``inline`` holds documents that its descriptors carry.
+
+    ``unchecked`` are kind and digest of what an index that fails containerd's checks lists all the same: nerdctl's listing
+    and ReadIndex do not check, and take an entry of any other type for a manifest.
+    """
 
     children: list[Child] = []
     refused: str = ""
     inline: dict[str, bytes] = {}
+    unchecked: list[tuple[str, str]] = []
 
     def below(self) -> list[tuple[str, str]]:
         """Kind and digest of the documents below."""
-        return [(c.kind, c.digest) for c in self.children if c.kind]
+        return [(c.kind or "manifest", c.digest) for c in self.children] or self.unchecked
 
 
 class ManifestDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="m"):
-    """A manifest: its config, and digest, type and size of its layers, the base first."""
+    """A manifest: its config, and digest, type and size of its layers, the base first. ``unchecked`` as for an index."""
 
     config: Part = Part("", "", 0)
     layers: list[str] = []
@@ -67,10 +72,11 @@ class ManifestDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="m
     sizes: list[int] = []
     refused: str = ""
     inline: dict[str, bytes] = {}
+    unchecked: list[tuple[str, str]] = []
 
     def below(self) -> list[tuple[str, str]]:
         """Kind and digest of the documents below."""
-        return [("config", self.config.digest)] if self.config.digest else []
+        return [("config", self.config.digest)] if self.config.digest else self.unchecked
 
     @property
     def below_size(self) -> int:
@@ -128,10 +134,25 @@ def summarise(kind: str, digest: str, data: bytes, rows: Rows) -> Summary:
     except DocumentError as error:
         refused = str(error) if str(error).startswith(where) else f"{where}: {error}"
         if kind == "index":
-            return IndexDoc(refused=refused)
+            return IndexDoc(refused=refused, unchecked=_unchecked(data, kind))
         if kind == "manifest":
-            return ManifestDoc(refused=refused)
+            return ManifestDoc(refused=refused, unchecked=_unchecked(data, kind))
         return ConfigDoc(refused=refused, platform=_platform_alone(data))
+
+
+def _unchecked(data: bytes, kind: str) -> list[tuple[str, str]]:
+    """Kind and digest of what an index or a manifest names when nothing is checked."""
+    try:
+        if kind == "manifest":
+            config = oci.decode_manifest(data).config.digest
+            return [("config", config)] if config else []
+        return [
+            (_KINDS.get(d.media_type, "manifest"), d.digest)
+            for d in oci.decode_index(data).manifests
+            if d.digest
+        ]
+    except DocumentError:
+        return []
 
 
 def _platform_alone(data: bytes) -> Platform | None:
