@@ -385,7 +385,7 @@ def plan_table(name: str, columns: Mapping[str, Any]) -> pa.Table:
 def _without_na(values: Any) -> Any:
     if not isinstance(values, list):
         return values
-    return [None if value is None or value != value or str(value) == "<NA>" else value for value in values]  # noqa: PLR0124 -- NaN
+    return [None if value is None or str(value) == "<NA>" or value != value else value for value in values]  # noqa: PLR0124 -- NaN
 
 
 def plan_frame(name: str, columns: Mapping[str, Any]) -> pd.DataFrame:

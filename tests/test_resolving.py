@@ -187,6 +187,25 @@ def test_irreplaceable(registry, basic_registry):
     assert served not in set(more["digest"])
 
 
+def test_prune_keeps_what_cannot_be_pulled_again(registry):
+    host, served = registry.host, digest_of("team/base", "1")
+    inv = inventory(
+        ("n1", f"{host}/team/base:1", served),
+        ("n1", f"{host}/team/base:lost", NOWHERE),
+        ("n1", "127.0.0.1:1/team/base:2", "sha256:1" + "0" * 63),
+    )
+    lifted = {"keep_pinned": False, "keep_used": False, "keep_unknown": False}
+    assert len(imf.prune(inv.images, inv, **lifted).steps) == 3
+    plan = imf.prune(inv.images, inv, require_remote=True, **lifted)
+    assert list(plan.steps["name"]) == [f"{host}/team/base:1"]
+    reasons = dict(zip(plan.kept["name"], plan.kept["reason"], strict=True))
+    assert reasons[f"{host}/team/base:lost"].startswith("in no registry: ")
+    assert reasons["127.0.0.1:1/team/base:2"].startswith("not known to be in a registry: ")
+    assert "connection refused" in reasons["127.0.0.1:1/team/base:2"]
+    told = imf.prune(inv.images, inv, require_remote={"timeout": 5.0}, **lifted)
+    assert list(told.steps["name"]) == [f"{host}/team/base:1"]
+
+
 def test_two_names_of_one_store_are_one_copy(registry):
     rows = [(node, f"{registry.host}/team/base:lost", NOWHERE) for node in ("a", "b")]
     assert imf.irreplaceable(inventory(*rows)).empty

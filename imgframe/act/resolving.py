@@ -327,8 +327,11 @@ def irreplaceable(
     images = inventory.images
     known = remote_presence(
         inventory,
-        Registry(hosts_dirs=hosts_dirs, insecure=insecure, docker_config=docker_config, timeout=timeout),
-        max_parallel,
+        insecure=insecure,
+        hosts_dirs=hosts_dirs,
+        docker_config=docker_config,
+        max_parallel=max_parallel,
+        timeout=timeout,
     )
     digests = images["digest"].astype("object")
     held = digests.map(_copies(inventory)).fillna(0).astype("int64")
@@ -358,13 +361,25 @@ def _copies(inventory: Inventory) -> dict[str, int]:
 
 
 def remote_presence(
-    inventory: Inventory, registry: Registry, max_parallel: int = 32
+    inventory: Inventory,
+    digests: set[str] | None = None,
+    *,
+    insecure: bool = False,
+    hosts_dirs: Paths = (),
+    docker_config: str | os.PathLike[str] | None = None,
+    max_parallel: int = 32,
+    timeout: float = 60.0,
 ) -> dict[str, tuple[bool | None, str | None]]:
-    """Per digest of an image record: whether a registry has it under any of its names (None: not learnt), and why not."""
+    """Per digest of an image record (of these, default all): whether a registry has it, and why not.
+
+    Asked for is the digest in the repository of every name that the inventory has for it. None: not learnt.
+    """
     images = inventory.images
-    pairs = list(
-        dict.fromkeys(zip(images["digest"].astype("object"), images["name"].astype("object"), strict=True))
+    registry = Registry(
+        hosts_dirs=hosts_dirs, insecure=insecure, docker_config=docker_config, timeout=timeout
     )
+    named = zip(images["digest"].astype("object"), images["name"].astype("object"), strict=True)
+    pairs = list(dict.fromkeys(pair for pair in named if digests is None or pair[0] in digests))
 
     async def one(pair: tuple[str, str]) -> _Found | None:
         digest, name = pair

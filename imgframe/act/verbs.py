@@ -6,8 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from imgframe import gotime, planning, reference, schema
 from imgframe.act.plan import Plan
+from imgframe.act.resolving import remote_presence
 from imgframe.errors import InputError, ReferenceError_
 from imgframe.node import Node
 from imgframe.planning.keeping import kept_frame, records_of
@@ -26,6 +29,7 @@ def prune(
     keep_used: bool = True,
     keep_unknown: bool = True,
     undo_for: str | int | None = None,
+    require_remote: bool | Mapping[str, Any] = False,
 ) -> Plan:
     """A Plan that deletes the records of a frame, with the exact bytes that this frees.
 
@@ -33,6 +37,8 @@ def prune(
     what is pinned (under any name of the digest), used by a container (by name, by digest under any name, or by its snapshots),
     unknown, or changed since the inventory; each rule can be lifted. ``undo_for``: a Go duration (``"2h"``) or seconds for
     which a lease holds the content, so that ``result.undo()`` can put the names back; the bytes return only afterwards.
+    ``require_remote``: what no registry has under any of its names, or where that cannot be learnt, is kept too; options of
+    :func:`resolve_digest` instead of True say how registries are asked.
 
     Raises:
         MissingColumn: the frame does not say which records are meant.
@@ -44,7 +50,31 @@ def prune(
         True
     """
     keep = {"keep_pinned": keep_pinned, "keep_used": keep_used, "keep_unknown": keep_unknown}
-    return _deletion(planning.decide(images, inventory, keep), inventory, keep, undo_for)
+    decided = planning.decide(images, inventory, keep)
+    if require_remote is not False:
+        options = {} if require_remote is True else dict(require_remote)
+        decided = _only_replaceable(decided, inventory, keep, options)
+    return _deletion(decided, inventory, keep, undo_for)
+
+
+def _only_replaceable(
+    decided: planning.Decided, inventory: Inventory, keep: dict[str, bool], options: dict[str, Any]
+) -> planning.Decided:
+    """The same without the steps whose image could not be pulled again; those are kept, with what the registry said."""
+    import pandas as pd
+
+    going = records_of(decided.steps, inventory, "prune")
+    presence = remote_presence(inventory, set(going["digest"]), **options)
+    reasons = np.full(len(going), None, dtype=object)
+    for place, digest in enumerate(going["digest"]):
+        there, why = presence[digest]
+        if not there:
+            what = "not known to be in a registry" if there is None else "in no registry"
+            reasons[place] = f"{what}: {why}"
+    stays = np.array([one is not None for one in reasons], dtype=bool)
+    again = planning.decide(going[~stays], inventory, keep)
+    kept = [one for one in (decided.kept, kept_frame(going, reasons)) if len(one)]
+    return again._replace(kept=pd.concat(kept, ignore_index=True) if kept else decided.kept)
 
 
 def prune_to(
