@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from imgframe.explorer.freeing import Freeing, freeing_of
 from imgframe.explorer.image_table import ImageTable
 from imgframe.explorer.later import Later
 from imgframe.explorer.plain import plain_html, plain_text
+from imgframe.explorer.positions import Positions
 from imgframe.explorer.repository_tree import RepositoryTree
 from imgframe.explorer.tree import Tree
 from imgframe.inventory import human_bytes
@@ -55,7 +55,7 @@ class Explorer(ipywidgets.VBox):
     filter = traitlets.Unicode("")
     command = traitlets.Enum(rows.COMMANDS, rows.COMMANDS[0])
     repository = traitlets.Unicode("")
-    selected = traitlets.Any(())
+    selected: Any = Positions()
     theme = traitlets.Enum(("light", "dark"), "light")
     error = traitlets.Unicode("", read_only=True)
     notes = traitlets.Tuple(read_only=True)
@@ -105,30 +105,13 @@ class Explorer(ipywidgets.VBox):
 
     # ---- traits
 
-    @traitlets.validate("repository")
+    @traitlets.validate("repository")  # type: ignore[untyped-decorator]  # traitlets is read without its types
     def _a_path(self, proposal: Any) -> str:
         if self._tree.find(proposal.value) is None:
             raise traitlets.TraitError(
                 f"there is no repository or registry {proposal.value!r} in this inventory"
             )
         return str(proposal.value)
-
-    @traitlets.validate("selected")
-    def _positions(self, proposal: Any) -> tuple[int, ...]:
-        count = self.inventory.arrow("images").num_rows
-        try:
-            given = np.asarray(list(proposal.value) if isinstance(proposal.value, Iterable) else None)
-        except (TypeError, ValueError):
-            given = np.array(None)
-        if given.ndim != 1 or (len(given) and given.dtype.kind not in "iu"):
-            raise traitlets.TraitError(
-                f"{proposal.value!r} are not positions in inventory.images; expected integers"
-            )
-        if len(given) and not (given.min() >= 0 and given.max() < count):
-            raise traitlets.TraitError(
-                f"a position lies outside of inventory.images, which has {count:,} rows"
-            )
-        return tuple(np.unique(given).tolist())
 
     # ---- parts
 
@@ -176,9 +159,10 @@ class Explorer(ipywidgets.VBox):
         """The parts in their places; rows wrap where there is little room."""
 
         def row(*parts: ipywidgets.Widget, **layout: str) -> ipywidgets.Box:
-            return ipywidgets.Box(
+            box = ipywidgets.Box(
                 parts, layout=ipywidgets.Layout(display="flex", flex_flow="row wrap", width="100%", **layout)
             )
+            return box.add_class("imgframe-row")
 
         return [
             row(self._command, self._box),
@@ -198,6 +182,7 @@ class Explorer(ipywidgets.VBox):
         self.observe(lambda _: self._show(), "repository")
         self.observe(lambda _: self._select(), "selected")
         self.observe(lambda _: self._charts_later.soon(), "theme")
+        self._table.observe(lambda _: self._charts_later.soon(), "shown")
         self.observe(lambda _: self._say_planned(), "plan")
         self._branches.observe(
             lambda change: self.set_trait("repository", self._tree.paths[change.new]), "chosen"
@@ -313,7 +298,9 @@ class Explorer(ipywidgets.VBox):
         )
 
     def _draw(self) -> None:
-        """Both charts, of the rows shown."""
+        """Both charts, of the rows shown; once there is somebody who looks."""
+        if not self._table.shown:
+            return
         images = self.images
         for picture, draw in zip(self._pictures, (pictures.repositories, pictures.ages), strict=True):
             picture.value = draw(images, self.theme)

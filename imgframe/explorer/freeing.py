@@ -63,12 +63,14 @@ class Freeing:
         held = held_by(self.whole.arrow("held"))
         if not held:
             return []
-        total = sum(size for size, _ in held.values())
+        total = human_bytes(sum(size for size, _ in held.values()))
+        largest = sorted(held.items(), key=lambda item: -item[1][0])
         parts = [
-            f"{human_bytes(size)} by {_HOLDERS[kind]} ({_listed(names)})"
-            for kind, (size, names) in sorted(held.items(), key=lambda item: -item[1][0])
+            (human_bytes(size), f"{_HOLDERS[kind]} ({_listed(names)})") for kind, (size, names) in largest
         ]
-        return [f"{human_bytes(total)} stays, held {', '.join(parts)}."]
+        if len(parts) == 1:
+            return [f"{total} stays, held by {parts[0][1]}."]
+        return [f"{total} stays: {', '.join(f'{size} held by {who}' for size, who in parts)}."]
 
     def _plan(self, count: int) -> str:
         kept = sum(self.kept.values())

@@ -9,6 +9,19 @@ function element(tag, options = {}, ...children) {
   return made;
 }
 
+// A name whose middle gives way where there is little room: its tag or digest says more than its path.
+function nameParts(name) {
+  const path = name.lastIndexOf("/") + 1;
+  const at = [name.indexOf("@", path), name.indexOf(":", path)].filter((place) => place > 0);
+  const cut = at.length ? Math.min(...at) : name.length;
+  return element(
+    "div",
+    { className: "split" },
+    element("span", { className: "front", text: name.slice(0, cut) }),
+    element("span", { className: "back", text: name.slice(cut) }),
+  );
+}
+
 function pageTheme() {
   const body = document.body;
   const dark = body.dataset.jpThemeLight === "false" || body.classList.contains("vscode-dark");
@@ -96,13 +109,11 @@ function render({ model, el }) {
     const rows = model.get("rows").map((row, place) => {
       const box = element("input", { type: "checkbox", ariaLabel: `select ${row.cells[0]}` });
       box.onclick = (event) => check(place, box.checked, event.shiftKey);
-      const cells = columns.map((column, at) =>
-        element("td", {
-          className: `${column.kind} weight${column.weight}`,
-          text: row.cells[at],
-          title: row.titles[at],
-        }),
-      );
+      const cells = columns.map((column, at) => {
+        const className = `${column.kind} ${column.name} weight${column.weight}`;
+        const text = row.cells[at];
+        return element("td", { className, title: row.titles[at] }, column.name === "name" ? nameParts(text) : text);
+      });
       return element("tr", {}, element("td", {}, box), ...cells);
     });
     if (!rows.length) {
@@ -145,8 +156,9 @@ function render({ model, el }) {
   }
 
   function tellTheme() {
-    if (model.get("theme") === pageTheme()) return;
+    if (model.get("shown") && model.get("theme") === pageTheme()) return;
     model.set("theme", pageTheme());
+    model.set("shown", true);
     model.save_changes();
   }
 

@@ -17,7 +17,7 @@ class ImageTable(anywidget.AnyWidget):
 
     ``rows`` are those of :func:`imgframe.explorer.rows.cells` for ``page`` (from 0) of ``total`` rows; ``checked`` are the
     positions of the page that are selected, of ``selected`` in all. ``sort`` and ``descending`` come from the headings.
-    ``theme`` is what the front end found the notebook to be in. The front end asks for changes of the selection by message:
+    ``shown`` says that a front end shows the table, ``theme`` what it found the notebook to be in. The front end asks for changes of the selection by message:
     ``check`` with positions, ``all`` and ``none``; ``on_request`` hears them once they are valid.
     """
 
@@ -34,6 +34,7 @@ class ImageTable(anywidget.AnyWidget):
     page_size = traitlets.Int(50, min=1, max=500).tag(sync=True)
     sort = traitlets.Unicode("created_at").tag(sync=True)
     descending = traitlets.Bool(True).tag(sync=True)
+    shown = traitlets.Bool(False).tag(sync=True)
     theme = traitlets.Enum(("light", "dark"), "light").tag(sync=True)
 
     def __init__(self, on_request: Callable[[str, list[int]], None], **traits: Any) -> None:
@@ -46,11 +47,11 @@ class ImageTable(anywidget.AnyWidget):
         """How many pages there are; an empty table has one."""
         return max(1, -(-self.total // self.page_size))
 
-    @traitlets.validate("page")
+    @traitlets.validate("page")  # type: ignore[untyped-decorator]  # traitlets is read without its types
     def _in_range(self, proposal: Any) -> int:
         return min(max(proposal.value, 0), self.pages - 1)
 
-    @traitlets.validate("sort")
+    @traitlets.validate("sort")  # type: ignore[untyped-decorator]  # traitlets is read without its types
     def _a_column(self, proposal: Any) -> str:
         if proposal.value not in {column["name"] for column in self.columns}:
             raise traitlets.TraitError(f"there is no column {proposal.value!r} to sort by")

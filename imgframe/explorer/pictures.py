@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imgframe import charts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SIZE = (6.0, 3.6)
+_SIZE = (8.2, 4.9)
 _DPI = 120
 
 
@@ -40,12 +40,15 @@ def repositories(images: pd.DataFrame, theme: str) -> bytes:
         >>> repositories(imf.Inventory({}).images, "light")[1:4]
         b'PNG'
     """
-    frame = alone_by_repository(images).rename(columns={"unique_bytes": "bytes_of_images_alone"})
-    return _png(
-        charts.treemap(
-            frame, by="repository", size="bytes_of_images_alone", most=24, ax=_axes(theme), theme=theme
-        )
+    frame = alone_by_repository(images)
+    hosts = {str(name).partition("/")[0] for name in frame["repository"].dropna() if "/" in str(name)}
+    if len(hosts) == 1:  # it says nothing that the tree does not say
+        frame["repository"] = frame["repository"].astype("str").str.removeprefix(f"{hosts.pop()}/")
+    axes = charts.treemap(frame, by="repository", size="unique_bytes", most=14, ax=_axes(theme), theme=theme)
+    axes.set_title(
+        "Bytes that only one image needs, by repository", loc="left", fontsize=12, fontweight="bold"
     )
+    return _png(axes)
 
 
 def ages(images: pd.DataFrame, theme: str) -> bytes:
@@ -59,7 +62,7 @@ def ages(images: pd.DataFrame, theme: str) -> bytes:
     return _png(charts.age_against_size(images, ax=_axes(theme), theme=theme))
 
 
-def _axes(theme: str) -> object:
+def _axes(theme: str) -> Any:
     """Axes on a figure of our own, in the colour of the theme's paper."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -71,7 +74,7 @@ def _axes(theme: str) -> object:
     return figure.add_subplot()
 
 
-def _png(axes: object) -> bytes:
+def _png(axes: Any) -> bytes:
     out = io.BytesIO()
-    axes.figure.savefig(out, format="png", dpi=_DPI, facecolor=axes.figure.get_facecolor())  # type: ignore[attr-defined]
+    axes.figure.savefig(out, format="png", dpi=_DPI, facecolor=axes.figure.get_facecolor())
     return out.getvalue()

@@ -24,7 +24,7 @@ class RepositoryTree(anywidget.AnyWidget):
     counts = traitlets.List(traitlets.Int()).tag(sync=True)
     chosen = traitlets.Int(0).tag(sync=True)
 
-    @traitlets.validate("chosen")
+    @traitlets.validate("chosen")  # type: ignore[untyped-decorator]  # traitlets is read without its types
     def _a_node(self, proposal: Any) -> int:
         if not 0 <= proposal.value < max(len(self.labels), 1):
             raise traitlets.TraitError(f"the tree has no node {proposal.value}")

@@ -35,7 +35,7 @@ COLUMNS = (
     Column("namespace", "namespace", "containerd namespace", "text", 2),
     Column("created_at", "since", "when this name first entered this store (UTC)", "time", 1),
     Column("content_size", "content", "manifest, config and layers as declared", "bytes", 2),
-    Column("unpacked_size", "unpacked", "snapshots of the image, all layers", "bytes", 1),
+    Column("unpacked_size", "unpacked", "snapshots of the image, all layers", "bytes", 2),
     Column("unique_size", "alone", "bytes that no other image of the store needs", "bytes", 0),
     Column("use", "use", "containers that use it, by name or by digest; pins", "use", 0),
 )
@@ -152,7 +152,7 @@ def _cell(column: Column, row: dict[str, Any]) -> tuple[str, str]:
         return human_bytes(value), f"{value:,} bytes"
     if column.kind == "time":
         when = datetime.fromtimestamp(value // 10**9, UTC)
-        return f"{when:%Y-%m-%d %H:%M}", f"{when:%Y-%m-%d %H:%M:%S}.{value % 10**9:09d} UTC"
+        return f"{when:%Y-%m-%d}", f"{when:%Y-%m-%d %H:%M:%S}.{value % 10**9:09d} UTC"
     return value, value
 
 
