@@ -1,0 +1,69 @@
+"""``imgframe report``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imgframe.cli import text
+from imgframe.errors import InputError
+
+if TYPE_CHECKING:
+    from imgframe.dataset import Dataset
+    from imgframe.inventory import Inventory
+
+OVER_BUDGET = 5
+"""Exit code: a rule of the budget is not kept."""
+
+
+def report(
+    saved: Annotated[
+        Path, typer.Argument(metavar="INVENTORY|DATASET", help="A saved inventory, or a dataset of them.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder of the report; an older report is replaced."
+        ),
+    ],
+    budget: Annotated[
+        Path | None,
+        typer.Option("--budget", metavar="RULES", help="rules.toml; exit code 5 when a rule is not kept."),
+    ] = None,
+) -> None:
+    """Write a page, charts, Parquet, CSV and totals into a folder; with a budget, say whether it is kept."""
+    from imgframe.report import open_budget, write
+
+    rules = open_budget(budget) if budget is not None else None
+    made = write(opened(saved), output, budget=rules)
+    totals = made.totals
+    print(
+        f"{totals['nodes']:,} nodes, {totals['image_records']:,} image records, {text.rounded(totals['total_bytes'])} on disk, "
+        f"{text.rounded(totals['reclaimable_bytes'])} reclaimable"
+    )
+    print(f"report in {output}: open {output / 'index.html'}")
+    for one in made.violations:
+        print(f"imgframe: budget: {one.rule}: {text.printable(one.words)}", file=sys.stderr)
+    if made.violations:
+        raise typer.Exit(OVER_BUDGET)
+
+
+def opened(path: Path) -> Inventory | Dataset:
+    """The inventory or the dataset in a folder.
+
+    Raises:
+        InputError: the folder is neither.
+    """
+    from imgframe.dataset import open_dataset
+    from imgframe.inventory import open_inventory
+
+    if (path / "nodes.parquet").is_file():
+        return open_inventory(path)
+    if any(path.glob("date=*")):
+        return open_dataset(path)
+    raise InputError(
+        f"{str(path)!r} is neither a saved inventory (imgframe collect -o) nor a dataset (imgframe.dataset.append)"
+    )

@@ -1,0 +1,252 @@
+"""Budgets: rules in a TOML file that a fleet has to keep, and what breaks them."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imgframe import gotime
+from imgframe.errors import InputError
+from imgframe.inventory import human_bytes
+
+if TYPE_CHECKING:
+    from imgframe.report.facts import Facts
+
+_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Rules; None: not asked for.
+
+    ``waste``: bytes that deleting the unused images may free at most. ``orphans``: bytes that may belong to nothing.
+    ``image_age``: nanoseconds since an image record was made. ``build_age``: since its config was built. ``irreplaceable``: how
+    many image records may bear a name of ``irreplaceable_names``. ``days_until_full``: no disk may be full sooner (needs a
+    dataset). ``errors``: how many failures the collection may hold.
+    """
+
+    waste: int | None = None
+    orphans: int | None = None
+    image_age: int | None = None
+    build_age: int | None = None
+    irreplaceable: int | None = None
+    irreplaceable_names: tuple[str, ...] = ()
+    days_until_full: float | None = None
+    errors: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One rule held against the facts: ``kept`` False is a violation, told in ``words``; ``examples`` are names."""
+
+    rule: str
+    limit: str
+    found: str
+    kept: bool
+    words: str
+    examples: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {**asdict(self), "examples": list(self.examples)}
+
+
+def open_budget(path: str | os.PathLike[str]) -> Budget:
+    r"""The rules of a TOML file, in its table ``[budget]``; every rule is optional, an unknown one is refused.
+
+    ::
+
+        [budget]
+        waste = "50GB"              # bytes (1000), "GiB" (1024), or a whole number
+        orphans = "5GB"
+        image_age = "2160h"         # a Go duration: since the record was made on the node
+        build_age = "8760h"         # since the image was built
+        irreplaceable = 0           # records whose names are in the file below
+        irreplaceable_list = "irreplaceable.txt"   # one image name a line, beside this file
+        days_until_full = 14        # needs a dataset
+        errors = 0
+
+    Raises:
+        InputError: not TOML, an unknown rule, or a value that cannot be read.
+
+    Example:
+        >>> import imgframe as imf, tempfile, pathlib
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "rules.toml"
+        >>> _ = file.write_text('[budget]\nwaste = "1.5GB"\nerrors = 0\n')
+        >>> budget = imf.report.open_budget(file)
+        >>> budget.waste, budget.errors
+        (1500000000, 0)
+    """
+    file = Path(path)
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"the budget {str(path)!r} cannot be read: {error}") from error
+    rules = data.get("budget")
+    if not isinstance(rules, dict) or set(data) != {"budget"}:
+        raise InputError(f"the budget {str(path)!r} needs one table [budget] and nothing else")
+    unknown = sorted(set(rules) - {*_READERS, "irreplaceable_list"})
+    if unknown:
+        expected = ", ".join([*_READERS, "irreplaceable_list"])
+        raise InputError(f"the budget {str(path)!r} has the unknown rule {unknown[0]!r}; expected {expected}")
+    values = {name: _read(read, name, rules[name]) for name, read in _READERS.items() if name in rules}
+    if ("irreplaceable" in rules) != ("irreplaceable_list" in rules):
+        raise InputError("the rules irreplaceable and irreplaceable_list go together; give both or neither")
+    return Budget(**values, irreplaceable_names=_names(file, rules.get("irreplaceable_list")))
+
+
+def _read(read: Callable[[Any], Any], rule: str, value: Any) -> Any:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise InputError(f"the rule {rule} = {value!r} cannot be used: {error}") from error
+
+
+def _names(budget: Path, name: Any) -> tuple[str, ...]:
+    if name is None:
+        return ()
+    try:
+        lines = (budget.parent / str(name)).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the list of irreplaceable images cannot be read: {error}") from error
+    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
+def read_bytes(value: Any) -> int:
+    """Bytes of a whole number or of text such as ``50GB`` (1000) or ``50GiB`` (1024).
+
+    Raises:
+        ValueError: anything else.
+
+    Example:
+        >>> read_bytes("2GiB"), read_bytes(7)
+        (2147483648, 7)
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b", str(value).strip(), re.IGNORECASE)
+    if not found or isinstance(value, bool):
+        raise ValueError("expected bytes, as a whole number or as text such as '50GB' or '50GiB'")
+    factor = (1024 if found[3] else 1000) ** _UNITS[found[2].lower()]
+    whole, _, part = found[1].partition(".")
+    return int(whole) * factor + (int(part) * factor // 10 ** len(part) if part else 0)
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("expected a whole number from 0")
+    return value
+
+
+def _days(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+        raise ValueError("expected a number of days from 0")
+    return float(value)
+
+
+def _duration(value: Any) -> int:
+    if not isinstance(value, str):
+        raise ValueError("expected a Go duration such as '720h'")  # noqa: TRY004 -- told as one InputError
+    return gotime.parse_duration(value)
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "waste": read_bytes,
+    "orphans": read_bytes,
+    "image_age": _duration,
+    "build_age": _duration,
+    "irreplaceable": _count,
+    "days_until_full": _days,
+    "errors": _count,
+}
+
+
+def check(budget: Budget, facts: Facts) -> list[Check]:
+    """Every rule of the budget against the facts, in the order of the rules.
+
+    Raises:
+        InputError: ``days_until_full`` for a single inventory, which has no history.
+    """
+    checks = []
+    if budget.waste is not None:
+        checks.append(_bytes("waste", "unused images take", facts.totals["reclaimable_bytes"], budget.waste))
+    if budget.orphans is not None:
+        checks.append(_bytes("orphans", "orphans take", facts.totals["orphan_bytes"], budget.orphans))
+    if budget.image_age is not None:
+        checks.append(_age("image_age", "created_at", budget.image_age, facts))
+    if budget.build_age is not None:
+        checks.append(_age("build_age", "built_at", budget.build_age, facts))
+    if budget.irreplaceable is not None:
+        images = facts.tables["images"]
+        found = images[images["name"].isin(budget.irreplaceable_names)]
+        checks.append(
+            _number("irreplaceable", "irreplaceable image records", len(found), budget.irreplaceable, found)
+        )
+    if budget.days_until_full is not None:
+        checks.append(_until_full(budget.days_until_full, facts))
+    if budget.errors is not None:
+        checks.append(_number("errors", "failures while reading", facts.totals["errors"], budget.errors))
+    return checks
+
+
+def _bytes(rule: str, what: str, found: int, limit: int) -> Check:
+    words = f"{what} {human_bytes(found)}; the budget allows {human_bytes(limit)}"
+    return Check(rule, str(limit), str(found), found <= limit, words)
+
+
+def _number(rule: str, what: str, found: int, limit: int, rows: Any = None) -> Check:
+    examples = () if rows is None else _examples(rows)
+    return Check(
+        rule,
+        str(limit),
+        str(found),
+        found <= limit,
+        f"{found:,} {what}; the budget allows {limit:,}",
+        examples,
+    )
+
+
+def _age(rule: str, column: str, limit: int, facts: Facts) -> Check:
+    """Image records older than the limit when they were collected; an unknown age keeps no rule."""
+    import pandas as pd
+
+    images = facts.tables["images"]
+    times = images[column]
+    old = times < facts.now - pd.Timedelta(limit, unit="ns") if facts.now is not None else times.isna()
+    found = images[(old | times.isna()).to_numpy(dtype=bool)].sort_values(column)
+    days = limit / (86_400 * 10**9)
+    unknown = int(times.isna().sum())
+    word = "were built" if column == "built_at" else "were made on their node"
+    words = f"{len(found) - unknown:,} image records {word} more than {days:g} days before"
+    words += f"; of {unknown:,} more nobody knows" if unknown else ""
+    return Check(rule, f"{days:g} days", str(len(found)), found.empty, words, _examples(found))
+
+
+def _until_full(limit: float, facts: Facts) -> Check:
+    """Nodes that are full too soon; of a node whose disk or trend is unknown nobody can say that it is not."""
+    if not facts.history:
+        raise InputError(
+            "the rule days_until_full needs a history; report on a dataset (imgframe.dataset.append) or leave it out"
+        )
+    table = facts.tables["forecast"]
+    soon = (table["days_to_full"] < limit).fillna(False)
+    unknown = table["disk_total"].isna() | (table["trend"] == "too few")
+    bad = table[(soon | unknown).to_numpy(dtype=bool)].sort_values("days_to_full")
+    words = f"{int(soon.sum()):,} nodes are full in less than {limit:g} days"
+    words += (
+        f"; of {int(unknown.sum()):,} nobody can tell (no disk size, or too few collections)"
+        if unknown.any()
+        else ""
+    )
+    examples = tuple(str(node) for node in bad["node"][:5])
+    return Check("days_until_full", f"{limit:g}", str(len(bad)), bad.empty, words, examples)
+
+
+def _examples(rows: Any, most: int = 5) -> tuple[str, ...]:
+    columns = zip(*(rows[name].astype("object")[:most] for name in ("node", "name")), strict=True)
+    return tuple(f"{node}: {name}" for node, name in columns)

@@ -1,0 +1,251 @@
+"""The numbers of a report: totals and the tables behind its figures, each as the public functions give them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from imgframe import capacity
+from imgframe.filters import get_dangling_images, get_unused_images
+from imgframe.inventory import Inventory
+from imgframe.planning.keeping import keep_reasons, kept_frame, records_of
+from imgframe.reclaiming import Reclaim, breakdown, orphans, reclaim, reclaim_each
+from imgframe.report.history import add_history
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imgframe.dataset import Dataset
+
+IMAGE_COLUMNS = [
+    "node", "namespace", "name", "digest", "created_at", "built_at", "unique_size", "shared_size", "content_present_size",
+    "unpacked_size", "containers", "used_by_digest", "pinned",
+]  # fmt: skip
+
+
+SHARING_MOST = 30
+"""Images in the matrix of what pairs of them share."""
+
+
+@dataclass(slots=True)
+class Facts:
+    """``totals``: JSON values by name. ``tables``: frames by name. ``now``: the newest collection, against which ages are told.
+
+    ``matrix``: bytes that pairs of images share, in the namespace ``sharing_store`` (node, namespace).
+    """
+
+    inventory: Inventory
+    totals: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    matrix: pd.DataFrame | None = None
+    sharing_store: tuple[str, ...] = ()
+    now: pd.Timestamp | None = None
+    history: bool = False
+
+
+def gather(source: Inventory | Dataset) -> Facts:
+    """The facts of an inventory, or of the newest state of a dataset and of its history."""
+    inventory = source if isinstance(source, Inventory) else source.at()
+    facts = Facts(inventory)
+    _add_nodes(facts)
+    _add_images(facts)
+    _add_reclaimable(facts)
+    _add_sharing(facts)
+    if not isinstance(source, Inventory):
+        add_history(facts, source)
+    facts.tables["errors"] = inventory.errors
+    facts.totals["errors"] = len(facts.tables["errors"])
+    return facts
+
+
+def _add_nodes(facts: Facts) -> None:
+    """What the stores hold, node by node, and when they were read."""
+    nodes = facts.inventory.nodes
+    by_node = capacity.by_node(facts.inventory)
+    columns = ["node", "containerd_version", "platform", "status", "collected_at", "disk_total", "disk_free"]
+    table = nodes[columns].astype({"node": "object"})
+    for part in (_content_and_snapshots(facts.inventory), by_node[["node", "images", "reclaimable_bytes"]]):
+        table = table.merge(part.astype({"node": "object"}), on="node", how="left")
+    counts = dict.fromkeys(("content_bytes", "snapshot_bytes", "images", "reclaimable_bytes"), "Int64")
+    facts.tables["nodes"] = table.fillna(dict.fromkeys(counts, 0)).astype({"node": "category", **counts})
+    times = nodes["collected_at"].dropna()
+    facts.now = times.max() if len(times) else None
+    total, free = (_sum(nodes[name]) for name in ("disk_total", "disk_free"))
+    facts.totals |= {
+        "collected_from": _text(times.min()) if len(times) else None,
+        "collected_to": _text(times.max()) if len(times) else None,
+        "nodes": len(nodes),
+        "nodes_failed": int((nodes["status"] == "failed").sum()),
+        "content_bytes": _sum(facts.tables["nodes"]["content_bytes"]),
+        "snapshot_bytes": _sum(facts.tables["nodes"]["snapshot_bytes"]),
+        "disk_total": total if len(nodes) and nodes["disk_total"].notna().all() else None,
+        "disk_free": free if len(nodes) and nodes["disk_free"].notna().all() else None,
+    }
+    parts = facts.tables["breakdown"] = breakdown(facts.inventory)
+    sums = parts.groupby("part", observed=True)["size"].sum()
+    for part, name in (
+        ("images", "image"),
+        ("containers", "container"),
+        ("orphans", "orphan"),
+        ("total", "total"),
+    ):
+        facts.totals[f"{name}_bytes"] = int(sums.get(part, 0))
+
+
+def _content_and_snapshots(inventory: Inventory) -> pd.DataFrame:
+    """Per node the bytes of content, each blob once, and of snapshots."""
+    once = inventory.arrow("blobs").group_by(["node", "digest"]).aggregate([("size", "max")])
+    content = once.group_by("node").aggregate([("size_max", "sum")]).to_pandas()
+    snapshots = inventory.arrow("snapshots").group_by("node").aggregate([("size", "sum")]).to_pandas()
+    names = {"size_max_sum": "content_bytes", "size_sum": "snapshot_bytes"}
+    both = [part.astype({"node": "object"}).rename(columns=names) for part in (content, snapshots)]
+    return both[0].merge(both[1], on="node", how="outer")
+
+
+def _sum(values: Any) -> int:
+    return int(values.sum()) if len(values) else 0
+
+
+def _text(moment: Any) -> str:
+    return str(moment.isoformat()).replace("+00:00", "Z")
+
+
+def _add_images(facts: Facts) -> None:
+    images = facts.inventory.images
+    facts.tables["images"] = images[IMAGE_COLUMNS]
+    facts.tables["repositories"] = capacity.by_repository(
+        facts.inventory.replace(images=_named(facts.inventory))
+    )
+    facts.totals |= {
+        "image_records": len(images),
+        "image_digests": int(images["digest"].nunique()),
+        "repositories": int(images.loc[images["repository"] != "", "repository"].nunique()),
+        "dangling_images": len(get_dangling_images(images)),
+        "containers": len(facts.inventory.containers),
+    }
+
+
+def _named(inventory: Inventory) -> pa.Table:
+    """The image records without those that give a digest no repository beside a record of the same digest that does.
+
+    The CRI makes such a record for each image; as a group of its own it would take half of everything.
+    """
+    table = inventory.arrow("images")
+    images = inventory.images[["node", "namespace", "digest", "repository"]]
+    named = images["repository"].astype("object") != ""
+    other = named.groupby([images[name].cat.codes for name in ("node", "namespace", "digest")]).transform(
+        "any"
+    )
+    return table.filter(pa.array((named | ~other).to_numpy(dtype=bool))) if len(images) else table
+
+
+def _add_reclaimable(facts: Facts) -> None:
+    """What unused images take: of all of them, and of those that a prune would not keep."""
+    inventory = facts.inventory
+    unused = get_unused_images(inventory)
+    records = records_of(unused, inventory, "report")
+    reasons = keep_reasons(records, inventory, keep_pinned=True, keep_used=True, keep_unknown=True)
+    going = records[np.array([reason is None for reason in reasons], dtype=bool)].reset_index(drop=True)
+    freed = reclaim(inventory, going)
+    each = reclaim_each(inventory, going)
+    columns = ["node", "namespace", "name", "digest", "created_at"]
+    table = going[columns].assign(freed_alone_bytes=each["total_bytes"].to_numpy())
+    order = ["freed_alone_bytes", "node", "namespace", "name"]
+    facts.tables["reclaimable"] = table.sort_values(order, ascending=[False, True, True, True])
+    facts.tables["kept"] = kept_frame(records, reasons)
+    facts.tables["held"] = held = _by_holder(freed)
+    facts.tables["orphans"] = orphaned = orphans(inventory)
+    facts.tables["orphan_reasons"] = _by_reason(orphaned)
+    facts.totals |= {
+        "unused_images": len(unused),
+        "reclaimable_images": len(going),
+        "reclaimable_content_bytes": freed.content_bytes,
+        "reclaimable_snapshot_bytes": freed.snapshot_bytes,
+        "reclaimable_bytes": freed.total_bytes,
+        "reclaimable_unknown_snapshots": freed.arrow("unknown").num_rows,
+        "unused_bytes": reclaim(inventory, unused).total_bytes,
+        "kept_images": len(facts.tables["kept"]),
+        "held_bytes": _sum(held["held_bytes"]),
+        "orphans": len(orphaned),
+    }
+    facts.tables["waterfall"] = _waterfall(facts.totals, freed)
+
+
+def _by_holder(freed: Reclaim) -> pd.DataFrame:
+    """What the images to delete refer to and stays, by node and by who holds it."""
+    held = freed.held
+    names = ["node", "namespace", "holder_kind", "holder"]
+    plain = held.astype(dict.fromkeys((*names, "kind", "key"), "object"))
+    table = plain.groupby(names, dropna=False, as_index=False).agg(
+        things=("key", "size"), held_bytes=("size", "sum")
+    )
+    table = table.sort_values(["held_bytes", *names], ascending=[False, True, True, True, True])
+    return table.astype({"things": "Int64", "held_bytes": "Int64"}).reset_index(drop=True)
+
+
+def _by_reason(orphaned: pd.DataFrame) -> pd.DataFrame:
+    """Orphans by why they are here and what becomes of them."""
+    plain = orphaned.astype(dict.fromkeys(("reason", "action"), "object"))
+    table = plain.groupby(["reason", "action"], as_index=False).agg(
+        things=("key", "size"), orphan_bytes=("size", "sum"), oldest=("created_at", "min")
+    )
+    table = table.sort_values(["orphan_bytes", "reason"], ascending=[False, True]).reset_index(drop=True)
+    return table.astype({"things": "Int64", "orphan_bytes": "Int64"})
+
+
+def _waterfall(totals: dict[str, Any], freed: Reclaim) -> pd.DataFrame:
+    """Before, what deleting the unused images frees, what of theirs is held, and after."""
+    import pandas as pd
+
+    before = totals["total_bytes"]
+    parts = [
+        ("unused content", freed.content_bytes),
+        ("unused snapshots", freed.snapshot_bytes),
+    ]
+    rows = [("before", before, "total"), *((name, -size, "freed") for name, size in parts)]
+    if totals["held_bytes"]:
+        rows.append(("held", -totals["held_bytes"], "held"))
+    rows.append(("after", before - sum(size for _, size in parts), "total"))
+    frame = pd.DataFrame(rows, columns=["step", "bytes", "kind"])
+    return frame if before else frame.iloc[:0]
+
+
+def _add_sharing(facts: Facts) -> None:
+    copies = facts.tables["duplicates"] = capacity.duplicates(facts.inventory)
+    facts.totals["duplicate_bytes"] = _sum(copies["duplicate_bytes"])
+    images = _sharing_most(facts.inventory.images)
+    facts.matrix = capacity.layer_sharing(facts.inventory, images)
+    facts.tables["layer_sharing"] = _long(facts.matrix)
+    facts.sharing_store = (
+        tuple(str(images[name].iloc[0]) for name in ("node", "namespace")) if len(images) else ()
+    )
+
+
+def _sharing_most(images: pd.DataFrame) -> pd.DataFrame:
+    """Of the namespace whose images share the most, the images that share the most, each digest once."""
+    known = images[images["shared_size"].fillna(0) > 0]
+    if known.empty:
+        return known
+    sums = known.groupby(["node", "namespace"], observed=True)["shared_size"].sum()
+    node, namespace = sums.index[int(sums.to_numpy().argmax())]
+    here = known[(known["node"] == node) & (known["namespace"] == namespace)]
+    here = here.sort_values(["shared_size", "name"], ascending=[False, True]).drop_duplicates("digest")
+    return here.head(SHARING_MOST)
+
+
+def _long(matrix: pd.DataFrame) -> pd.DataFrame:
+    """The pairs of a square frame that share something, each once, the most bytes first."""
+    import pandas as pd
+
+    values = matrix.to_numpy(dtype="int64")
+    first, second = np.nonzero(np.triu(values, 1))
+    names = matrix.index.astype("object").to_numpy()
+    table = pd.DataFrame(
+        {"image": names[first], "other_image": names[second], "shared_bytes": values[first, second]}
+    )
+    return table.sort_values(["shared_bytes", "image", "other_image"], ascending=[False, True, True]).astype(
+        {"shared_bytes": "Int64"}
+    )

@@ -1,0 +1,103 @@
+"""The pictures of a report: which chart shows which table, and drawing them without pyplot."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from imgframe import charts
+from imgframe.report.facts import Facts
+
+DPI = 144
+LINES = 6
+"""Nodes in the chart of growth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One chart: ``name`` of its files, the table behind it, whether only a dataset has it, and how it is drawn."""
+
+    name: str
+    table: str
+    draw: Callable[[Facts, str], Any]
+    history: bool = False
+
+
+def _repositories(facts: Facts) -> Any:
+    """Shared bytes divided between those that need them, so that what is drawn adds up to the disk."""
+    table = facts.tables["repositories"]
+    words = table["repository"].astype("object")
+    return table[["unique_bytes"]].assign(
+        repository=words.mask(words == "", "<no repository>").fillna("<no image>"),
+        shared_bytes=table["share_bytes"] - table["unique_bytes"],
+        bytes=table["share_bytes"],
+    )[["repository", "unique_bytes", "shared_bytes", "bytes"]]
+
+
+def _treemap(facts: Facts, theme: str) -> Any:
+    return charts.treemap(_repositories(facts), size="bytes", theme=theme)
+
+
+def _fleet(facts: Facts, theme: str) -> Any:
+    nodes = facts.tables["nodes"]
+    columns = ["content_bytes", "snapshot_bytes", "reclaimable_bytes"]
+    return charts.fleet(
+        nodes[["node", *columns]].rename(columns={"snapshot_bytes": "snapshots_bytes"}), theme=theme
+    )
+
+
+def _growth(facts: Facts, theme: str) -> Any:
+    """The nodes nearest to their thresholds: with all of them nothing could be read."""
+    forecast = facts.tables["forecast"]
+    near = (forecast["used_bytes"] / forecast["threshold_bytes"]).astype("Float64").fillna(0)
+    chosen = forecast.loc[near.sort_values(ascending=False, kind="stable").index[:LINES], "node"]
+    growth = facts.tables["growth"]
+    return charts.growth(growth[growth["node"].isin(chosen)], forecast, theme=theme)
+
+
+FIGURES = (
+    Figure(
+        "repositories", "repositories", lambda f, t: charts.usage_by_repository(_repositories(f), theme=t)
+    ),
+    Figure("treemap", "repositories", _treemap),
+    Figure("waterfall", "waterfall", lambda f, t: charts.waterfall(f.tables["waterfall"], theme=t)),
+    Figure("nodes", "nodes", _fleet),
+    Figure("duplicates", "duplicates", lambda f, t: charts.duplicates(f.tables["duplicates"], theme=t)),
+    Figure("age", "images", lambda f, t: charts.age_against_size(f.tables["images"], now=f.now, theme=t)),
+    Figure("layer_sharing", "layer_sharing", lambda f, t: charts.layer_sharing(f.matrix, theme=t)),
+    Figure("growth", "growth", _growth, history=True),
+    Figure("changes", "changes", lambda f, t: charts.timeline(f.tables["changes"], theme=t), history=True),
+)
+
+
+def draw(facts: Facts) -> Iterator[tuple[Figure, dict[str, bytes]]]:
+    """Every figure that the facts have, as bytes: ``png`` and ``svg`` (light), ``dark`` (SVG)."""
+    for figure in FIGURES:
+        if facts.history or not figure.history:
+            with _drawing():
+                light, dark = figure.draw(facts, "light").figure, figure.draw(facts, "dark").figure
+                pictures = {"svg": _saved(light, "svg"), "dark": _saved(dark, "svg")}
+                light.set_layout_engine("none")  # it is laid out by now
+                pictures["png"] = _saved(light, "png")
+            yield figure, pictures
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """The same bytes for the same facts; a name in a script that the font lacks is drawn as boxes without a word."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.hashsalt": "imgframe", "svg.fonttype": "path"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        yield
+
+
+def _saved(figure: Any, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    about = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+    figure.savefig(buffer, format=kind, dpi=DPI, metadata=about)
+    return buffer.getvalue()

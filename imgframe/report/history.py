@@ -1,0 +1,79 @@
+"""What only a dataset can tell: growth, forecast, what changed when, and when images were last in use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgframe import capacity, schema
+from imgframe.dataset import diff, last_used
+from imgframe.inventory import Inventory
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imgframe.dataset import Dataset
+    from imgframe.report.facts import Facts
+
+
+def add_history(facts: Facts, dataset: Dataset) -> None:
+    """Put the tables growth, forecast, changes and last_used, and their totals, into the facts."""
+    facts.history = True
+    tables = facts.tables
+    tables["growth"] = capacity.growth(dataset)
+    tables["forecast"] = capacity.forecast(dataset)
+    tables["changes"] = changes(dataset)
+    tables["last_used"] = last_used(dataset).sort_values(
+        ["last_used", "node", "namespace", "name"], na_position="first"
+    )
+    soonest = tables["forecast"]["days_to_full"].dropna()
+    seen = tables["last_used"]
+    never = seen["present"].fillna(False) & seen["last_used"].isna()
+    facts.totals |= {
+        "collections": len(dataset.collections),
+        "first_collection": dataset.dates[0],
+        "changes": len(tables["changes"]),
+        "never_seen_in_use": int(never.sum()),
+        "soonest_full_days": round(float(soonest.min()), 2) if len(soonest) else None,
+    }
+
+
+def changes(dataset: Dataset) -> pd.DataFrame:
+    """The image changes between consecutive collections of each node: the columns of ``Diff.changes`` after collected_at.
+
+    ``collected_at`` is that of the later collection. A node's first collection is no change.
+    """
+    import pandas as pd
+
+    state: dict[str, pa.Table] = {}
+    parts = []
+    for one, table in dataset.batches("images"):
+        by_node = _by_node(table, one.nodes)
+        known = [node for node in one.nodes if node in state]
+        old = Inventory({"images": schema.concat("images", [state[node] for node in known])})
+        new = Inventory({"images": schema.concat("images", [by_node[node] for node in known])})
+        found = diff(old, new).changes
+        when = pd.Timestamp(one.collected_at, unit="ns", tz="UTC").as_unit("ns")
+        found.insert(0, "collected_at", pd.DatetimeIndex([when] * len(found), dtype="datetime64[ns, UTC]"))
+        parts.append(found)
+        state |= by_node
+    return _joined(parts)
+
+
+def _by_node(table: pa.Table, nodes: tuple[str, ...]) -> dict[str, pa.Table]:
+    if len(nodes) == 1:
+        return {nodes[0]: table}
+    names = table["node"].cast(pa.string())
+    return {node: table.filter(pc.equal(names, node)) for node in nodes}
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """The frames one after the other, with the dtypes of a single one."""
+    import pandas as pd
+
+    types: dict[str, Any] = dict(parts[0].dtypes.items())
+    text = [name for name, kind in types.items() if isinstance(kind, pd.CategoricalDtype)]
+    whole = pd.concat([part.astype(dict.fromkeys(text, "object")) for part in parts], ignore_index=True)
+    return whole.astype({name: types[name] if name == "change" else "category" for name in text})

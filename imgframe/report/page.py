@@ -1,0 +1,138 @@
+"""The page: what is shown of each table and how; all text from stores passes Jinja's autoescape and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from imgframe._version import __version__
+from imgframe.inventory import human_bytes
+from imgframe.report.sections import SECTIONS, Column, View
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imgframe.report.budget import Check
+    from imgframe.report.facts import Facts
+
+MOST_ROWS = 20
+"""Rows of a table that the page shows; the files hold all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell: what is read, what it sorts by, and the exact value where the text is rounded."""
+
+    text: str
+    order: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The first rows of a table: heads with their kinds, cells, and how many rows more the file has."""
+
+    columns: tuple[Column, ...]
+    rows: list[list[Cell]]
+    more: int
+    file: str
+
+
+def render(facts: Facts, pictures: dict[str, dict[str, str]], checks: list[Check]) -> str:
+    """The page as text: ``pictures`` are data URLs by figure and theme."""
+    environment = Environment(
+        loader=PackageLoader("imgframe.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"bytes": _bytes, "exact": _exact, "count": _count, "printable": printable}
+    source = environment.loader
+    assert source is not None
+    script = source.get_source(environment, "sort.js")[0]
+    sections = [
+        (section, [_grid(facts, view) for view in section.tables])
+        for section in SECTIONS
+        if facts.history or not section.history
+    ]
+    return environment.get_template("page.html").render(
+        totals=facts.totals,
+        history=facts.history,
+        sections=sections,
+        pictures=pictures,
+        checks=checks,
+        store=facts.sharing_store,
+        version=__version__,
+        style=Markup(source.get_source(environment, "style.css")[0]),  # noqa: S704 -- our own file
+        script=Markup(script),  # noqa: S704 -- our own file
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+    )
+
+
+def _grid(facts: Facts, view: View) -> Grid:
+    table: pd.DataFrame = facts.tables[view.table]
+    columns = tuple(column for column in view.columns if column.name in table.columns)
+    head = table.head(MOST_ROWS) if view.sort is None else _sorted(table, view.sort).head(MOST_ROWS)
+    values = [head[column.name].astype("object").tolist() for column in columns]
+    rows = [
+        [cell(value, column.kind) for value, column in zip(row, columns, strict=True)]
+        for row in zip(*values, strict=True)
+    ]
+    return Grid(columns, rows, len(table) - len(rows), f"tables/{view.table}.csv")
+
+
+def _sorted(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    return table.sort_values(column, ascending=False, na_position="last", kind="stable")
+
+
+def cell(value: Any, kind: str) -> Cell:
+    """How a value of a column of this kind is read: bytes, count, days, time, digest, share, flag or text."""
+    import pandas as pd
+
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):  # noqa: PLR0124 -- NaN
+        blank = {"repository": "(no image)", "text": "–", "word": "–", "time": "–", "days": "–"}
+        return Cell(blank.get(kind, "?"), "", "unknown" if kind not in blank else "")
+    if kind == "bytes":
+        return Cell(human_bytes(int(value), 3), str(int(value)), f"{int(value):,} bytes")
+    if kind == "count":
+        return Cell(f"{int(value):,}", str(int(value)))
+    if kind == "days":
+        return Cell(f"{float(value):,.1f}", repr(float(value)))
+    if kind == "time":
+        stamp = f"{value:%Y-%m-%d %H:%M}"
+        return Cell(stamp, stamp)
+    if kind == "flag":
+        return Cell("yes" if value else "no", "1" if value else "0")
+    text = printable(value)
+    if kind == "repository" and not text:
+        return Cell("(no repository)", "")
+    if kind == "digest":
+        algorithm, _, rest = text.partition(":")
+        return Cell(f"{algorithm}:{rest[:12]}" if rest else text[:24], text, text)
+    return Cell(text, text)
+
+
+def printable(value: Any) -> str:
+    """The text with what does not print (control characters, marks that turn the direction) shown as escapes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in str(value)
+    )
+
+
+def _bytes(value: Any) -> str:
+    return "unknown" if value is None else human_bytes(value, 4)
+
+
+def _exact(value: Any) -> str:
+    return "unknown" if value is None else f"{value:,} bytes"
+
+
+def _count(value: Any) -> str:
+    return "unknown" if value is None else f"{value:,}"
