@@ -215,8 +215,8 @@ def _times(column: pa.ChunkedArray, default: int) -> Ints:
 
 def _add_labels(link: Linker, kind: int, texts: Ints, read: References, releases: Ints) -> None:
     """The edges that the labels of one table make."""
-    for wanted in sorted(set(read.kind)):
-        for backward in (False, True):
+    for wanted in np.unique(read.kind).tolist():
+        for backward in np.unique(read.back[read.kind == wanted]).tolist():
             rows, name, snapshotter = labelled(link.names, kind, texts, read, releases, wanted, backward)
             if backward:
                 link.add_back(wanted, kind, rows, name, snapshotter)
@@ -237,7 +237,7 @@ def _add_leases(link: Linker, chains: Chains) -> tuple[Flat, Ints]:
         kind, rows = _resource_kind(word), np.flatnonzero(codes == code)
         parts = []
         for chosen in (rows[~flat_rows[rows]], rows[flat_rows[rows]]):
-            snapshotter = taken([word.split("/", 1)[-1]], np.zeros(len(chosen), np.int64))
+            snapshotter = taken(pa.array([word.split("/", 1)[-1]]), np.zeros(len(chosen), np.int64))
             parts.append((chosen, names.lease_row_scope[chosen], what.take(pa.array(chosen)), snapshotter))
         link.add_from(LEASE, kind, names.lease_of_row[parts[0][0]], *parts[0][1:])
         found = names.find(kind, *parts[1][1:])

@@ -20,9 +20,9 @@ from imgframe.usage.rows import Ints, plain_codes, ranges, unify
 _COLUMNS = {IMAGE: "record_labels", CONTENT: "labels", SNAPSHOT: "labels", CONTAINER: "labels"}
 
 
-def taken(values: list[str], places: Ints) -> pa.DictionaryArray:
+def taken(values: pa.Array, places: Ints) -> pa.DictionaryArray:
     """``values[places]`` as a dictionary column."""
-    words = pa.array(values, pa.string()).dictionary_encode()
+    words = values.dictionary_encode()
     return pa.DictionaryArray.from_arrays(
         pa.array(plain_codes(words)[places].astype(np.int32)), words.dictionary
     )
@@ -32,11 +32,8 @@ def labelled(
     names: Names, kind: int, texts: Ints, read: References, releases: Ints, wanted: int, backward: bool
 ) -> tuple[Ints, pa.DictionaryArray, pa.DictionaryArray]:
     """Each label of one sort for each row whose text has it: the row, the name and the snapshotter it gives."""
-    if not read.text:
-        return np.empty(0, np.int64), taken([], np.empty(0, np.int64)), taken([], np.empty(0, np.int64))
-    other, back = np.array(read.kind, np.int64), np.array(read.back, np.bool_)
-    at = np.flatnonzero((other == wanted) & (back == backward))
-    text, since = np.array(read.text, np.int64)[at], np.array(read.since, np.int64)[at]
+    at = np.flatnonzero((read.kind == wanted) & (read.back == backward))
+    text, since = read.text[at], read.since[at]
     bounds = np.searchsorted(text, np.arange(int(texts.max(initial=0)) + 2))
     degree = np.append(bounds[1:] - bounds[:-1], 0)[texts]  # the last is that of no text
     rows = np.flatnonzero(degree)
@@ -46,7 +43,8 @@ def labelled(
     if since.any():
         counts = releases[names.scope[kind][rows] // names.width] >= since[label]
         rows, label = rows[counts], label[counts]
-    return rows, taken([read.target[i] for i in at], label), taken([read.snapshotter[i] for i in at], label)
+    picked = pa.array(at)
+    return rows, taken(read.target.take(picked), label), taken(read.snapshotter.take(picked), label)
 
 
 class _Called(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgframe.usage.rows import Ints, one_array
+from imgframe.usage.rows import Bools, Ints, one_array
 
 IMAGE, CONTENT, SNAPSHOT, CONTAINER, LEASE, INGEST, GHOST = range(7)
 
@@ -33,21 +33,23 @@ _SNAPSHOTS = (
     ("containerd.io/gc.ref.snapshot.", False, 0),
     ("containerd.io/gc.bref.snapshot.", True, 202),
 )
+_CONTENT = b"containerd.io/gc.ref.content."
+_SNAPSHOT = b"containerd.io/gc.ref.snapshot."
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class References:
-    """The references in the distinct texts of a label column; parallel lists, one entry per label."""
+    """The references in the distinct texts of a label column: parallel arrays, one entry per label, sorted by text."""
 
-    text: list[int] = field(default_factory=list)
-    kind: list[int] = field(default_factory=list)
-    back: list[bool] = field(default_factory=list)
-    since: list[int] = field(default_factory=list)
-    snapshotter: list[str] = field(default_factory=list)
-    target: list[str] = field(default_factory=list)
-    root: dict[int, int] = field(default_factory=dict)
-    expire: dict[int, str] = field(default_factory=dict)
+    text: Ints
+    kind: Ints
+    back: Bools
+    since: Ints
+    snapshotter: pa.Array
+    target: pa.Array
+    root: dict[int, int]
+    expire: dict[int, str]
 
     def roots(self, texts: int) -> Ints:
         """For each text the release from which it makes its owner a root; a million: never."""
@@ -57,46 +59,128 @@ class References:
         return out
 
 
+@dataclass(slots=True)
+class _Found:
+    """References while they are read."""
+
+    rows: list[tuple[int, int, bool, int, str, str]] = field(default_factory=list)
+    root: dict[int, int] = field(default_factory=dict)
+    expire: dict[int, str] = field(default_factory=dict)
+
+
 def read_references(column: pa.Array | pa.ChunkedArray) -> References:
     """The references in a column of labels; each distinct text is read once.
 
     Example:
         >>> import pyarrow as pa
         >>> text = '{"containerd.io/gc.ref.content.l.0":"sha256:aa","containerd.io/gc.ref.contentx":"sha256:bb"}'
-        >>> read_references(pa.array([text]).dictionary_encode()).target
+        >>> read_references(pa.array([text]).dictionary_encode()).target.to_pylist()
         ['sha256:aa']
     """
     words = one_array(column).dictionary
-    found = References()
+    found = _Found()
+    plain: list[tuple[Ints, int, pa.Array, pa.Array]] = []
     if len(words):
         texts = np.flatnonzero(pc.match_substring(words, _PREFIX).to_numpy(zero_copy_only=False))
-        for text, labels in zip(texts.tolist(), words.take(pa.array(texts)).to_pylist(), strict=True):
-            _read(found, text, labels)
-    return found
+        labels = words.take(pa.array(texts))
+        simple, halves, counts = _simple(labels)
+        plain = _read_simple(found, texts, halves, counts)
+        for text, label in zip(
+            texts[~simple].tolist(), labels.filter(pa.array(~simple)).to_pylist(), strict=True
+        ):
+            for key, value in _decode(label).items():
+                if key.startswith(_PREFIX) and value:
+                    _read(found, text, key, value)
+    return _joined(found, plain)
 
 
-def _read(found: References, text: int, labels: str) -> None:
-    add_text, add_target = found.text.append, found.target.append
-    plain = "containerd.io/gc.ref.content."
-    for key, value in _decode(labels).items():
-        if not key.startswith(_PREFIX) or not value:
-            continue
-        if key.startswith(plain):  # nearly all of them
-            add_text(text)
-            add_target(value)
-            found.kind.append(CONTENT)
-            found.back.append(False)
-            found.since.append(0)
-            found.snapshotter.append("")
-        elif key == _EXPIRE:
-            found.expire[text] = value
-        elif key.startswith(_ROOT):
-            found.root[text] = min(found.root.get(text, 1_000_000), 0 if key == _ROOT else 202)
-        else:
-            _read_other(found, text, key, value)
+def _simple(labels: pa.Array) -> tuple[Bools, pa.Array, Ints]:
+    """Which texts are compact JSON without escapes, where every quotation mark bounds a key or a value.
+
+    Also the keys and values of those in turn, and how many pairs each text has. A text of n pairs has 4n marks: two around
+    it, two at each of the n colons and at each of the n - 1 commas; no key or value can hold another.
+    """
+    data = labels.cast(pa.binary())
+    _, offsets_buffer, bytes_buffer = data.buffers()
+    offsets = np.frombuffer(offsets_buffer, np.int32)[data.offset : data.offset + len(data) + 1]
+    raw = np.frombuffer(bytes_buffer, np.uint8) if bytes_buffer is not None else np.empty(0, np.uint8)
+    marks = np.diff(np.searchsorted(np.flatnonzero(raw == ord('"')), offsets))
+    escapes = np.diff(np.searchsorted(np.flatnonzero(raw == ord("\\")), offsets))
+    start, end = offsets[:-1], offsets[1:]
+    bound = (
+        (raw[start] == ord("{"))
+        & (raw[start + 1] == ord('"'))
+        & (raw[end - 2] == ord('"'))
+        & (raw[end - 1] == ord("}"))
+    )
+    inner = pc.binary_replace_slice(pc.binary_replace_slice(data, 0, 2, b""), -2, 1 << 30, b"")
+    lists = pc.split_pattern(inner, '","')
+    counts = pc.list_value_length(lists).to_numpy()
+    halves = pc.split_pattern(lists.flatten(), '":"')
+    whole = np.ones(len(data), np.bool_)
+    uneven = np.flatnonzero(pc.list_value_length(halves).to_numpy() != 2)
+    whole[np.repeat(np.arange(len(data)), counts)[uneven]] = False
+    good = bound & whole & (escapes == 0) & (marks == 4 * counts)
+    return good, halves.filter(pa.array(np.repeat(good, counts))).flatten(), np.where(good, counts, 0)
 
 
-def _read_other(found: References, text: int, key: str, value: str) -> None:
+def _read_simple(
+    found: _Found, texts: Ints, halves: pa.Array, counts: Ints
+) -> list[tuple[Ints, int, pa.Array, pa.Array]]:
+    """References of simple texts: those to content and snapshots as arrays, the odd ones into ``found``."""
+    even = np.arange(0, len(halves), 2)
+    wanted = np.flatnonzero(pc.starts_with(halves, _PREFIX.encode()).to_numpy(zero_copy_only=False)[even])
+    text = np.repeat(texts, counts)[wanted]
+    key, value = halves.take(pa.array(2 * wanted)), halves.take(pa.array(2 * wanted + 1))
+    filled = pc.greater(pc.binary_length(value), 0).to_numpy(zero_copy_only=False)
+    out = []
+    rest = filled.copy()
+    for prefix, kind in ((_CONTENT, CONTENT), (_SNAPSHOT, SNAPSHOT)):
+        mine = pc.starts_with(key, prefix).to_numpy(zero_copy_only=False) & filled
+        blank = pa.DictionaryArray.from_arrays(pa.array(np.zeros(int(mine.sum()), np.int32)), pa.array([""]))
+        snapshotter = blank.cast(pa.string())
+        if kind == SNAPSHOT and mine.any():
+            name = pc.binary_replace_slice(key.filter(pa.array(mine)), 0, len(prefix), b"")
+            bare = pc.invert(pc.match_substring(name, "/"))
+            mine[np.flatnonzero(mine)[~bare.to_numpy(zero_copy_only=False)]] = False
+            snapshotter = name.filter(bare).cast(pa.string())
+        out.append((text[mine], kind, snapshotter, value.filter(pa.array(mine)).cast(pa.string())))
+        rest &= ~mine
+    for at in np.flatnonzero(rest).tolist():
+        _read(found, int(text[at]), key[at].as_py().decode(), value[at].as_py().decode())
+    return out
+
+
+def _joined(found: _Found, plain: list[tuple[Ints, int, pa.Array, pa.Array]]) -> References:
+    odd = list(zip(*found.rows, strict=True)) or [()] * 6
+    text = np.concatenate([np.array(odd[0], np.int64), *(part[0] for part in plain)])
+    order = np.argsort(text, kind="stable")
+    later = [len(part[0]) for part in plain]
+    zeros = np.zeros(sum(later), np.int64)
+    return References(
+        text[order],
+        np.concatenate([np.array(odd[1], np.int64), *(np.full(len(part[0]), part[1]) for part in plain)])[
+            order
+        ],
+        np.concatenate([np.array(odd[2], np.bool_), zeros.astype(np.bool_)])[order],
+        np.concatenate([np.array(odd[3], np.int64), zeros])[order],
+        pa.concat_arrays([pa.array(odd[4], pa.string()), *(part[2] for part in plain)]).take(pa.array(order)),
+        pa.concat_arrays([pa.array(odd[5], pa.string()), *(part[3] for part in plain)]).take(pa.array(order)),
+        found.root,
+        found.expire,
+    )
+
+
+def _read(found: _Found, text: int, key: str, value: str) -> None:
+    if key == _EXPIRE:
+        found.expire[text] = value
+    elif key.startswith(_ROOT):
+        found.root[text] = min(found.root.get(text, 1_000_000), 0 if key == _ROOT else 202)
+    else:
+        _read_reference(found, text, key, value)
+
+
+def _read_reference(found: _Found, text: int, key: str, value: str) -> None:
     kind, back, since, snapshotter = -1, False, 0, ""
     for prefix, back_, since_ in _SNAPSHOTS:
         if key.startswith(prefix):
@@ -109,11 +193,5 @@ def _read_other(found: References, text: int, key: str, value: str) -> None:
         kind, since = SNAPSHOT, 202
         snapshotter = key[len(_CONDITION) :].lstrip("./").split("/", 1)[0]
         value = value.split("|", 1)[1]
-    if kind < 0:
-        return
-    found.text.append(text)
-    found.kind.append(kind)
-    found.back.append(back)
-    found.since.append(since)
-    found.snapshotter.append(snapshotter)
-    found.target.append(value)
+    if kind >= 0:
+        found.rows.append((text, kind, back, since, snapshotter, value))

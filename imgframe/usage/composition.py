@@ -8,6 +8,7 @@ does not hold the layers of a manifest that was never fetched.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -59,7 +60,8 @@ class Composition:
     targets of one digest in several namespaces of a node. Target ``t`` needs the blobs ``blob[bounds[t]:bounds[t + 1]]``, each
     once: rows of ``blobs``, one row for each blob of a node whatever namespaces list it (``physical`` gives it for every
     row). ``top_target`` and ``top`` are the tops of the snapshot chains needed, rows of ``snapshots``. ``known`` is False where
-    the needs cannot be known: the target is not there, or it or a config is not readable.
+    the needs cannot be known: the target is not there, or it or a config is not readable. ``levels`` are the snapshots that have a
+    parent, deepest first, with their parents.
     """
 
     target: Ints
@@ -73,12 +75,8 @@ class Composition:
     top_target: Ints
     top: Ints
     chains: Chains
+    levels: list[tuple[Ints, Ints]]
     snapshot_size: Ints
-
-    @property
-    def edge_target(self) -> Ints:
-        """The target of each edge."""
-        return np.repeat(np.arange(len(self.first)), np.diff(self.bounds))
 
 
 def scopes(tables: Sequence[pa.Table]) -> tuple[list[Ints], int]:
@@ -130,6 +128,7 @@ def compose(tables: Mapping[str, pa.Table]) -> Composition:
     )
     node = blob_scope // width
     physical = find(node, blob, node, blob, count)
+    chains = chains_of(snapshots)
     return Composition(
         target,
         first,
@@ -141,9 +140,21 @@ def compose(tables: Mapping[str, pa.Table]) -> Composition:
         numbers(blobs["size"])[0],
         top_target,
         top_row,
-        chains_of(snapshots),
+        chains,
+        _levels(chains),
         numbers(snapshots["size"])[0],
     )
+
+
+def _levels(chains: Chains) -> list[tuple[Ints, Ints]]:
+    """Snapshots with a parent and their parents, deepest first; without circles."""
+    rows = np.flatnonzero(~chains.cycle & (chains.parent >= 0))
+    depth = chains.depth[rows]
+    order = stable_order(depth)
+    rows, depth = rows[order], depth[order]
+    bounds = np.searchsorted(depth, np.arange(1, int(depth.max(initial=0)) + 2))
+    parts = [rows[begin:end] for begin, end in itertools.pairwise(bounds)]
+    return [(part, chains.parent[part]) for part in reversed(parts)]
 
 
 class _Blobs(NamedTuple):

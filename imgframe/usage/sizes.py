@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +19,11 @@ from imgframe.usage.rows import (
     numbers,
     one_array,
     plain_codes,
-    stable_order,
     unify,
 )
 
 _MANY = -2
+_CHUNK = 1 << 18  # edges per step: what stays in the cache
 
 
 class Shares(NamedTuple):
@@ -103,29 +103,39 @@ def image_sizes(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
 
 def shares(made: Composition) -> Shares:
     """What each target needs, and needs alone."""
-    group = made.group
     owner = np.full(len(made.blob_size), NONE, np.int64)
-    edge_group = np.repeat(group, np.diff(made.bounds))
-    owner[made.blob] = edge_group
     alone = made.blob_size.copy()
-    alone[made.blob[owner[made.blob] != edge_group]] = 0
+    count = len(made.first)
+    content, unique = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for some, edges, starts in _steps(made):
+        blob = made.blob[edges]
+        owner[blob] = np.repeat(made.group[some], np.diff(starts))
+        content[some] = _sums(made.blob_size[blob], starts)
+    for some, edges, starts in _steps(made):
+        blob = made.blob[edges]
+        alone[blob[owner[blob] != np.repeat(made.group[some], np.diff(starts))]] = 0
+    for some, edges, starts in _steps(made):
+        unique[some] = _sums(alone[made.blob[edges]], starts)
     snapshots, known = _chain_totals(made)
-    return Shares(
-        _per_target(made, made.blob_size[made.blob]),
-        _per_target(made, alone[made.blob]),
-        snapshots,
-        _chain_unique(made),
-        made.known & known,
-    )
+    return Shares(content, unique, snapshots, _chain_unique(made), made.known & known)
 
 
-def _per_target(made: Composition, values: Ints) -> Ints:
-    """Exact sums of the values of edges per target."""
-    out = np.zeros(len(made.first), np.int64)
-    some = np.flatnonzero(np.diff(made.bounds))
-    if len(some):
-        out[some] = np.add.reduceat(values, made.bounds[some])
-    return out
+def _steps(made: Composition) -> Iterator[tuple[slice, slice, Ints]]:
+    """Ranges of targets with their edges, small enough for the cache, and the bounds of each target in them."""
+    begin, count = 0, len(made.first)
+    while begin < count:
+        end = int(np.searchsorted(made.bounds, made.bounds[begin] + _CHUNK, side="right")) - 1
+        end = min(max(end, begin + 1), count)
+        starts = made.bounds[begin : end + 1]
+        yield slice(begin, end), slice(int(starts[0]), int(starts[-1])), starts - starts[0]
+        begin = end
+
+
+def _sums(values: Ints, starts: Ints) -> Ints:
+    """Exact sums of the values between the bounds."""
+    running = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=running[1:])
+    return running[starts[1:]] - running[starts[:-1]]
 
 
 def _chain_totals(made: Composition) -> tuple[Ints, Bools]:
@@ -152,27 +162,16 @@ def _chain_totals(made: Composition) -> tuple[Ints, Bools]:
 
 def _chain_unique(made: Composition) -> Ints:
     """Bytes of the snapshots that only one target needs, per target."""
-    owner = snapshot_owners(
-        made.top_target, made.top, made.chains.parent, made.chains.depth, ~made.chains.cycle
-    )
+    owner = np.full(len(made.snapshot_size), NONE, np.int64)
+    good = ~made.chains.cycle[made.top]
+    _claim(owner, made.top[good], made.top_target[good])
+    for rows, parent in made.levels:
+        mine = owner[rows]
+        used = np.flatnonzero(mine != NONE)
+        _claim(owner, parent[used], mine[used])
     sole = np.flatnonzero(owner >= 0)
     out = np.zeros(len(made.first), np.int64)
     np.add.at(out, owner[sole], made.snapshot_size[sole])
-    return out
-
-
-def snapshot_owners(owner: Ints, top: Ints, parent: Ints, depth: Ints, usable: Bools) -> Ints:
-    """For each snapshot the one owner whose tops stand on it; -1 none, -2 several."""
-    out = np.full(len(parent), NONE, np.int64)
-    good = usable[top]
-    _claim(out, top[good], owner[good])
-    deep = np.where(usable, depth, 0)
-    order = stable_order(deep)
-    bounds = np.searchsorted(deep[order], np.arange(int(deep.max(initial=0)) + 2))
-    for level in range(len(bounds) - 2, 0, -1):
-        rows = order[bounds[level] : bounds[level + 1]]
-        rows = rows[(out[rows] != NONE) & (parent[rows] >= 0)]
-        _claim(out, parent[rows], out[rows])
     return out
 
 
