@@ -95,7 +95,7 @@ class Plan:
 
         steps = self.steps
         freed = (
-            steps.assign(short=steps["reason"].astype(str).str.partition(";")[0])
+            steps.assign(short=[str(reason).partition(";")[0] for reason in steps["reason"]])
             .groupby("short")["predicted_bytes"]
             .sum()
         )
