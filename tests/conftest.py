@@ -6,6 +6,8 @@ from pathlib import Path
 
 import debian
 import hypothesis
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 import truth_stores
 from certificates import Authority
@@ -170,6 +172,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.daemon)
         if "registry" in names:
             item.add_marker(pytest.mark.registry)
+
+
+@pytest.fixture(autouse=True)
+def no_secret_in_files(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The marked credential is in no Parquet file that a test leaves behind."""
+    yield
+    folder = getattr(request.node, "funcargs", {}).get("tmp_path")
+    for file in folder.rglob("*.parquet") if folder is not None else ():
+        for column in parquet.read_table(file).columns:
+            texts = (
+                column.unique()
+                if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)
+                else ()
+            )
+            assert not any(SECRET in str(one) for one in texts), f"a secret in {file}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A test that prints or logs the marked credential fails."""
+    report = yield
+    if report.passed and any(SECRET in text for _, text in report.sections):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} printed or logged the marked credential in {call.when}"
+    return report
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -152,6 +152,12 @@ def test_passwords(basic_registry, tmp_path):
     assert_no_secret(caught.value)
     with pytest.raises(RegistryDenied, match="no basic auth credentials"):
         with_registry(lambda one: one.image(name).resolve(), docker_config=tmp_path / "none")
+    with FaultyProxy(basic_registry.host) as counting:
+        wrong = login(tmp_path / "again", counting.host, username=USER, password=f"not-{SECRET}")
+        with pytest.raises(RegistryDenied):
+            name = f"{counting.host}/team/rich:1.0"
+            with_registry(lambda one: one.image(name).resolve(), docker_config=wrong)
+        assert sum("authorization" in one.headers for one in counting.requests) == 1
 
 
 def test_tokens(token_registry, token_server, tmp_path):
@@ -327,6 +333,24 @@ def test_passwords_do_not_follow_to_another_host(basic_registry, other_host, tmp
         (followed,) = other_host.requests
         assert "authorization" not in followed.headers
         assert SECRET not in repr(followed)
+
+
+class Parrot(Server):
+    """Says back the key that its hosts.toml holds."""
+
+    def answer(self, request, handler):
+        body = json.dumps({"errors": [{"code": "DENIED", "message": request.headers["x-key"]}]}).encode()
+        send(handler, 403, {}, body)
+
+
+def test_the_keys_of_a_hosts_file_are_secrets_too(tmp_path):
+    with Parrot() as parrot:
+        folder = tmp_path / truth.HOST
+        folder.mkdir()
+        (folder / "hosts.toml").write_text(f'server = "{parrot.url}"\n[header]\nx-key = "{SECRET}"\n')
+        with pytest.raises(RegistryDenied, match="denied: <secret>") as caught:
+            with_registry(lambda one: one.image(f"{truth.HOST}/a:1").resolve(), hosts_dirs=tmp_path)
+    assert_no_secret(caught.value)
 
 
 class Echo(Server):

@@ -114,6 +114,8 @@ class Authorizer:
                 await self._bear(host, scopes, one, tries=tries, shown=shown)
                 return True
             if one.scheme == "basic":
+                if shown and shown == self._basic.get(host):
+                    return False  # containerd would show a refused password four times more, and lock the account
                 await self._show_password(host)
                 return True
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterable
 from types import TracebackType
@@ -18,7 +19,7 @@ from imgframe.registry.failing import Secrets
 from imgframe.registry.remote import Remote
 from imgframe.registry.transport import Transport
 
-_ARCHIVE = "image must be loaded from archive before parsing image reference"
+_SECRET_NAME = re.compile("authorization|cookie|credential|key|password|secret|token", re.IGNORECASE)
 
 
 class Registry:
@@ -107,4 +108,8 @@ class Registry:
                     insecure=self._insecure,
                     plain_http=self._plain_http,
                 )
+                for server in self._servers[parsed.domain]:
+                    for name, values in server.headers.items():
+                        if _SECRET_NAME.search(name):
+                            self._session.secrets.add(*values)
         return Remote(self._session, parsed, self._servers[parsed.domain])

@@ -97,7 +97,8 @@ class Answer:
 
     def unexpected(self) -> Problem:
         """Go's words for a status that nobody wanted."""
-        words = f"unexpected status from {self.method} request to {self.url}: {self.status} {self.response.reason}"
+        status = f"{self.status} {self.response.reason or ''}".rstrip()
+        words = f"unexpected status from {self.method} request to {self.url}: {status}"
         return Problem(
             words,
             status=self.status,
@@ -248,6 +249,8 @@ class Transport:
             return "EOF"
         if isinstance(problem, OSError):
             return f"read tcp {host}: read: {_os_words(problem)}"
+        if isinstance(problem, aiohttp.ClientHttpProxyError):
+            return f"the proxy answered {problem.status}"
         return f"malformed HTTP response ({type(problem).__name__})"
 
     def _context(self, trust: Trust) -> ssl.SSLContext:
