@@ -319,16 +319,34 @@ def _read(
             f"table {name!r} has no column {next(c for c in columns if c not in wanted.names)!r}"
         )
     text = [field.name for field in fields if pa.types.is_dictionary(field.type)]
-    filters = pc.field("node").isin(list(nodes)) if nodes is not None and "node" in wanted.names else None
-    table = pq.read_table(
-        one.path / f"{name}.parquet",
-        columns=[field.name for field in fields],
-        read_dictionary=text,
-        filters=filters,
-        partitioning=None,
-    )
+    with pq.ParquetFile(one.path / f"{name}.parquet", read_dictionary=text) as file:
+        names = [field.name for field in fields]
+        if nodes is None or "node" not in wanted.names:
+            table = file.read(columns=names)
+        else:
+            groups = [
+                at for at in range(file.num_row_groups) if _may_hold(file.metadata.row_group(at), nodes)
+            ]
+            table = file.read_row_groups(groups, columns=[*names, *([] if "node" in names else ["node"])])
+            table = table.filter(
+                pc.is_in(table["node"].cast(pa.string()), pa.array(list(nodes), pa.string()))
+            )
     target = pa.schema(fields)
     return pa.table([_as(table[field.name], field.type) for field in target], schema=target)
+
+
+def _may_hold(group: Any, nodes: Sequence[str]) -> bool:
+    """Whether a row group may have rows of one of the nodes, by the smallest and largest name in it."""
+    for at in range(group.num_columns):
+        column = group.column(at)
+        if column.path_in_schema == "node":
+            bounds = column.statistics
+            return (
+                bounds is None
+                or not bounds.has_min_max
+                or any(bounds.min <= node <= bounds.max for node in nodes)
+            )
+    return True
 
 
 def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
