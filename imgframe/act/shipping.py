@@ -89,8 +89,9 @@ class Hand:
         remote = self._remotes.image(step["name"], options)
         bar = self._bars.image(step["name"])
         try:
-            if await transferring.serves(self._site, remote, choice, options):
-                pulled = await transferring.pull(self._site, namespace, remote, choice, bar)
+            if await transferring.serves(self._site, namespace, remote, choice, options):
+                only = options.get("via") == "transfer"
+                pulled = await transferring.pull(self._site, namespace, remote, choice, bar, only=only)
                 if pulled is not None:
                     return pulling.outcome(pulled, "transfer")
             return pulling.outcome(

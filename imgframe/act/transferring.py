@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgframe import oci, platforms
 from imgframe.act.pulling import Choice, Pulled, Told
-from imgframe.act.sites import Site
+from imgframe.act.sites import DEFAULT_SNAPSHOTTER, Site
 from imgframe.errors import DocumentError, InputError, Missing, Refused, RegistryError
 from imgframe.wire import records as wire
 
@@ -24,7 +24,9 @@ SECONDS = 6 * 3600.0
 """How long one image may take."""
 
 
-async def serves(site: Site, remote: RegistryImage, choice: Choice, options: dict[str, Any]) -> bool:
+async def serves(
+    site: Site, namespace: str, remote: RegistryImage, choice: Choice, options: dict[str, Any]
+) -> bool:
     """Whether containerd pulls: asked for by ``via="transfer"``, or it can do it and nothing special is wanted.
 
     containerd asks registries in its own way: it knows neither our folders of hosts.toml nor ``insecure``.
@@ -45,6 +47,11 @@ async def serves(site: Site, remote: RegistryImage, choice: Choice, options: dic
         return True
     if via is not None or version < SINCE or special or len(choice.specifiers) > 1:
         return False
+    if (
+        choice.unpacks(site.host)
+        and await site.snapshotter(namespace, choice.snapshotter) != DEFAULT_SNAPSHOTTER
+    ):
+        return False  # as a rule it is set up for overlayfs alone, and does not say
     login = await remote.login()
     return bool(login.username) or not login.secret  # containerd takes no identity tokens
 
