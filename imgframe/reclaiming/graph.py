@@ -17,8 +17,8 @@ import pyarrow as pa
 from imgframe import gotime
 from imgframe.errors import InputError
 from imgframe.inventory import Inventory
-from imgframe.reclaiming.linking import Ghosts, Linker, labelled, taken
-from imgframe.reclaiming.naming import TABLES, UNKNOWN_RELEASE, Names
+from imgframe.reclaiming.linking import Ghosts, Linker, labelled
+from imgframe.reclaiming.naming import TABLES, UNKNOWN_RELEASE, Called, Names
 from imgframe.reclaiming.references import (
     CONTAINER,
     CONTENT,
@@ -172,15 +172,14 @@ def build(tables: Mapping[str, pa.Table]) -> Graph:
     ghosts = Ghosts(names, read, releases)
     images, containers, snapshots = tables["images"], tables["containers"], tables["snapshots"]
     link = Linker(staging, names, ghosts)
-    link.add(IMAGE, CONTENT, _rows(names, IMAGE), images["digest"])
-    link.add(
-        CONTAINER, SNAPSHOT, _rows(names, CONTAINER), containers["snapshot_key"], containers["snapshotter"]
-    )
+    link.add(IMAGE, CONTENT, _rows(names, IMAGE), Called(images["digest"]))
+    writable = Called(containers["snapshot_key"], containers["snapshotter"])
+    link.add(CONTAINER, SNAPSHOT, _rows(names, CONTAINER), writable)
     for kind, name, column in _LABELS:
         _add_labels(link, kind, plain_codes(tables[name][column]), read[kind], releases)
     lost = np.flatnonzero(chains.missing)
-    parents = [snapshots[name].take(pa.array(lost)) for name in ("parent", "snapshotter")]
-    link.add(SNAPSHOT, SNAPSHOT, lost, *parents)
+    parents = Called(snapshots["parent"], snapshots["snapshotter"], lost)
+    link.add(SNAPSHOT, SNAPSHOT, lost, parents)
     flat, leased = _add_leases(link, chains)
     early, stages, late = staging.stages(chains.parent, chains.depth, chains.cycle)
     size, size_known = numbers(tables["snapshots"]["size"])
@@ -217,11 +216,11 @@ def _add_labels(link: Linker, kind: int, texts: Ints, read: References, releases
     """The edges that the labels of one table make."""
     for wanted in np.unique(read.kind).tolist():
         for backward in np.unique(read.back[read.kind == wanted]).tolist():
-            rows, name, snapshotter = labelled(link.names, kind, texts, read, releases, wanted, backward)
+            rows, called = labelled(link.names, kind, texts, read, releases, wanted, backward)
             if backward:
-                link.add_back(wanted, kind, rows, name, snapshotter)
+                link.add_back(wanted, kind, rows, called)
             else:
-                link.add(kind, wanted, rows, name, snapshotter)
+                link.add(kind, wanted, rows, called)
 
 
 def _add_leases(link: Linker, chains: Chains) -> tuple[Flat, Ints]:
@@ -235,16 +234,22 @@ def _add_leases(link: Linker, chains: Chains) -> tuple[Flat, Ints]:
     leased = []
     for code, word in enumerate(words):
         kind, rows = _resource_kind(word), np.flatnonzero(codes == code)
-        parts = []
-        for chosen in (rows[~flat_rows[rows]], rows[flat_rows[rows]]):
-            snapshotter = taken(pa.array([word.split("/", 1)[-1]]), np.zeros(len(chosen), np.int64))
-            parts.append((chosen, names.lease_row_scope[chosen], what.take(pa.array(chosen)), snapshotter))
-        link.add_from(LEASE, kind, names.lease_of_row[parts[0][0]], *parts[0][1:])
-        found = names.find(kind, *parts[1][1:])
-        lease = names.start[LEASE] + names.lease_of_row[parts[1][0]]
-        flat.append(_flat(names.start, kind, lease[found >= 0], found[found >= 0], names, chains))
+        plain, bare = rows[~flat_rows[rows]], rows[flat_rows[rows]]
+        found = []
+        for chosen in (plain, bare):
+            snapshotter = pa.DictionaryArray.from_arrays(
+                pa.array(np.zeros(len(what), np.int32)), pa.array([word.split("/", 1)[-1]])
+            )
+            called = Called(what, snapshotter, chosen)
+            scope = names.lease_row_scope[chosen]
+            found.append(names.find(kind, scope, called))
+            if chosen is plain:
+                link.add_from(LEASE, kind, names.lease_of_row[chosen], scope, called)
+        there = found[1] >= 0
+        lease = names.start[LEASE] + names.lease_of_row[bare]
+        flat.append(_flat(names.start, kind, lease[there], found[1][there], names, chains))
         if kind == INGEST:
-            leased += [names.find(kind, *part[1:]) for part in parts]
+            leased += found
     none = np.empty(0, np.int64)
     joined = [np.concatenate([none, *parts_]) for parts_ in zip(*flat, strict=True)] or [none] * 3
     everything = np.concatenate([none, *leased])
@@ -266,7 +271,7 @@ def _flat(start: Ints, kind: int, lease: Ints, found: Ints, names: Names, chains
     """A flat lease keeps a blob alone, a snapshot with its parents, a record with its target blob."""
     if kind == IMAGE:
         rows = found - start[IMAGE]
-        digest = one_array(names.tables["images"]["digest"]).take(pa.array(rows))
+        digest = Called(names.tables["images"]["digest"], None, rows)
         target = names.find(CONTENT, names.scope[IMAGE][rows], digest)
         there = target >= 0
         return Flat(
@@ -308,6 +313,8 @@ def _until(names: Names, read: dict[int, References], releases: Ints, leased: In
     until[names.part(INGEST)] = _times(tables["ingests"]["started_at"], NEVER - _DAY) + _DAY
     until[leased] = _ALWAYS_GONE  # it lives as long as its lease
     for kind, name in ((CONTENT, "blobs"), (SNAPSHOT, "snapshots")):
+        if not read[kind].root:
+            continue
         labels = one_array(tables[name]["labels"])
         since = read[kind].roots(len(labels.dictionary))[plain_codes(labels)]
         rows = np.flatnonzero(releases[names.scope[kind] // names.width] >= since)

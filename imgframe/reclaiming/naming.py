@@ -22,6 +22,37 @@ UNKNOWN_RELEASE = 900_000
 _KEYS = {IMAGE: "name", CONTENT: "digest", SNAPSHOT: "key", CONTAINER: "id", INGEST: "ref"}
 
 
+class Called:
+    """Names by which objects are called: ``words[places]``, for snapshots with their snapshotters."""
+
+    __slots__ = ("places", "snapshotters", "words")
+
+    def __init__(
+        self, words: pa.Array, snapshotters: pa.Array | None = None, places: Ints | None = None
+    ) -> None:
+        self.words = _encoded(words)
+        self.snapshotters = _encoded(snapshotters) if snapshotters is not None else None
+        self.places = places
+
+    def against(self, keys: pa.Array) -> tuple[Ints, Ints, int]:
+        """Codes of keys and of these names in one space, and how many words it has."""
+        return self._codes(keys, self.words)
+
+    def snapshotters_against(self, keys: pa.Array) -> tuple[Ints, Ints, int]:
+        """The same for the snapshotters."""
+        assert self.snapshotters is not None
+        return self._codes(keys, self.snapshotters)
+
+    def _codes(self, keys: pa.Array, names: pa.Array) -> tuple[Ints, Ints, int]:
+        (key, name), words = unify([keys, names])
+        return key, name if self.places is None else name[self.places], len(words)
+
+
+def _encoded(column: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:
+    array = one_array(column)
+    return array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+
+
 class Names:
     """Where each object stands: ``start[kind] + row`` is its number, ``scope`` its node and namespace, ``store`` its node."""
 
@@ -60,15 +91,15 @@ class Names:
         """The store of every object."""
         return np.concatenate([self.scope[kind] for kind in range(len(TABLES))]) // self.width
 
-    def find(self, kind: int, scope: Ints, asked: pa.Array, snapshotter: pa.Array | None = None) -> Ints:
-        """The numbers of the objects of a kind that stand in ``scope`` under the names ``asked``; -1: not there."""
+    def find(self, kind: int, scope: Ints, called: Called) -> Ints:
+        """The numbers of the objects of a kind that stand in ``scope`` under the names ``called``; -1: not there."""
         table = self.tables[TABLES[kind]]
-        (key, wanted), words = unify([table[_KEYS[kind]], asked])
         own = self.scope[kind]
+        key, wanted, words = called.against(table[_KEYS[kind]])
         if kind == SNAPSHOT:
-            (have, want), kinds = unify([table["snapshotter"], snapshotter])
-            own, scope = own * (len(kinds) + 1) + have, scope * (len(kinds) + 1) + want
-        rows = find(own, key, scope, wanted, len(words))
+            have, want, kinds = called.snapshotters_against(table["snapshotter"])
+            own, scope = own * (kinds + 1) + have, scope * (kinds + 1) + want
+        rows = find(own, key, scope, wanted, words)
         rows[rows >= 0] += self.start[kind]
         return rows
 
