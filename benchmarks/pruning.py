@@ -1,0 +1,73 @@
+"""Pruning half of a store of 1,000 images: a plan's way beside deleting each image and waiting, as nerdctl does.
+
+The two run on the same daemon after each other, on stores filled alike; wall and the daemon's own CPU seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+COUNT, HALF = 1000, 500
+
+
+class Spent(NamedTuple):
+    wall: float
+    daemon: float
+
+
+def daemon_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measured(daemon, work) -> Spent:
+    cpu, wall = daemon_seconds(daemon.pid), time.perf_counter()
+    work()
+    return Spent(time.perf_counter() - wall, daemon_seconds(daemon.pid) - cpu)
+
+
+def delete_each(address: str, names: list[tuple[str, str]]) -> None:
+    """What nerdctl does: one synchronous delete after the other, each with a garbage collection."""
+    from imgframe import _loop
+    from imgframe.wire import Client
+
+    async def work() -> None:
+        async with Client(address) as client:
+            for namespace, name in names:
+                await client.images.delete(namespace, name, sync=True)
+
+    _loop.run(work())
+
+
+def main() -> None:
+    import truth_stores
+    from daemons import Daemon
+
+    import imgframe as imf
+
+    with Daemon("2.1") as daemon:
+        truth_stores.fill_generated(daemon, "plan", COUNT)
+        truth_stores.fill_generated(daemon, "each", COUNT)
+        inventory = imf.collect(daemon.address, cache=False)
+        images = inventory.images.sort_values("name")
+        ours = images[images["namespace"] == "plan"].iloc[::2].head(HALF)
+        plan = imf.prune(ours, inventory)
+        applied = measured(daemon, lambda: plan.apply(progress=False).raise_for_errors())
+        theirs = images[images["namespace"] == "each"].iloc[::2].head(HALF)
+        names = list(zip(theirs["namespace"].astype(str), theirs["name"].astype(str), strict=True))
+        each = measured(daemon, lambda: delete_each(daemon.address, names))
+    print(f"prune {len(plan.steps)} of {COUNT}: {applied.wall:.2f} s, daemon {applied.daemon:.2f} s of CPU")
+    print(f"each with its own collection: {each.wall:.2f} s, daemon {each.daemon:.2f} s of CPU")
+    print(
+        f"ratio {applied.wall / each.wall:.3f} (at most {1 / 20}), CPU {applied.daemon / each.daemon:.3f} (at most {1 / 30:.3f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
