@@ -32,7 +32,7 @@ def found(frame, *columns):
     return set(frame[list(columns)].astype(str).itertuples(index=False, name=None))
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(stores)
 def test_what_disappears_is_what_loops_find(rng):
     store = naive_store.random_store(rng)
@@ -58,7 +58,7 @@ def test_what_disappears_is_what_loops_find(rng):
     assert found(garbage, "node", "digest") == {key for key in before[0] if key[0] in touched}
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(stores)
 def test_each_alone_and_one_after_the_other(rng):
     store = naive_store.random_store(rng)
@@ -91,7 +91,7 @@ def net(made):
     return made.total_bytes - made.garbage_bytes
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(stores)
 def test_more_deletions_free_at_least_the_sum(rng):
     store = naive_store.random_store(rng)
@@ -102,7 +102,7 @@ def test_more_deletions_free_at_least_the_sum(rng):
     assert net(imf.reclaim(inv, images[side != "n"])) >= apart
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(stores)
 def test_order_of_rows_never_matters(rng):
     store = naive_store.random_store(rng)
@@ -147,7 +147,7 @@ def test_a_namespace_split_in_two_keeps_the_physical_totals(rng):
     assert imf.reclaim(both, everywhere).content_bytes == imf.reclaim(inv, frame).content_bytes
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(stores)
 def test_what_stays_is_held_by_someone_named(rng):
     store = naive_store.random_store(rng)
@@ -221,7 +221,7 @@ ODD_VALUES = [
 ]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.dictionaries(st.sampled_from(ODD_KEYS), st.sampled_from(ODD_VALUES), max_size=4),
@@ -329,7 +329,7 @@ def test_unknown_names_are_not_found():
         imf.explain_image(inv, "x")
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(stores)
 def test_images_containers_and_orphans_are_the_store(rng):
     store = naive_store.random_store(rng)
@@ -346,7 +346,7 @@ def test_images_containers_and_orphans_are_the_store(rng):
     assert loose["size"].sum() == parts.loc[parts["part"] == "orphans", "size"].sum()
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(stores)
 def test_freed_of_everything_is_before_minus_after(rng):
     store = naive_store.random_store(rng)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import imgframe as imf
+from imgframe.collector.disk import measured_bytes
 from imgframe.reclaiming.graph import graph_of
 from imgframe.reclaiming.references import CONTENT
 
@@ -39,6 +40,9 @@ def play(daemon, filler, rng):
     assert not len(predicted.unknown) and not len(predicted.missing)
     graph = graph_of(before)
     stays = np.array(predicted.after)[graph.part(CONTENT)]
+    if not (before.snapshots["kind"] == "view").any():
+        parts = imf.reclaiming.breakdown(before, measured_bytes(before)).set_index("part")["size"]
+        assert parts["unaccounted"] == 0 and parts["total"] == sum(measured_bytes(before).values())
     disk = live_stores.disk_bytes(daemon.root)
     live_stores.delete_images(daemon, list(keys(chosen, "namespace", "name")))
     after = taken(daemon)
