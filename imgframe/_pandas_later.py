@@ -1,17 +1,25 @@
 """Keeps pyarrow from importing pandas before somebody wants a frame.
 
-pyarrow looks for pandas at its first array, which costs 0.7 to 1.4 s, ten times what a small collection takes. Here it
-looks once while pandas cannot be found, and looks again as soon as pandas is imported by anyone.
+pyarrow looks for pandas at its first array, which costs 0.7 to 1.4 s, ten times what a small collection takes. Where we
+need no frame it is made to look while pandas cannot be found; afterwards, or as soon as pandas is imported by anyone, it
+looks again. While pandas is away, pyarrow cannot turn nanosecond times into Python objects (``as_py``, ``to_pylist``):
+cast them to int64 or to microseconds.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import wrapt
+
+_lock = threading.Lock()
+_users = 0
+_away = False
 
 
 class _NotNow:
@@ -27,24 +35,50 @@ class _NotNow:
             raise ModuleNotFoundError("pandas is not imported before it is needed", name=name)
 
 
-def postpone() -> bool:
-    """Let pyarrow work without pandas until pandas is imported; False where there is nothing to postpone.
+@contextmanager
+def postponed() -> Iterator[None]:
+    """Within it pyarrow works without pandas, unless pandas was imported already or is meanwhile.
 
     Example:
-        >>> import pandas
-        >>> from imgframe._pandas_later import postpone
-        >>> postpone()
-        False
+        >>> import pyarrow as pa
+        >>> from imgframe._pandas_later import postponed
+        >>> with postponed():
+        ...     len(pa.array([1, 2]))
+        2
     """
-    shim = getattr(pa.lib, "_pandas_api", None)
-    if shim is None or "pandas" in sys.modules:
-        return False
+    global _users  # noqa: PLW0603 -- pyarrow is one per process
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _look_in_vain()
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _look_again()
+
+
+def _look_in_vain() -> None:
+    global _away  # noqa: PLW0603 -- as above
+    if "pandas" in sys.modules or not hasattr(pa.lib, "_pandas_api"):
+        return
     refusal = _NotNow()
     sys.meta_path.insert(0, refusal)
     try:
         pa.scalar(0)
         pa.array([0])
+        _away = True
     finally:
         sys.meta_path.remove(refusal)
-    wrapt.register_post_import_hook(lambda _: shim.__init__(), "pandas")
-    return True
+
+
+def _look_again(_: object = None) -> None:
+    global _away  # noqa: PLW0603 -- as above
+    if _away:
+        _away = False
+        pa.lib._pandas_api.__init__()  # noqa: SLF001 -- the only way to make it look again
+
+
+wrapt.register_post_import_hook(_look_again, "pandas")

@@ -19,13 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from imgframe import _pandas_later
 from imgframe.errors import SchemaError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_pandas_later.postpone()
 
 VERSION = 1
 """Version of the tables below; written into every Parquet file and checked by ``open_inventory``."""

@@ -13,13 +13,16 @@ from collections.abc import Iterable
 from typing import Any, get_args
 
 from imgframe import _loop
+from imgframe._pandas_later import postponed
 from imgframe.collector.assembly import assemble
 from imgframe.collector.cache import open_cache
+from imgframe.collector.garbage import rare_collections
 from imgframe.collector.library import Library
 from imgframe.collector.nodes import NodeReader, Wanted
 from imgframe.collector.progress import Progress
 from imgframe.collector.rows import Rows
 from imgframe.collector.usages import Usage
+from imgframe.collector.waves import wave_size
 from imgframe.errors import InputError
 from imgframe.inventory import Inventory
 from imgframe.node import Node, nodes_of
@@ -49,7 +52,7 @@ def collect(
     Args:
         nodes: a path or ``unix://`` address, a :class:`~imgframe.Node`, a dict, or several of these; None: the address in
             CONTAINERD_ADDRESS, else every usual socket of this machine.
-        namespaces: which to read; None: all. One that a node does not have is a row of ``errors``.
+        namespaces: which to read; None: those of the Node, else all. One that a node does not have is a row of ``errors``.
         snapshotters: which to read; None: all that the node can use.
         usage: bytes of which snapshots to ask for: ``none``, ``committed`` (containerd knows them), or ``all`` (containerd
             walks the directory of each active one: slow, and work for the node).
@@ -120,6 +123,8 @@ def _wanted(
     if not timeout > 0:
         raise InputError(f"timeout {timeout!r} is not a time; expected seconds above 0")
     wanted = _names(namespaces)
+    if wanted == ():
+        raise InputError("namespaces is empty; expected at least one namespace, or None for all")
     for name in wanted or ():
         if not _NAMESPACE.fullmatch(name):
             raise InputError(
@@ -136,7 +141,8 @@ def _names(given: str | Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 async def _collect(nodes: tuple[Node, ...], wanted: Wanted, cache: Any, progress: Progress) -> Inventory:
-    library = Library(cache, progress)
+    wave = wave_size(min(len(nodes), NODES_AT_ONCE))
+    library = Library(cache, progress, wave)
     rows, done, turn = Rows(), {}, 0
     slots = asyncio.Semaphore(NODES_AT_ONCE)
     progress.expect("nodes", len(nodes))
@@ -144,17 +150,18 @@ async def _collect(nodes: tuple[Node, ...], wanted: Wanted, cache: Any, progress
     async def read(place: int, node: Node) -> None:
         nonlocal turn
         async with slots:
-            done[place] = await NodeReader(node, wanted, library, cache, progress).read()
+            done[place] = await NodeReader(node, wanted, library, cache, progress, wave).read()
         progress.done("nodes")
         while turn in done:  # rows stand in the order of the nodes, whoever is first
             rows.extend(done.pop(turn))
             turn += 1
 
     try:
-        async with asyncio.TaskGroup() as group:
-            for place, node in enumerate(nodes):
-                group.create_task(read(place, node))
-        return assemble({**library.tables(), **rows.tables()})
+        with rare_collections(), postponed():
+            async with asyncio.TaskGroup() as group:
+                for place, node in enumerate(nodes):
+                    group.create_task(read(place, node))
+            return assemble({**library.tables(), **rows.tables()})
     finally:
         progress.close()
         if cache is not None:

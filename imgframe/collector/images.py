@@ -187,7 +187,7 @@ def _show(scope: Scope, kind: str, digest: str, chains: list[str | None]) -> _Sh
         chain_id=chain,
         complete=None
         if scope.present is None
-        else all(part in scope.present for part in (manifest.config.digest, *manifest.layers)),
+        else all(part in scope.present for part in (found.digest, manifest.config.digest, *manifest.layers)),
         unpacked=None if chain is None or scope.committed is None else chain in scope.committed,
         used=used,
     )

@@ -17,6 +17,7 @@ from imgframe.collector.cache import Cache, matches
 from imgframe.collector.documents import Problem, Summary, summarise
 from imgframe.collector.progress import Progress
 from imgframe.collector.rows import Rows
+from imgframe.collector.waves import in_waves
 from imgframe.errors import DocumentError, WireError
 
 MAX_DOCUMENT = 8 << 20
@@ -34,10 +35,11 @@ Failure = Problem | WireError
 class Library:
     """What is known of documents, shared by all nodes of a collection. ``inline`` are those carried in descriptors."""
 
-    def __init__(self, cache: Cache | None, progress: Progress) -> None:
+    def __init__(self, cache: Cache | None, progress: Progress, wave: int) -> None:
         self.inline: set[str] = set()
         self._cache = cache
         self._progress = progress
+        self._wave = wave
         self._shelf = Shelf([], {}, {}, set(), Rows())
         self._reading: dict[str, asyncio.Future[None]] = {}
 
@@ -93,7 +95,7 @@ class Library:
         }
         self._reading |= mine
         try:
-            failures = await asyncio.gather(*(self._read(d, size, read) for d, size in missing.items()))
+            failures = await in_waves(self._wave, lambda pair: self._read(*pair, read), list(missing.items()))
         finally:
             for digest, future in mine.items():
                 del self._reading[digest]

@@ -48,13 +48,14 @@ class NodeReader:
     """Reads one node."""
 
     def __init__(
-        self, node: Node, wanted: Wanted, library: Library, cache: Cache | None, progress: Progress
+        self, node: Node, wanted: Wanted, library: Library, cache: Cache | None, progress: Progress, wave: int
     ) -> None:
         self._node = node
         self._wanted = wanted
         self._library = library
         self._cache = cache
         self._progress = progress
+        self._wave = wave
         self._rows = Rows()
         self._errors = 0
 
@@ -112,7 +113,7 @@ class NodeReader:
             self._node.name,
             client,
             self._library,
-            Meter(client, uuid, self._wanted.usage, self._cache, self._progress),
+            Meter(client, uuid, self._wanted.usage, self._cache, self._progress, self._wave),
             default(host or LINUX_AMD64),
             store.snapshotters if self._wanted.snapshotters is None else self._wanted.snapshotters,
             _file_reader(store.content_root) if local and self._reads_files() else None,

@@ -8,6 +8,7 @@ from typing import Literal
 from imgframe.collector.cache import Cache, Usages
 from imgframe.collector.listing import Fail
 from imgframe.collector.progress import Progress
+from imgframe.collector.waves import in_waves
 from imgframe.errors import Missing, WireError
 from imgframe.wire import Client, records
 
@@ -20,13 +21,20 @@ class Meter:
     """Asks one node for the usage of snapshots: committed ones all at once, those it remembers never."""
 
     def __init__(
-        self, client: Client, store: str | None, usage: Usage, cache: Cache | None, progress: Progress
+        self,
+        client: Client,
+        store: str | None,
+        usage: Usage,
+        cache: Cache | None,
+        progress: Progress,
+        wave: int,
     ) -> None:
         self._client = client
         self._store = store
         self._usage = usage
         self._cache = cache if store else None
         self._progress = progress
+        self._wave = wave
         self._few = asyncio.Semaphore(ACTIVE_AT_ONCE)
         self._known: dict[tuple[str, str], Usages] = {}
 
@@ -46,10 +54,11 @@ class Meter:
         wanted = [key for key in committed if key not in found]
         others = [s.key for s in snapshots if s.kind != "committed"] if self._usage == "all" else []
         self._progress.expect("usages", len(wanted) + len(others))
-        asked = [self._ask(namespace, snapshotter, key, fail) for key in wanted]
-        walked = [self._walk(namespace, snapshotter, key, fail) for key in others]
-        answers = await asyncio.gather(*asked, *walked)
-        got = dict(zip([*wanted, *others], answers, strict=True))
+        answers = await asyncio.gather(
+            in_waves(self._wave, lambda key: self._ask(namespace, snapshotter, key, fail), wanted),
+            in_waves(ACTIVE_AT_ONCE, lambda key: self._walk(namespace, snapshotter, key, fail), others),
+        )
+        got = dict(zip([*wanted, *others], [*answers[0], *answers[1]], strict=True))
         found |= {
             key: (usage.size, usage.inodes) for key, usage in got.items() if isinstance(usage, records.Usage)
         }
