@@ -294,7 +294,11 @@ def _once(whole: pa.Table, key: str, parts: list[pa.Table]) -> pa.Table:
 def _long_labels(inventory: Inventory) -> pa.Table:
     """The table ``labels`` from the JSON columns of the others: each unique text is read once."""
     return schema.concat(
-        "labels", (_labels_of(inventory.arrow(source), *rest) for source, *rest in _LABELLED)
+        "labels",
+        (
+            _labels_of(inventory.arrow(source), kind, owner, column)
+            for source, kind, owner, column in _LABELLED
+        ),
     )
 
 
