@@ -1,6 +1,7 @@
 """Fixtures of the real test bed: daemons and registries are started when a test first asks for them."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -179,8 +180,17 @@ def no_secret_in_files(request: pytest.FixtureRequest) -> Iterator[None]:
     """The marked credential is in no Parquet file that a test leaves behind."""
     yield
     folder = getattr(request.node, "funcargs", {}).get("tmp_path")
-    for file in folder.rglob("*.parquet") if folder is not None else ():
-        for column in parquet.read_table(file).columns:
+    if (
+        folder is None or "imgframe.registry" not in sys.modules
+    ):  # no credential was ever read in this process
+        return
+    for file in folder.rglob("*.parquet"):
+        try:
+            columns = parquet.read_table(file).columns
+        except pa.ArrowInvalid:  # spoilt by the test on purpose: its bytes are looked at as they are
+            assert SECRET.encode() not in file.read_bytes(), f"a secret in {file}"
+            continue
+        for column in columns:
             texts = (
                 column.unique()
                 if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)
