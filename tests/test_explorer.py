@@ -137,6 +137,15 @@ def test_the_selection_is_kept_across_filters_pages_orders_and_branches(explorer
     assert explorer._table.elsewhere == 0
 
 
+def test_another_order_starts_on_its_first_page(explorer):
+    explorer._table.page = 2
+    explorer._table.sort = "name"
+    explorer._table.descending = False
+    assert explorer._table.page == 0
+    shown = [row["cells"][0] for row in explorer._table.rows]
+    assert shown == sorted(explorer.inventory.images["name"])[: len(shown)]
+
+
 def test_check_boxes_change_the_selection(explorer):
     table = explorer._table
     here = [row["position"] for row in table.rows]

@@ -187,7 +187,7 @@ class Explorer(ipywidgets.VBox):
         self._branches.observe(
             lambda change: self.set_trait("repository", self._tree.paths[change.new]), "chosen"
         )
-        self._table.observe(lambda _: self._sort(), ["sort", "descending"])
+        self._table.observe(lambda _: self._reorder(), ["sort", "descending"])
         self._table.observe(lambda _: self._turn(), ["page", "page_size"])
         self._button.on_click(lambda _: self._press())
 
@@ -218,8 +218,14 @@ class Explorer(ipywidgets.VBox):
             self._sort()
         self._charts_later.soon()
 
+    def _reorder(self) -> None:
+        """Another order, from its first page on."""
+        with self._table.hold_sync():
+            self._table.page = 0
+            self._sort()
+
     def _sort(self) -> None:
-        """The same rows in the order of the table's heading."""
+        """The rows in the order of the table's heading."""
         self._shown = rows.ordered(
             self.inventory, self._shown, self._table.sort, descending=self._table.descending
         )

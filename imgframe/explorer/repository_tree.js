@@ -1,5 +1,7 @@
 // The tree of repositories. Names are put in as text, never as markup.
 
+const FEW = 3; // so many registries are shown open
+
 function render({ model, el }) {
   const root = document.createElement("div");
   root.className = "imgframe-tree";
@@ -11,7 +13,8 @@ function render({ model, el }) {
     const parents = model.get("parents");
     children = parents.map(() => []);
     parents.forEach((parent, node) => parent >= 0 && children[parent].push(node));
-    if ((children[0] ?? []).length === 1) open.add(children[0][0]);
+    const registries = children[0] ?? [];
+    if (registries.length <= FEW) registries.forEach((node) => open.add(node));
   }
 
   function choose(node) {
