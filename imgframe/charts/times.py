@@ -194,11 +194,7 @@ def timeline(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> An
     ax, colours = look.canvas(ax, theme, "Changes of images by day", (9.5, 4.4))
     if frame.empty:
         return look.say_empty(ax, colours, "Nothing changed.")
-    days = (
-        pd.to_datetime(frame[when].astype("str"), utc=True, format="ISO8601")
-        .dt.tz_localize(None)
-        .dt.normalize()
-    )
+    days = _days(frame[when])
     counts = pd.crosstab(days, frame["change"].astype(str))
     up = down = np.zeros(len(counts))
     for at, kind in enumerate(counts.columns):
@@ -226,6 +222,15 @@ def timeline(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> An
     _date_axis(ax)
     look.legend(ax, colours)
     return ax
+
+
+def _days(values: Any) -> Any:
+    """The UTC day of each time, without a zone; text and categories of dates are read."""
+    import pandas as pd
+
+    if not isinstance(values.dtype, pd.DatetimeTZDtype):
+        values = pd.to_datetime(values.astype("str"), utc=True, format="ISO8601")
+    return values.dt.tz_convert("UTC").dt.tz_localize(None).dt.normalize()
 
 
 FALLING = {"removed", "content dropped", "snapshots dropped", "use ended", "unpinned"}

@@ -78,7 +78,8 @@ def render(facts: Facts, pictures: dict[str, dict[str, str]], checks: list[Check
 def _grid(facts: Facts, view: View) -> Grid:
     table: pd.DataFrame = facts.tables[view.table]
     columns = tuple(column for column in view.columns if column.name in table.columns)
-    head = table.head(MOST_ROWS) if view.sort is None else _sorted(table, view.sort).head(MOST_ROWS)
+    head = table if view.sort is None else _sorted(table, view.sort)
+    head = (_once(head) if view.once else head).head(MOST_ROWS)
     values = [head[column.name].astype("object").tolist() for column in columns]
     rows = [
         [cell(value, column.kind) for value, column in zip(row, columns, strict=True)]
@@ -89,6 +90,15 @@ def _grid(facts: Facts, view: View) -> Grid:
 
 def _sorted(table: pd.DataFrame, column: str) -> pd.DataFrame:
     return table.sort_values(column, ascending=False, na_position="last", kind="stable")
+
+
+def _once(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per node, namespace and digest: a name with a tag before one with a digest, and that before a bare digest."""
+    names = table["name"].astype("object")
+    odd = names.str.contains("@", regex=False) + 2 * names.str.startswith("sha256:")
+    order = odd.sort_values(kind="stable").index
+    chosen = table.loc[order].drop_duplicates(["node", "namespace", "digest"]).index
+    return table[table.index.isin(chosen)]
 
 
 def cell(value: Any, kind: str) -> Cell:

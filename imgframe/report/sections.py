@@ -14,12 +14,16 @@ class Column(NamedTuple):
 
 
 class View(NamedTuple):
-    """A table on the page: its columns, and the column by which its first rows are chosen (None: as it stands)."""
+    """A table on the page: its columns, and the column by which its first rows are chosen (None: as it stands).
+
+    ``once``: of several names of a digest in a store only the one that reads best.
+    """
 
     table: str
     title: str
     columns: tuple[Column, ...]
     sort: str | None = None
+    once: bool = False
 
 
 class Picture(NamedTuple):
@@ -159,7 +163,7 @@ SECTIONS = (
                 (
                     NODE,
                     NAMESPACE,
-                    Column("kind", "kind"),
+                    Column("kind", "kind", "word"),
                     Column("key", "key", "digest"),
                     Column("size", "bytes", "bytes"),
                     Column("reason", "reason", "word"),
@@ -181,8 +185,8 @@ SECTIONS = (
                 "Nodes",
                 (
                     NODE,
-                    Column("containerd_version", "containerd"),
-                    Column("platform", "platform"),
+                    Column("containerd_version", "containerd", "word"),
+                    Column("platform", "platform", "word"),
                     Column("images", "images", "count"),
                     Column("content_bytes", "content", "bytes"),
                     Column("snapshot_bytes", "snapshots", "bytes"),
@@ -224,7 +228,7 @@ SECTIONS = (
         (
             View(
                 "images",
-                "The largest alone",
+                "The largest alone, one row for all names of a digest",
                 (
                     NODE,
                     NAMESPACE,
@@ -237,6 +241,7 @@ SECTIONS = (
                     Column("pinned", "pinned", "flag"),
                 ),
                 "unique_size",
+                once=True,
             ),
         ),
     ),
