@@ -31,15 +31,12 @@ assert inv.arrow("nodes")["status"][0].as_py() in ("ok", "moved"), inv.errors
 print(alone, inv.arrow("nodes")["rpcs"][0], *(inv.arrow(name).num_rows for name in ("images", "blobs", "snapshots")))
 """
 IMAGES = "import sys; from imgframe.cli import main; sys.argv = ['imgframe', 'images', '--address', sys.argv[1]]; main()"
-SIMULATED = """
-import resource, time
-import imgframe as imf
+SIMULATOR = """
+import sys
 from imgframe import simulator
 with simulator.from_dump(simulator.dump(images=20_000, seed=1)) as node:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    inv = imf.collect(node.address, cache=False)
-    print(time.perf_counter() - start, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(inv.arrow("images")))
+    print(node.address, flush=True)
+    sys.stdin.read()
 """
 
 
@@ -137,14 +134,17 @@ def fill(daemon, count: int) -> None:
 
 
 def simulated() -> None:
-    """20,000 images from the simulator, whose own work and memory are in the same process."""
-    said = subprocess.run(
-        [sys.executable, "-c", SIMULATED], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout
-    seconds, before, after, images = said.split()
+    """20,000 images from the simulator, which is a process of its own."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SIMULATOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as node:
+        address = node.stdout.readline().strip()
+        done = run([sys.executable, "-c", OURS, address, ""], node.pid)
+        node.stdin.close()
+    images = int(done.said[-1].split()[2])
     print(
-        f"\n{int(images):,} simulated images: {float(seconds):.1f} s; peak {int(after) / 1024:.0f} MB, of it the simulator "
-        f"{int(before) / 1024:.0f} MB"
+        f"\n{images:,} simulated images: {done.wall:.1f} s ({done.cpu:.1f} s CPU, the simulator {done.daemon:.1f} s), "
+        f"peak {done.memory:.0f} MB"
     )
 
 
