@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from imgframe import oci
 from imgframe.act.labelling import children_labels, source_label
-from imgframe.act.lines import Lines
+from imgframe.act.lines import OF_ONE, Lines
 from imgframe.errors import Conflict, DocumentError, Missing, RegistryError, WireError
 from imgframe.oci.resolving import best_entry
 from imgframe.platforms import Matcher
@@ -55,10 +55,10 @@ class Remote(Protocol):
 
 @dataclass
 class Tree:
-    """What was fetched of an image: the target, its chosen manifests, and the layers that are still on their way."""
+    """What was fetched of an image: the target, its chosen manifests with the bytes of their configs, and the layers that are still on their way."""
 
     target: oci.Descriptor
-    manifests: list[tuple[oci.Descriptor, oci.Manifest]] = field(default_factory=list)
+    manifests: list[tuple[oci.Descriptor, oci.Manifest, bytes]] = field(default_factory=list)
     layers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def settle(self) -> None:
@@ -96,6 +96,7 @@ class Fetcher:
     ) -> None:
         self._client, self._namespace, self._lease = client, namespace, lease
         self._remote, self._lines, self._progress = remote, lines, progress
+        self._few = asyncio.Semaphore(OF_ONE)
         self.fetched = 0
         self.present = 0
         self.begun: set[str] = set()
@@ -132,49 +133,64 @@ class Fetcher:
             raise DocumentError(f"index {here.digest} contains itself", code="cycle")
         prefix = f"manifest: invalid desc {here.digest}"
         if oci.is_index_type(here.media_type):
-            data = await self._document(here, "index")
+            data, received = await self._read(here, "index")
             index = oci.checked_index(data, here.media_type, prefix)
-            await self._label_children(here, index.manifests)
+            await self._put(here, "index", data, received, children_labels(index.manifests))
             chosen = _chosen(here, index.manifests, matcher, one)
             await _all(self._walk(entry, matcher, one, tree, (*above, here.digest)) for entry in chosen)
         elif oci.is_manifest_type(here.media_type):
-            data = await self._document(here, "manifest")
+            data, received = await self._read(here, "manifest")
             manifest = oci.checked_manifest(data, here.media_type, prefix)
-            await self._label_children(here, (manifest.config, *manifest.layers))
-            await self._document(manifest.config, "config")
-            tree.manifests.append((here, manifest))
+            labels = children_labels((manifest.config, *manifest.layers))
+            await self._put(here, "manifest", data, received, labels)
             for layer in manifest.layers:
                 if layer.digest not in tree.layers:
                     tree.layers[layer.digest] = asyncio.create_task(self._layer(layer))
+            data, received = await self._read(manifest.config, "config")
+            await self._put(manifest.config, "config", data, received, {})
+            tree.manifests.append((here, manifest, data))
         else:
             raise DocumentError(
                 f"{here.digest} is neither an index nor a manifest but {here.media_type!r}; "
                 "imgframe pulls images of the OCI and Docker types"
             )
 
-    async def _document(self, wanted: oci.Descriptor, kind: str) -> bytes:
-        """A document's bytes; afterwards the node has it, under the lease and labelled with where it came from."""
+    async def _read(self, wanted: oci.Descriptor, kind: str) -> tuple[bytes, int]:
+        """A document's bytes, and how many of them travelled: from an earlier step, this node, or the registry."""
         _check(wanted)
         if wanted.size > oci.MAX_BYTES:
             raise DocumentError(
                 f"{kind} {wanted.digest} has {wanted.size} bytes; at most {oci.MAX_BYTES} are read",
                 code="too_large",
             )
-        async with self._lines.blob(self._client, wanted.digest):
+        data = self._lines.known(wanted.digest)
+        if data is None:
             data = await self._local(wanted.digest)
-            had = data is not None
-            if data is None:
-                data = await self._lines.document(self._remote, wanted)
-            labels = source_label({}, self._remote.domain, self._remote.repository)
+        if data is not None:
+            self._lines.remember(wanted.digest, data)
+            return data, 0
+        data, received = await self._lines.document(self._remote, wanted)
+        if len(data) != wanted.size:
+            raise DocumentError(
+                f"{kind} {wanted.digest} has {len(data)} bytes; what names it says {wanted.size}"
+            )
+        return data, received
 
-            async def give(offset: int) -> AsyncIterator[bytes]:
-                yield data[offset:]
-
-            sent = await self._write(f"{kind}-{wanted.digest}", wanted, len(data), give, labels)
-            if not sent:
-                await self._label_source(wanted.digest)
-        self._count(wanted, 0 if had else len(data))
-        return data
+    async def _put(
+        self, wanted: oci.Descriptor, kind: str, data: bytes, received: int, labels: dict[str, str]
+    ) -> None:
+        """Stores a document with its labels; afterwards the node has it, under the lease."""
+        own = labels | source_label({}, self._remote.domain, self._remote.repository)
+        async with self._lines.blob(self._client, wanted.digest):
+            ref = f"{kind}-{wanted.digest}"  # written in one message: there is nothing to abort
+            write = self._client.content.write
+            if not await self._alone(
+                ref, wanted, lambda: write(self._namespace, ref, wanted.digest, data, own, lease=self._lease)
+            ):
+                await self._label(wanted.digest, labels)
+        self._progress(wanted.digest, len(data), len(data))
+        self.fetched += received
+        self.present += len(data) - received
 
     async def _local(self, digest: str) -> bytes | None:
         """What the node has of a document, if it is what its digest says."""
@@ -185,14 +201,14 @@ class Fetcher:
                 return data
         return None
 
-    async def _label_children(self, of: oci.Descriptor, children: tuple[oci.Descriptor, ...]) -> None:
-        if labels := children_labels(children):
-            await self._client.content.label(self._namespace, of.digest, labels, lease=self._lease)
+    async def _label(self, digest: str, labels: dict[str, str]) -> None:
+        """Labels a blob that was there, and adds the repository to the places that it is known to come from.
 
-    async def _label_source(self, digest: str) -> None:
-        """Adds the repository to the places that a blob is known to come from; called with its line held."""
+        Called with its line held: nothing else of this plan changes the blob meanwhile.
+        """
         known = labels_of((await self._client.content.info(self._namespace, digest)).labels)
-        if more := source_label(known, self._remote.domain, self._remote.repository):
+        wanted = labels | source_label(known, self._remote.domain, self._remote.repository)
+        if more := {key: value for key, value in wanted.items() if known.get(key) != value}:
             await self._client.content.label(self._namespace, digest, more, lease=self._lease)
 
     async def _layer(self, wanted: oci.Descriptor) -> None:
@@ -205,11 +221,15 @@ class Fetcher:
                 received += len(piece)
                 yield piece
 
-        async with self._lines.blob(self._client, wanted.digest), self._lines.layers(self._client):
+        async with (
+            self._few,
+            self._lines.blob(self._client, wanted.digest),
+            self._lines.layers(self._client),
+        ):
             self._progress(wanted.digest, 0, wanted.size)
             labels = source_label({}, self._remote.domain, self._remote.repository)
-            if not await self._write(f"layer-{wanted.digest}", wanted, wanted.size, give, labels):
-                await self._label_source(wanted.digest)
+            if not await self._write(f"layer-{wanted.digest}", wanted, give, labels):
+                await self._label(wanted.digest, {})
         self._progress(wanted.digest, wanted.size, wanted.size)
         self._count(wanted, received)
 
@@ -217,48 +237,51 @@ class Fetcher:
         self.fetched += received
         self.present += 0 if received else wanted.size
 
-    async def _write(
-        self, ref: str, wanted: oci.Descriptor, size: int, give: Any, labels: dict[str, str]
-    ) -> bool:
-        """Stores a blob, waiting for another writer of the same; True if this call sent bytes."""
-        pause, spoilt = 0.05, False
+    async def _write(self, ref: str, wanted: oci.Descriptor, give: Any, labels: dict[str, str]) -> bool:
+        """Stores a layer, or takes up where an unfinished write ended; True if this call sent bytes."""
 
         def told(offset: int) -> None:
             self.begun.add(ref)
-            self._progress(wanted.digest, offset, size)
+            self._progress(wanted.digest, offset, wanted.size)
 
+        def write() -> Awaitable[bool]:
+            return self._client.content.write_stream(
+                self._namespace,
+                ref,
+                wanted.digest,
+                wanted.size,
+                give,
+                labels,
+                lease=self._lease,
+                timeout=LAYER_SECONDS,
+                progress=told,
+            )
+
+        sent = await self._alone(ref, wanted, write)
+        self.begun.discard(ref)
+        return sent
+
+    async def _alone(self, ref: str, wanted: oci.Descriptor, write: Callable[[], Awaitable[bool]]) -> bool:
+        """Writes when no other program does; what an interrupted write left may be spoilt, so once more from the start."""
+        pause, spoilt = 0.05, False
         while True:
             try:
-                sent = await self._client.content.write_stream(
-                    self._namespace,
-                    ref,
-                    wanted.digest,
-                    size,
-                    give,
-                    labels,
-                    lease=self._lease,
-                    timeout=LAYER_SECONDS,
-                    progress=told,
-                )
+                return await write()
             except Conflict as error:
                 if error.code == "UNAVAILABLE":  # another writer is at it
                     await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 -- spreads waiters
                     pause = min(pause * 1.5, 1.0)
-                elif (
-                    ref in self.begun and not spoilt
-                ):  # what an interrupted write left may have been spoilt: once more from 0
+                elif ref in self.begun and not spoilt:
                     spoilt = True
                     await self.abort(ref)
                 else:
                     raise RegistryError(
-                        f"{self._remote.host} gave other bytes for {wanted.digest} than its digest and size ({size} bytes) "
-                        f"say ({error}); the registry or a proxy before it is damaged: try again, or pull from another mirror",
+                        f"{self._remote.host} gave other bytes for {wanted.digest} than its digest and size "
+                        f"({wanted.size} bytes) say ({error}); the registry or a proxy before it is damaged: try again, or "
+                        "pull from another mirror",
                         reference=self._remote.reference,
                         host=self._remote.host,
                     ) from error
-            else:
-                self.begun.discard(ref)
-                return sent
 
     async def abort(self, ref: str) -> None:
         """Drops an unfinished write; one that its stream still holds is waited for."""

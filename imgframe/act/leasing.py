@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from imgframe.errors import ImgframeError, Missing, WireError
 from imgframe.wire import Client
@@ -26,6 +27,8 @@ OWNER = "imgframe.io/owner"
 """Label of our leases: who works under it, so that what a killed process left can be told from what a living one needs."""
 
 T = TypeVar("T")
+
+_swept: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 
 CleanUp = Callable[[], Awaitable[None]]
 
@@ -87,6 +90,10 @@ def _is_orphan(owner: str) -> bool:
 
 async def _sweep(client: Client, namespace: str) -> None:
     """Ends the leases of killed processes of this machine, so that the garbage collector can take what they held."""
+    swept = _swept.setdefault(client, set())
+    if namespace in swept:
+        return
+    swept.add(namespace)
     for lease in await client.leases.list(namespace):
         if lease.id.startswith(PREFIX) and _is_orphan(labels_of(lease.labels).get(OWNER, "")):
             with suppress(Missing):

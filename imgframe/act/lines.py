@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from imgframe.act.fetching import Remote
     from imgframe.wire import Client
 
-LAYERS = 6
+LAYERS = 8
 """Layers that travel to one node at a time."""
+
+OF_ONE = 3
+"""Layers of one image that travel at a time: the first are unpacked while the others come."""
 
 UNPACKS = 3
 """Layers that one node unpacks at a time."""
-
-TRAVELLING = 48
-"""Layers that travel at a time to all nodes together."""
 
 CACHE = 64 << 20
 """Bytes of documents that are kept for the other nodes of a plan."""
@@ -31,7 +31,6 @@ class Lines:
         self._locks: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._layers: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(LAYERS))
         self._unpacks: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(UNPACKS))
-        self.travelling = asyncio.Semaphore(TRAVELLING)
         self._documents: dict[str, bytes] = {}
         self._held = 0
 
@@ -55,13 +54,22 @@ class Lines:
         """Held by each layer that a node unpacks."""
         return self._unpacks[client.node.address]
 
-    async def document(self, remote: Remote, wanted: oci.Descriptor) -> bytes:
-        """A document of the registry, asked for once whatever the number of nodes; its digest is verified."""
+    def known(self, digest: str) -> bytes | None:
+        """A document that some node or registry gave; its digest was verified."""
+        return self._documents.get(digest)
+
+    def remember(self, digest: str, data: bytes) -> None:
+        """Keeps a document whose digest was verified for the other nodes."""
+        if digest not in self._documents and self._held + len(data) <= CACHE:
+            self._held += len(data)
+            self._documents[digest] = data
+
+    async def document(self, remote: Remote, wanted: oci.Descriptor) -> tuple[bytes, int]:
+        """A document of the registry, asked for once whatever the number of nodes, and the bytes that travelled now."""
         async with self._locks["document", wanted.digest]:
-            data = self._documents.get(wanted.digest)
-            if data is None:
-                data = await remote.document(wanted)
-                if self._held + len(data) <= CACHE:
-                    self._held += len(data)
-                    self._documents[wanted.digest] = data
-            return data
+            data = self.known(wanted.digest)
+            if data is not None:
+                return data, 0
+            data = await remote.document(wanted)
+            self.remember(wanted.digest, data)
+            return data, len(data)

@@ -35,14 +35,20 @@ class _Needed(Exception):  # noqa: N818 -- no error: what to read next
         self.digest = digest
 
 
+MANY = 4
+"""Images from which on listing a node's blobs is cheaper than asking for each document."""
+
+
 class Shelf:
     """The images of one node as a plan finds them; what the plan changes is forgotten.
 
-    The records of a namespace are listed once, documents are read from the node once per namespace.
+    The records of a namespace are listed once. A document is read once for all nodes that have it; that a node has it is
+    known from a list of its blobs where ``images`` is large, else by reading it there.
     """
 
-    def __init__(self, site: Site, lines: Lines) -> None:
-        self._site, self._lines = site, lines
+    def __init__(self, site: Site, lines: Lines, images: int) -> None:
+        self._site, self._lines, self._listing = site, lines, images >= MANY
+        self._digests: dict[str, set[str]] = {}
         self._records: dict[str, list[Record]] = {}
         self._blobs: defaultdict[str, dict[str, bytes | None]] = defaultdict(dict)
         self._asking: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -50,6 +56,7 @@ class Shelf:
     def forget(self, namespace: str) -> None:
         """Something was brought into the namespace: look again."""
         self._records.pop(namespace, None)
+        self._digests.pop(namespace, None)
         blobs = self._blobs[namespace]
         for digest in [digest for digest, data in blobs.items() if data is None]:
             del blobs[digest]
@@ -99,12 +106,27 @@ class Shelf:
             if digest in self._blobs[namespace]:
                 return
             data: bytes | None = None
-            with suppress(Missing, DocumentError):
-                data = await self._site.client.content.document(namespace, digest)
-                algorithm, _, expected = digest.partition(":")
-                if hashlib.new(algorithm, data).hexdigest() != expected:
-                    data = None
+            if not self._listing:
+                data = await self._document(namespace, digest)
+            elif await self._has(namespace, digest):
+                data = self._lines.known(digest) or await self._document(namespace, digest)
             self._blobs[namespace][digest] = data
+
+    async def _document(self, namespace: str, digest: str) -> bytes | None:
+        with suppress(Missing, DocumentError):
+            data = await self._site.client.content.document(namespace, digest)
+            algorithm, _, expected = digest.partition(":")
+            if hashlib.new(algorithm, data).hexdigest() == expected:
+                self._lines.remember(digest, data)
+                return data
+        return None
+
+    async def _has(self, namespace: str, digest: str) -> bool:
+        async with self._asking["digests", namespace]:
+            if namespace not in self._digests:
+                blobs = await self._site.client.content.list(namespace)
+                self._digests[namespace] = {blob.digest for blob in blobs}
+            return digest in self._digests[namespace]
 
     async def _unpacked(
         self,

@@ -90,7 +90,7 @@ async def pull(
             if unpack:
                 unpacker = Unpacker(site.client, namespace, lease, snapshotter, lines)
                 clean_ups.insert(0, lambda: drop_unpacked(unpacker))
-                await _unpack(site, namespace, tree, unpacker)
+                await _unpack(tree, unpacker)
             await tree.settle()
         except BaseException:
             await tree.cancel()
@@ -101,12 +101,12 @@ async def pull(
     )
 
 
-async def _unpack(site: Site, namespace: str, tree: Tree, unpacker: Unpacker) -> None:
+async def _unpack(tree: Tree, unpacker: Unpacker) -> None:
     """Unpacks the one manifest while its layers arrive."""
     if not tree.manifests:
         raise no_match(tree.target.digest)
-    _, manifest = tree.manifests[0]
-    config = oci.decode_config(await site.client.content.document(namespace, manifest.config.digest))
+    _, manifest, data = tree.manifests[0]
+    config = oci.decode_config(data)
 
     async def ready(layer: oci.Descriptor) -> None:
         waiting: Sequence[asyncio.Task[None]] = list(tree.layers.values())

@@ -61,7 +61,7 @@ class Crew:
         """All steps of one node, several at a time."""
         try:
             async with Client(self._run.plan.nodes[name], timeout=self._run.timeout) as client:
-                hand = Hand(await Site.open(client), self._lines, self._remotes, self._bars)
+                hand = Hand(await Site.open(client), self._lines, self._remotes, self._bars, len(steps))
                 await self._run.each(steps, hand.step)
         except WireError as error:
             for step in steps:
@@ -72,9 +72,9 @@ class Crew:
 class Hand:
     """Does the steps of one node."""
 
-    def __init__(self, site: Site, lines: Lines, remotes: Remotes, bars: Bars) -> None:
+    def __init__(self, site: Site, lines: Lines, remotes: Remotes, bars: Bars, steps: int) -> None:
         self._site, self._lines, self._remotes, self._bars = site, lines, remotes, bars
-        self._shelf = Shelf(site, lines)
+        self._shelf = Shelf(site, lines, steps)
 
     async def step(self, step: Step) -> dict[str, Any]:
         """One step; its outcome, whose message names the image, the registry and what to do next."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from imgframe import oci, reference
@@ -79,6 +80,7 @@ class Lookup(NamedTuple):
         ]
 
 
+@lru_cache(maxsize=4096)
 def lookup(raw: str) -> Lookup:
     """How an argument is looked for locally: by its normalised name, by itself, and as the beginning of a digest.
 
