@@ -20,7 +20,7 @@ import imgframe as imf
 from imgframe import schema
 from imgframe.reclaiming.graph import Edges, Graph, build
 from imgframe.reclaiming.reclaim import reclaim_rows
-from imgframe.usage.chains import chains_of, climb
+from imgframe.usage.chains import chains_of, climb_blocks
 from imgframe.usage.composition import compose
 from imgframe.usage.sizes import shares
 
@@ -119,19 +119,22 @@ def snapshots() -> None:
     show("300,000 snapshots: parents found, size, inodes and depth", ours, None, naive)
     for shuffled, target in ((False, 500), (True, 3000)):
         table, parent, size = snapshot_table(10_000_000, shuffled=shuffled)
-        inodes = np.full(len(size), 7)
         order = "shuffled" if shuffled else "by node"
         whole, made = best(lambda table=table: chains_of(table), 2)
-        note = ""
         if not shuffled:
-            climbed, _ = best(lambda p=parent, s=size, i=inodes: climb(p, np.zeros(len(p), bool), s, i), 2)
+            known = (
+                np.arange(len(size)) // PER_NODE,
+                parent,
+                np.zeros(len(size), bool),
+                size,
+                np.full(len(size), 7),
+            )
+            climbed, _ = best(lambda known=known: climb_blocks(*known), 3)
             show(f"10 M snapshots, {order}: cumulative usage, parents known", climbed, target)
         show(
             f"10 M snapshots, {order}: parents found and cumulative usage",
             whole,
             target if shuffled else None,
-            None,
-            note,
         )
         table = made = None
 

@@ -8,6 +8,7 @@ which keeps the steps of a chain close together in memory.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ from imgframe.usage.rows import (
     unify,
 )
 
+_BLOCK = 1 << 17  # snapshots per block
 _PACKED_BITS = 24  # depth below 2**24 and a sum of inodes below 2**39 travel in one number
 
 
@@ -122,7 +124,7 @@ def _resolve(columns: list[Any], empty: int, words: int) -> Chains:
     rows = find(scope, key, scope, parent, words)
     rows[~has_parent] = NONE
     missing = has_parent & (rows < 0)
-    size, inodes, depth, end = climb(rows, missing, size, inodes)
+    size, inodes, depth, end = climb_blocks(scope, rows, missing, size, inodes)
     whole = end == len(rows)
     return Chains(
         rows,
@@ -144,6 +146,25 @@ def _back(chains: Chains, order: Ints) -> Chains:
     parent = np.where(chains.parent < 0, NONE, order[chains.parent])
     rest = {name: getattr(chains, name)[back] for name in Chains.__slots__ if name != "parent"}
     return Chains(parent=parent[back], **rest)
+
+
+def climb_blocks(
+    scope: Ints, parent: Ints, missing: Bools, size: Ints, inodes: Ints
+) -> tuple[Ints, Ints, Ints, Ints]:
+    """:func:`climb` for rows that stand scope by scope: chains stay in their scope, so blocks that fit the cache are done alone."""
+    count = len(parent)
+    changes = np.flatnonzero(scope[1:] != scope[:-1]) + 1
+    at = np.searchsorted(changes, np.arange(_BLOCK, count, _BLOCK))
+    cuts = np.unique(np.append(changes, count)[at])
+    bounds = [0, *cuts[cuts < count].tolist(), count]
+    total, nodes, depth, ends = (np.empty(count, np.int64) for _ in range(4))
+    for begin, end in itertools.pairwise(bounds):
+        here = slice(begin, end)
+        local = np.where(parent[here] < 0, NONE, parent[here] - begin)
+        total[here], nodes[here], depth[here], last = climb(local, missing[here], size[here], inodes[here])
+        beyond = last - (end - begin)  # 0 whole, 1 broken
+        ends[here] = np.where(beyond >= 0, count + beyond, last + begin)
+    return total, nodes, depth, ends
 
 
 def climb(parent: Ints, missing: Bools, size: Ints, inodes: Ints) -> tuple[Ints, Ints, Ints, Ints]:
