@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import traitlets
 from hypothesis import given
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import imgframe as imf
 from imgframe import schema, simulator
-from imgframe.explorer import rows
+from imgframe.explorer import pictures, rows
 from imgframe.explorer.freeing import freeing_of, held_by, kept_because
 from imgframe.explorer.later import Later
 from imgframe.explorer.tree import NAMELESS, Tree
@@ -411,9 +412,33 @@ def test_charts_follow_the_rows_and_the_theme_once_somebody_looks(inventory):
     for name, value in (("filter", "reference=nothing-has-this-name"), ("theme", "dark")):
         setattr(explorer, name, value)
         seen.append(drawn())
-    for pictures in zip(*seen, strict=True):
-        assert all(picture.startswith(b"\x89PNG") for picture in pictures)
-        assert len(set(pictures)) == 3
+    for three in zip(*seen, strict=True):
+        assert all(picture.startswith(b"\x89PNG") for picture in three)
+        assert len(set(three)) == 3
+
+
+def test_the_treemap_adds_up_whatever_it_groups(inventory):
+    frame = pictures.alone_by_repository(inventory.images)
+    once = inventory.images.drop_duplicates(["node", "namespace", "digest"])
+    for most in (1, 3, 8, 1000):
+        groups = pictures.by_branch(frame, most)
+        assert groups["unique_bytes"].sum() == once["unique_size"].sum()
+        assert groups["branch"].is_unique
+    assert len(pictures.by_branch(frame, 1000)) == frame["repository"].nunique()
+
+
+@given(
+    st.lists(st.lists(PART, min_size=1, max_size=4).map("/".join), unique=True, max_size=12),
+    st.integers(1, 12),
+)
+def test_branches_are_never_mixed_up(repositories, most):
+    frame = pd.DataFrame(
+        {"repository": repositories, "unique_bytes": [2**at for at in range(len(repositories))]}
+    )
+    groups = pictures.by_branch(frame, most)
+    assert groups["unique_bytes"].sum() == 2 ** len(repositories) - 1
+    if most >= len(repositories):
+        assert sorted(groups["unique_bytes"]) == frame["unique_bytes"].tolist()
 
 
 def test_in_a_loop_charts_wait_for_the_last_key_press():

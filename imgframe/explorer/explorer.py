@@ -274,6 +274,7 @@ class Explorer(ipywidgets.VBox):
 
     def _press(self) -> None:
         """The button: what goes wrong is said beside it, as callbacks have no cell to raise into."""
+        self._plan_line.value = _html("note", "Making the plan …")
         try:
             self.make_plan()
         except ImgframeError as error:

@@ -6,12 +6,15 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from imgframe import charts
+from imgframe.explorer.tree import NAMELESS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SIZE = (8.2, 4.9)
 _DPI = 120
+_BRANCHES = 24
+"""So many rectangles can be told apart and named."""
 
 
 def alone_by_repository(images: pd.DataFrame) -> pd.DataFrame:
@@ -32,19 +35,46 @@ def alone_by_repository(images: pd.DataFrame) -> pd.DataFrame:
     return sums.rename("unique_bytes").reset_index()
 
 
+def by_branch(frame: pd.DataFrame, most: int = _BRANCHES) -> pd.DataFrame:
+    """The sums of :func:`alone_by_repository` by the longest beginnings of the path that make at most ``most`` groups.
+
+    What all have in common is left out of the labels; a beginning that stands for several repositories ends in ``/…``.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"repository": ["r.io/a/x", "r.io/a/y", "r.io/b"], "unique_bytes": [1, 2, 4]})
+        >>> by_branch(frame)["branch"].tolist(), by_branch(frame, 2)["branch"].tolist()
+        (['a/x', 'a/y', 'b'], ['a/…', 'b'])
+        >>> by_branch(frame, 2)["unique_bytes"].tolist()
+        [3, 4]
+    """
+    names = frame["repository"].astype("object").where(frame["repository"].notna(), "").tolist()
+    ways = [str(name).split("/") if name else [NAMELESS] for name in names]
+    deepest = max(map(len, ways), default=0)
+    groups = [[tuple(way[:depth]) for way in ways] for depth in range(1, deepest + 1)]
+    common = sum(len(set(level)) == 1 for level in groups[:-1])
+    fitting = [level for level in groups[common:] if len(set(level)) <= most] or groups[common : common + 1]
+    chosen = fitting[-1] if fitting else []
+    labels = [
+        "/".join(group[common:]) + ("/…" if len(way) > len(group) else "")
+        for group, way in zip(chosen, ways, strict=True)
+    ]
+    sums = frame.assign(branch=labels).groupby("branch", sort=True)["unique_bytes"].sum()
+    return sums.reset_index()
+
+
 def repositories(images: pd.DataFrame, theme: str) -> bytes:
-    """A treemap of the repositories of a frame of images, as PNG.
+    """A treemap of the repositories of a frame of images, as PNG; by their common beginnings where there are many.
 
     Example:
         >>> import imgframe as imf
         >>> repositories(imf.Inventory({}).images, "light")[1:4]
         b'PNG'
     """
-    frame = alone_by_repository(images)
-    hosts = {str(name).partition("/")[0] for name in frame["repository"].dropna() if "/" in str(name)}
-    if len(hosts) == 1:  # it says nothing that the tree does not say
-        frame["repository"] = frame["repository"].astype("str").str.removeprefix(f"{hosts.pop()}/")
-    axes = charts.treemap(frame, by="repository", size="unique_bytes", most=14, ax=_axes(theme), theme=theme)
+    frame = by_branch(alone_by_repository(images))
+    axes = charts.treemap(
+        frame, by="branch", size="unique_bytes", most=_BRANCHES, ax=_axes(theme), theme=theme
+    )
     axes.set_title(
         "Bytes that only one image needs, by repository", loc="left", fontsize=12, fontweight="bold"
     )
