@@ -77,13 +77,17 @@ def delete_steps(going: pd.DataFrame, inventory: Inventory, reason: str) -> pd.D
 
 def _other_names(going: pd.DataFrame, inventory: Inventory) -> list[list[str]]:
     """Per step the names that keep its digest because they are not among the steps (the CRI gives an image three)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     asked = set(zip(*(going[name] for name in ("node", "namespace", "name")), strict=True))
+    images = inventory.arrow("images").select(["node", "namespace", "digest", "name"])
+    digests = pa.array(going["digest"].unique().tolist(), pa.string())
+    images = images.filter(pc.is_in(images["digest"].cast(pa.string()), digests))
     names: dict[tuple[Any, ...], list[str]] = {}
-    columns = zip(
-        *(inventory.arrow("images")[name].to_pylist() for name in ("node", "namespace", "digest", "name")),
-        strict=True,
-    )
-    for node, namespace, digest, name in columns:
+    for node, namespace, digest, name in zip(
+        *(images[one].to_pylist() for one in images.column_names), strict=True
+    ):
         if (node, namespace, name) not in asked:
             names.setdefault((node, namespace, digest), []).append(name)
     keys = zip(*(going[name] for name in ("node", "namespace", "digest")), strict=True)
