@@ -73,8 +73,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.id:
-            text = json.dumps([self.made_at, self.table.to_pylist()], default=str)
-            object.__setattr__(self, "id", hashlib.sha256(text.encode()).hexdigest()[:16])
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, self.table.schema) as writer:
+                writer.write_table(self.table)
+            text = f"{self.made_at} ".encode() + sink.getvalue().to_pybytes()
+            object.__setattr__(self, "id", hashlib.sha256(text).hexdigest()[:16])
 
     @property
     def steps(self) -> pd.DataFrame:
