@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: demo test lint protos protos-check bench soak clean
+.PHONY: demo test lint protos protos-check docs notebooks bench soak clean
 
 demo: .venv/demo
 	$(BIN)/python -m imgframe.cli demo
@@ -22,6 +22,13 @@ protos: .venv/dev
 
 protos-check: .venv/dev
 	$(BIN)/python tools/gen_protos.py --check
+
+docs: .venv/dev
+	$(BIN)/python tools/pages.py
+	$(BIN)/zensical build --strict --clean
+
+notebooks: .venv/dev
+	$(BIN)/python tools/notebooks.py
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks

@@ -111,10 +111,16 @@ def grid(ax: Any, colours: Theme, axis: str) -> None:
 def shorten(text: object, most: int = 32) -> str:
     """The text with its middle left out when it is longer than ``most`` characters; control characters shown as blanks.
 
+    A missing name is the group that no image needs; an empty one is what has no such name.
+
     Example:
         >>> shorten("registry.example/platform/payments-api:2026", 24)
         'registry.exa…ts-api:2026'
     """
+    if text is None or text != text:  # noqa: PLR0124 -- NaN
+        return "(no image)"
+    if text == "":
+        return "(none)"
     clean = "".join(char if char.isprintable() else " " for char in str(text)).replace("$", r"\$")
     if len(clean) <= most:
         return clean

@@ -12,12 +12,14 @@ from typing import Any
 from imgframe.simulator.collection import collect_garbage
 from imgframe.simulator.faults import Fault
 from imgframe.simulator.fleets import Snapshot, dated, dump, fleet, history, node, relive
+from imgframe.simulator.registry import Registry
 from imgframe.simulator.server import Daemon, Simulator
 from imgframe.simulator.store import Store
 
 __all__ = [
     "Daemon",
     "Fault",
+    "Registry",
     "Simulator",
     "Snapshot",
     "Store",
