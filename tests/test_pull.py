@@ -315,6 +315,7 @@ def test_two_pulls_of_one_image_at_once(containerd, registry):
 PULL = """
 import sys
 import imgframe as imf
+import imgframe.act.shipping
 reference, address, namespace = sys.argv[1:]
 plan = imf.pull(reference, address, namespace=namespace, via="client")
 print("pulling", flush=True)
@@ -325,7 +326,7 @@ plan.apply().raise_for_errors()
 def kill_pulls(daemon: Daemon, registry, times: int, seed: int) -> None:
     """Kills a pulling process again and again; what it left goes when the next one has come."""
     rng = random.Random(seed)
-    layers = [images.layer([images.file(f"noise{n}", rng.randbytes(3_000_000))]) for n in range(4)]
+    layers = [images.layer([images.file(f"noise{n}", rng.randbytes(1_500_000))]) for n in range(4)]
     own = images.image(layers, labels={"seed": f"{seed} {daemon.release}"})
     registry.push("killed/app", f"{daemon.release}-{seed}", own)
     reference = f"{registry.host}/killed/app:{daemon.release}-{seed}"
@@ -339,7 +340,7 @@ def kill_pulls(daemon: Daemon, registry, times: int, seed: int) -> None:
         with process:
             assert process.stdout.readline() == "pulling\n"
             try:
-                process.wait(rng.uniform(0.02, 0.9))
+                process.wait(rng.uniform(0.02, 0.5))
             except subprocess.TimeoutExpired:
                 os.kill(process.pid, signal.SIGKILL)
         row = pulled(reference, daemon, namespace, via="client")
@@ -355,7 +356,7 @@ def kill_pulls(daemon: Daemon, registry, times: int, seed: int) -> None:
 
 
 def test_killed_pulls(containerd, registry):
-    kill_pulls(containerd, registry, 3, seed=1)
+    kill_pulls(containerd, registry, 2, seed=1)
 
 
 @pytest.mark.soak
