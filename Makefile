@@ -25,7 +25,8 @@ protos-check: .venv/dev
 
 docs: .venv/dev
 	$(BIN)/python tools/pages.py
-	$(BIN)/zensical build --strict --clean
+	$(BIN)/python tools/site.py out/site
+	@echo Open out/site/index.html
 
 notebooks: .venv/dev
 	$(BIN)/python tools/notebooks.py
