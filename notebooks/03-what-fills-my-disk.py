@@ -46,7 +46,8 @@ summary
 # ## By repository: unique, shared
 #
 # `unique_bytes` go if the whole repository goes. `shared_bytes` stay as long as any other repository needs them.
-# `share_bytes` divides each shared byte among those who need it, so that the column sums to the disk exactly.
+# The row without a repository are the records that the Kubernetes runtime names by a bare digest: they need the bytes of every
+# image, so on such a node nothing is unique to one repository alone. `share_bytes` divides each shared byte among those who need it, so that the column sums to the disk exactly.
 
 # %%
 shares = imf.capacity.by_repository(inv)

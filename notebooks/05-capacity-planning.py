@@ -70,6 +70,9 @@ forecast[["node", "trend", "bytes_per_day", "days_to_threshold", "days_to_full",
 imf.charts.growth(growth, forecast).figure
 
 # %% [markdown]
+# A worker that its kubelet prunes every few days shows teeth shorter than our steps of four days: the forecast finds no growth
+# between drops that it cannot see, and says so instead of inventing a line. Collect daily.
+#
 # The threshold is where the kubelet begins to delete images by itself (85 % by default). A node without a known disk size
 # has no forecast of days; give the size in `nodes.toml`.
 #
@@ -81,6 +84,10 @@ ends = by_repository[by_repository["collected_at"] == by_repository["collected_a
 starts = by_repository[by_repository["collected_at"] == by_repository["collected_at"].min()]
 change = ends.set_index("repository")["total_bytes"].sub(starts.set_index("repository")["total_bytes"], fill_value=0)
 change.nlargest(5).to_frame("more bytes than at the start")
+
+# %% [markdown]
+# The row without a repository are records of the Kubernetes runtime that are named by a bare digest: the same bytes under
+# another name.
 
 # %% [markdown]
 # ## What changed in the last week?
@@ -117,7 +124,7 @@ print(f"{len(present)} records are there, {len(idle)} of them were never seen in
 # Which node holds what, and what lies on several nodes at once:
 
 # %%
-imf.charts.fleet(imf.capacity.by_node(new)[["node", "unique_bytes", "shared_bytes", "reclaimable_bytes"]].dropna(subset="node")).figure
+imf.charts.fleet(imf.capacity.by_node(new)[["node", "physical_bytes", "reclaimable_bytes"]].dropna(subset="node")).figure
 
 # %%
 copies = imf.capacity.duplicates(new)

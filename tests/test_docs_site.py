@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import imgframe
 import pytest
 import typer
+
+import imgframe
 from imgframe.cli.main import app
 
 ROOT = Path(__file__).parent.parent

@@ -119,6 +119,18 @@ def test_runs_on_a_real_daemon(name, fresh_daemon, monkeypatch, tmp_path):
     assert after == before, "every notebook leaves the names as it found them"
 
 
+def test_a_release_is_ensured_on_a_real_daemon(fresh_daemon, registry, monkeypatch, tmp_path):
+    daemon = fresh_daemon()
+    release = f"{registry.host}/team/rich:1.0 {registry.host}/team/child:1"
+    executed = execute(
+        NAMES[-1], monkeypatch, tmp_path, IMGFRAME_NODE=str(daemon.socket), IMGFRAME_RELEASE=release
+    )
+    told = [line for cell in spoken(executed) for line in cell]
+    assert "2 steps, all done" in told
+    assert "fetched by the second run: 0 bytes" in told
+    assert daemon.ctr("images", "ls", "-q") == "", "it removes what it brought"
+
+
 def test_jupytext_pairs_them(tmp_path):
     """The pairing of jupytext.toml is what the notebooks have: a sync changes nothing but times."""
     shutil.copytree(FOLDER, tmp_path / "notebooks")
