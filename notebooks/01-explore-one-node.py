@@ -91,8 +91,12 @@ shares = imf.capacity.by_repository(inv)
 print(f"sum over all records: {naive / 1e9:8.2f} GB")
 print(f"really on the disk:   {shares['share_bytes'].sum() / 1e9:8.2f} GB")
 
+# %% [markdown]
+# The records that the Kubernetes runtime names by a bare digest have no repository and need the same bytes again, so the picture
+# leaves them out:
+
 # %%
-imf.charts.treemap(shares).figure
+imf.charts.treemap(shares[shares["repository"].notna() & (shares["repository"] != "")]).figure
 
 # %% [markdown]
 # ## Which clock?
@@ -108,7 +112,7 @@ clocks.tail(5)
 imf.charts.age_against_size(inv.images, now=inv.images["created_at"].max()).figure
 
 # %% [markdown]
-# Filled points are in use. What is old, large and unused stands in the upper right; notebook 03 says how many bytes that
+# Orange points are in use. What is old, large and unused stands in the upper right; notebook 03 says how many bytes that
 # really is, and notebook 04 removes it safely.
 #
 # ## One image in depth
