@@ -59,7 +59,7 @@ async def serves(
 async def pull(
     site: Site, namespace: str, remote: RegistryImage, choice: Choice, told: Told, *, only: bool = False
 ) -> Pulled | None:
-    """Pulls an image; None: this containerd is not set up for it (then nothing was done), and ``only`` is not set.
+    """Pulls an image; None: this containerd cannot, and ``only`` is not set: no record was made, the client may try.
 
     Raises:
         RegistryError: containerd could not get it from the registry.
@@ -92,6 +92,8 @@ async def pull(
     except Missing as error:
         if "resolve" in str(error):
             raise remote.not_found(str(error)) from error
+        if not only:
+            return None  # a blob went missing within containerd; our own pull says which, or gets it
         raise
     target = await _target(site, namespace, remote.reference)
     if target is None:
