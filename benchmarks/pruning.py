@@ -5,11 +5,12 @@ The two run on the same daemon after each other, on stores filled alike; wall an
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from benchmarks.collect import daemon_seconds
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -19,11 +20,6 @@ COUNT, HALF = 1000, 500
 class Spent(NamedTuple):
     wall: float
     daemon: float
-
-
-def daemon_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measured(daemon, work) -> Spent:

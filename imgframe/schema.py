@@ -28,7 +28,6 @@ VERSION = 1
 """Version of the tables below; written into every Parquet file and checked by ``open_inventory``."""
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
-TEXT = pa.large_string()
 INT = pa.int64()
 FLOAT = pa.float64()
 BOOL = pa.bool_()

@@ -139,7 +139,7 @@ def push(
         hosts_dirs: folders of ``hosts.toml`` files.
         insecure: accept any certificate, and plain HTTP where a registry has no TLS.
         docker_config: path of the ``config.json`` with the credentials, read when the plan is applied.
-        via: ``"client"`` (imgframe sends), ``"transfer"`` (containerd sends); by default what serves best.
+        via: imgframe sends in any case; ``"transfer"`` is taken and makes no difference yet.
 
     Raises:
         InputError: a name or platform that cannot be used, or two images for one name.

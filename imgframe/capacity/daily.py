@@ -35,7 +35,7 @@ def bytes_of(images: pa.Table) -> DayBytes:
         >>> bytes_of(table)
         DayBytes(images=3, total_bytes=12, unique_bytes=7)
     """
-    total = unique = 0
+    total = 0
     digests = images["digest"].unify_dictionaries()
     sizes = images["content_present_size"]
     largest = np.zeros(len(digests.chunk(0).dictionary) if digests.num_chunks else 0, np.int64)
@@ -47,8 +47,7 @@ def bytes_of(images: pa.Table) -> DayBytes:
         known = codes >= 0
         largest[codes[known]] = part[known]  # equal digests have equal sizes
         total += int(part.sum())
-    unique = int(largest.sum())
-    return DayBytes(images.num_rows, total, unique)
+    return DayBytes(images.num_rows, total, int(largest.sum()))
 
 
 def daily(

@@ -84,7 +84,7 @@ def days_until(need: float, trend: Trend, z: float = 0.0) -> float:
     high = 1.0
     while short(high):
         high *= 2
-        if high > 1e6:
+        if high > LONGEST_DAYS:
             return math.inf
     low = 0.0
     for _ in range(60):
