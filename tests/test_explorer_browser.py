@@ -1,5 +1,6 @@
 """The explorer in Debian's Chromium, against a real JupyterLab and a real kernel."""
 
+import json
 import os
 import re
 
@@ -187,12 +188,16 @@ def test_a_saved_notebook_holds_a_plain_table(opened, lab):
     """Without a kernel and its widgets the output says why, and shows rows all the same."""
     page = opened
     page.keyboard.press("Control+s")
-    page.wait_for_function(
-        "async ([url, token]) => { const r = await fetch(url, {headers: {Authorization: `token ${token}`}}); \
-         return (await r.text()).includes('shows no Jupyter widgets') }",
-        arg=[f"http://127.0.0.1:{lab.port}/api/contents/explorer.ipynb", lab.token],
+    # The server rewrites the file in place, so that it is missing for a moment: what it serves is what it saved.
+    saved = page.evaluate(
+        "async ([url, token]) => { for (;;) { \
+           const r = await fetch(url, {headers: {Authorization: `token ${token}`}}); \
+           const text = await r.text(); \
+           if (r.ok && text.includes('shows no Jupyter widgets')) return text; \
+           await new Promise(done => setTimeout(done, 100)) } }",
+        [f"http://127.0.0.1:{lab.port}/api/contents/explorer.ipynb", lab.token],
     )
-    book = nbformat.read(lab.work / "explorer.ipynb", as_version=4)
+    book = nbformat.from_dict(json.loads(saved)["content"])
 
     data = book.cells[0].outputs[-1].data
     assert "shows no Jupyter widgets" in data["text/html"]
