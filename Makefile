@@ -44,10 +44,12 @@ soak: .venv/dev
 
 .venv/demo: pyproject.toml | .venv/pip
 	$(BIN)/python -m pip install --quiet -e .
+	$(BIN)/python -m compileall -q imgframe
 	touch $@
 
 .venv/dev: pyproject.toml | .venv/pip
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	$(BIN)/python -m compileall -q imgframe
 	touch $@ .venv/demo
 
 clean:

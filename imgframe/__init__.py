@@ -14,8 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import wrapt
-
+from imgframe._after_pandas import after_pandas
 from imgframe._version import __version__
 
 _ROOMS = {
@@ -110,4 +109,4 @@ def __dir__() -> list[str]:
     return __all__
 
 
-wrapt.register_post_import_hook("imgframe.accessor:register", "pandas")
+after_pandas(lambda pandas: importlib.import_module("imgframe.accessor").register(pandas))

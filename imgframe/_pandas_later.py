@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
-import wrapt
+
+from imgframe._after_pandas import after_pandas
 
 _lock = threading.Lock()
 _users = 0
@@ -81,4 +82,4 @@ def _look_again(_: object = None) -> None:
         pa.lib._pandas_api.__init__()  # noqa: SLF001 -- the only way to make it look again
 
 
-wrapt.register_post_import_hook(_look_again, "pandas")
+after_pandas(_look_again)

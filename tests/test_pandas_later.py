@@ -50,3 +50,43 @@ def test_a_collection_imports_no_pandas():
     run(
         "import sys, imgframe as imf; imf.collect('/nonexistent.sock', cache=False); assert 'pandas' not in sys.modules"
     )
+
+
+HOOK = """
+import importlib.util, pickle, sys
+import imgframe
+assert "pandas" not in sys.modules
+assert importlib.util.find_spec("pandas").origin.endswith("__init__.py")  # asking imports nothing
+assert "pandas" not in sys.modules
+import pandas as pd
+assert hasattr(pd.DataFrame, "img")
+assert type(pd.__loader__).__name__ == "SourceFileLoader" == type(pd.__spec__.loader).__name__
+assert not any(type(finder).__module__.startswith("imgframe") for finder in sys.meta_path)
+import imgframe._after_pandas as ours
+seen = []
+ours.after_pandas(seen.append)
+assert seen == [pd]
+"""
+
+BROKEN = """
+import pathlib, sys, tempfile
+folder = pathlib.Path(tempfile.mkdtemp())
+(folder / "pandas.py").write_text("raise ImportError('broken installation')")
+sys.path.insert(0, str(folder))
+import imgframe
+try:
+    import pandas
+except ImportError as error:
+    assert "broken installation" in str(error)
+sys.path.remove(str(folder))
+import pandas
+assert hasattr(pandas.DataFrame, "img")
+"""
+
+
+def test_the_accessor_comes_with_pandas_and_leaves_no_trace_in_its_import():
+    run(HOOK)
+
+
+def test_pandas_that_fails_to_import_fails_as_ever_and_can_be_mended():
+    run(BROKEN)

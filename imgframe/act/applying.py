@@ -24,13 +24,20 @@ class Run:
     """One application of a plan: what happened so far is always here, also when it is interrupted."""
 
     def __init__(
-        self, plan: Plan, max_parallel: int, timeout: float, progress: bool | None, docker_config: Any
+        self,
+        plan: Plan,
+        max_parallel: int,
+        timeout: float,
+        progress: bool | None,
+        docker_config: Any,
+        registry_timeout: float,
     ) -> None:
         self.plan = plan
         self.max_parallel = max_parallel
         self.timeout = timeout
         self.progress = progress
         self.docker_config = docker_config
+        self.registry_timeout = registry_timeout
         self.outcomes: dict[int, dict[str, Any]] = {}
         self.observed: dict[str, int | None] = {}
         self.interrupted = False

@@ -164,18 +164,20 @@ class Plan:
         audit: str | os.PathLike[str] | None = None,
         docker_config: Any = None,
         timeout: float = 600.0,
+        registry_timeout: float = 60.0,
     ) -> Result:
         """Do it: the only write in imgframe. Gives a :class:`~imgframe.Result`, whatever happened to each step.
 
         Every step is compared with its node first and refused if the record moved, is used or pinned by now; what is gone
         already is done. ``progress``: bars, by default on a terminal or in a notebook. ``max_parallel``: steps at a time on
         each node. ``audit``: a folder to which one Parquet file with a row per step is added. ``docker_config``: for pull,
-        ensure and push, as in :func:`imgframe.resolve_digest`. ``timeout``: seconds for each call to a node. An interrupt
-        stops after the steps in flight; the Result says what was done and has ``interrupted`` set.
+        ensure and push, as in :func:`imgframe.resolve_digest`. ``timeout``: seconds for each call to a node;
+        ``registry_timeout``: seconds in which a registry must send or take something, else the request has failed. An
+        interrupt stops after the steps in flight; the Result says what was done and has ``interrupted`` set.
         """
         from imgframe.act.applying import Run
 
-        run = Run(self, max_parallel, timeout, progress, docker_config)
+        run = Run(self, max_parallel, timeout, progress, docker_config, registry_timeout)
         try:
             _loop.run(run.work())
         except KeyboardInterrupt:
@@ -190,11 +192,12 @@ class Plan:
         audit: str | os.PathLike[str] | None = None,
         docker_config: Any = None,
         timeout: float = 600.0,
+        registry_timeout: float = 60.0,
     ) -> Result:
         """The awaitable twin of :meth:`apply`."""
         from imgframe.act.applying import Run
 
-        run = Run(self, max_parallel, timeout, progress, docker_config)
+        run = Run(self, max_parallel, timeout, progress, docker_config, registry_timeout)
         await _loop.arun(run.work())
         return run.finish(audit)
 

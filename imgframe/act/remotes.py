@@ -19,11 +19,14 @@ _PLAIN = ("server gave HTTP response to HTTPS client", "connection refused")
 class Remotes:
     """The images that a plan takes from registries or brings to them; for use in ``async with``.
 
-    ``docker_config``: path of a ``config.json`` or its folder that takes the place of the one in a step's options.
+    Args:
+        docker_config: path of a ``config.json`` or its folder that takes the place of the one in a step's options.
+        timeout: seconds in which a registry must send or take something.
     """
 
-    def __init__(self, docker_config: Any = None) -> None:
+    def __init__(self, docker_config: Any, timeout: float) -> None:
         self._docker_config = docker_config
+        self.timeout = timeout
         self._stack = AsyncExitStack()
         self._sessions: dict[tuple[Any, ...], asyncio.Task[Registry]] = {}
         self._images: dict[tuple[Any, ...], RegistryImage] = {}
@@ -62,6 +65,7 @@ class Remotes:
             insecure=options.get("insecure", False),
             plain_http=plain_http,
             docker_config=self._config(options),
+            timeout=self.timeout,
         )
         return await self._stack.enter_async_context(registry)
 

@@ -39,7 +39,7 @@ async def apply_steps(run: Run, steps: dict[str, list[Step]]) -> None:
     bars = Bars(run.progress, sum(len(mine) for mine in steps.values()))
     gate = asyncio.Semaphore(NODES)
     try:
-        async with Remotes(run.docker_config) as remotes:
+        async with Remotes(run.docker_config, run.registry_timeout) as remotes:
             crew = Crew(run, Lines(), remotes, bars)
 
             async def node(name: str, mine: list[Step]) -> None:

@@ -199,19 +199,20 @@ class Transport:
         headers = list(sending.headers.items())
         if same:
             headers += [(name, value) for name, values in sending.own.items() for value in values]
-        body = sending.body() if callable(sending.body) else sending.body
+        limit = asyncio.timeout(None)
         origin = _host(sending.url)
         proxy = self._proxy(url)
         try:
-            response = await self._session.request(
-                method,
-                yarl.URL(url, encoded=True),
-                headers=headers,
-                data=body,
-                allow_redirects=False,
-                ssl=self._context(sending.trust) if url.startswith("https:") else True,
-                proxy=proxy,
-            )
+            async with limit:
+                response = await self._session.request(
+                    method,
+                    yarl.URL(url, encoded=True),
+                    headers=headers,
+                    data=self._watched(sending.body, limit),
+                    allow_redirects=False,
+                    ssl=self._context(sending.trust) if url.startswith("https:") else True,
+                    proxy=proxy,
+                )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
             record = b""
             if isinstance(problem, aiohttp.ClientConnectorSSLError) and proxy is None:
@@ -224,6 +225,14 @@ class Transport:
                 record=record,
             ) from None
         return Answer(response, method, _visible(url, origin), _host(url))
+
+    def _watched(self, body: bytes | Body | None, limit: asyncio.Timeout) -> bytes | AsyncIterator[bytes] | None:
+        """The body; a server that stops taking it runs into ``limit`` (the session's own begins when all is sent)."""
+        if callable(body):
+            return _piecewise(body(), limit, self._timeout)
+        if body:  # one piece: time to take it, and time to answer
+            limit.reschedule(asyncio.get_running_loop().time() + 2 * self._timeout)
+        return body
 
     def _cause(self, problem: Exception, url: str, record: bytes) -> str:
         host = _host(url)
@@ -276,6 +285,22 @@ class Transport:
         if urllib.request.proxy_bypass_environment(parts.netloc, self._proxies):  # type: ignore[attr-defined]
             return None
         return proxy if "://" in proxy else f"http://{proxy}"
+
+
+async def _piecewise(
+    source: AsyncIterator[bytes], limit: asyncio.Timeout, seconds: float
+) -> AsyncIterator[bytes]:
+    """Pieces of a body, each of which must be taken within so many seconds; the wait for the next does not count."""
+    clock = asyncio.get_running_loop().time
+
+    def until(when: float | None) -> None:
+        with contextlib.suppress(RuntimeError):  # answered before all was sent, or ended
+            limit.reschedule(when)
+
+    async for piece in source:
+        until(clock() + seconds)
+        yield piece
+        until(None)
 
 
 def _is_loopback(hostname: str) -> bool:
