@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+
 _ESCAPES = {
     "\a": r"\a",
     "\b": r"\b",
@@ -48,3 +50,23 @@ def lower(text: str) -> str:
     if text.isascii():
         return text.lower()
     return "".join("i" if char == "İ" else char.lower() for char in text)
+
+
+def _each_byte(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "\N{REPLACEMENT CHARACTER}" * (error.end - error.start), error.end
+
+
+codecs.register_error("imgframe.go", _each_byte)
+
+
+def decode(data: bytes) -> str:
+    r"""The text of UTF-8 bytes, each byte that is not UTF-8 for itself as U+FFFD, as Go reads them.
+
+    Python's own ``replace`` makes one character of a beginning that is cut off.
+
+    Example:
+        >>> decode(b"a\xe2\x82"), b"a\xe2\x82".decode("utf-8", "replace")
+        ('a\ufffd\ufffd', 'a\ufffd')
+    """
+    return data.decode("utf-8", "imgframe.go")

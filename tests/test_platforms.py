@@ -172,3 +172,37 @@ def test_huge_variants_cost_nothing():
 def test_what_format_all_writes_parses_back(text):
     value = platforms.normalize(platforms.parse(text))
     assert platforms.normalize(platforms.parse(platforms.format_all(value))) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("linux(1+%zz)/a", 'has invalid OS features: invalid os feature "%zz": invalid URL escape "%zz"'),
+        ("linux(+x%)/a", 'has invalid OS features: invalid os feature "x%": invalid URL escape "%"'),
+        ("linux(%4)/a", 'has an invalid OS version "%4": invalid URL escape "%4"'),
+    ],
+)
+def test_bad_versions_and_features_in_the_words_of_go(text, problem):
+    """Measured with containerd/platforms v1.0.0-rc.5, as all cases below."""
+    assert outcome(platforms.parse, text) == (None, f'"{text}" {problem}')
+
+
+def test_each_byte_that_is_not_utf_8_is_one_replacement_character():
+    assert platforms.parse("linux(%E2%82+%ff)/a") == Platform(
+        "linux", "a", os_version="\ufffd\ufffd", os_features=("\ufffd",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "features", "matches"),
+    [
+        ((), ["win32k"], True),
+        ((), ["win32k", "win32k"], False),  # one of them is overlooked
+        (("win32k",), ["win32k", "win32k"], True),
+        (("a",), ["win32k", "a", "a"], True),
+    ],
+)
+def test_windows_overlooks_one_win32k(wanted, features, matches):
+    offered = Platform("windows", "amd64", os_features=wanted)
+    candidate = Platform("windows", "amd64", os_features=tuple(features))
+    assert platforms.ordered(offered).match(candidate) is matches

@@ -6,11 +6,10 @@ repeated ones too.
 
 from __future__ import annotations
 
-import codecs
 import re
 from typing import Any
 
-from imgframe._gotext import quote
+from imgframe._gotext import decode, quote
 from imgframe.errors import DocumentError
 
 MAX_DEPTH = 10_000
@@ -200,13 +199,6 @@ def _invalid(data: bytes, position: int, where: str) -> DocumentError:
     return DocumentError(f"invalid character {shown} {where}")
 
 
-def _each_byte(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    return "\N{REPLACEMENT CHARACTER}" * (error.end - error.start), error.end
-
-
-codecs.register_error("imgframe.go", _each_byte)
-
 _ESCAPE = re.compile(
     r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\(.)", re.DOTALL
 )
@@ -215,7 +207,7 @@ _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 def text(token: bytes) -> str:
     """The text of a string literal: each bad byte and each lone surrogate becomes U+FFFD."""
-    plain = token[1:-1].decode("utf-8", "imgframe.go")
+    plain = decode(token[1:-1])
     return _ESCAPE.sub(_unescaped, plain) if "\\" in plain else plain
 
 

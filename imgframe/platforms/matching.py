@@ -141,7 +141,7 @@ def _test(wanted: Platform, host: Platform, *, strict_features: bool = False) ->
     def test(platform: Platform, candidate: Platform) -> bool:
         return (
             (candidate.os, candidate.architecture, candidate.variant) == same
-            and features(candidate)
+            and features(platform.os_features)
             and version(platform)
         )
 
@@ -153,14 +153,17 @@ def _test_os(wanted: Platform, host: Platform) -> _Test:
     normal = normalized(wanted, host.os)
     features = _features_test(wanted, normal, strict=True)
     version = _version_test(wanted)
-    return lambda platform, candidate: candidate.os == normal.os and features(candidate) and version(platform)
+    return lambda platform, candidate: (
+        candidate.os == normal.os and features(platform.os_features) and version(platform)
+    )
 
 
-def _features_test(wanted: Platform, normal: Platform, *, strict: bool) -> Callable[[Platform], bool]:
-    offered = set(normal.os_features)
-    if wanted.os == "windows" and not strict:
-        offered.add("win32k")
-    return lambda candidate: not candidate.os_features or offered.issuperset(candidate.os_features)
+def _features_test(wanted: Platform, normal: Platform, *, strict: bool) -> Callable[[tuple[str, ...]], bool]:
+    """Whether all features of a candidate, as written, are offered; for Windows one ``win32k`` does not count."""
+    offered = frozenset(normal.os_features)
+    if wanted.os != "windows" or strict or "win32k" in offered:
+        return offered.issuperset
+    return lambda features: offered.union(["win32k"] * (features.count("win32k") == 1)).issuperset(features)
 
 
 def _version_test(wanted: Platform) -> Callable[[Platform], bool]:

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from imgframe._gotext import lower, quote
+from imgframe._gotext import decode, lower, quote
 from imgframe.errors import PlatformError
 
 _KNOWN_OS = frozenset(
@@ -155,20 +155,32 @@ def _parse_os(part: str, text: str) -> tuple[str, str, tuple[str, ...]]:
             f"{quote(part)} is an invalid OS component of {quote(text)}: "
             f"OSAndVersion specifier component must match {quote(_OS_PATTERN)}: invalid argument"
         )
-    version = _decoded(found[2] or "", "version", text)
-    raw = found[3][1:].split("+") if found[3] else []
-    return _normal_os(found[1], ""), version, tuple(_decoded(feature, "feature", text) for feature in raw)
+    try:
+        version = _decoded(found[2] or "")
+    except ValueError as error:
+        raise PlatformError(f"{quote(text)} has an invalid OS version {quote(found[2])}: {error}") from None
+    try:
+        features = _features((found[3] or "")[1:])
+    except ValueError as error:
+        raise PlatformError(f"{quote(text)} has invalid OS features: {error}") from None
+    return _normal_os(found[1], ""), version, features
 
 
-def _decoded(raw: str, what: str, text: str) -> str:
-    if "%" not in raw:
-        return raw
+def _features(raw: str) -> tuple[str, ...]:
+    features = []
+    for feature in raw.split("+") if raw else ():
+        try:
+            features.append(_decoded(feature))
+        except ValueError as error:
+            raise ValueError(f"invalid os feature {quote(feature)}: {error}") from None
+    return tuple(features)
+
+
+def _decoded(raw: str) -> str:
     bad = _BAD_ESCAPE.search(raw)
     if bad:
-        raise PlatformError(
-            f"{quote(text)} has an invalid OS {what} {quote(raw)}: invalid URL escape {quote(bad[0])}"
-        )
-    return unquote_to_bytes(raw).decode("utf-8", "replace")
+        raise ValueError(f"invalid URL escape {quote(bad[0])}")
+    return decode(unquote_to_bytes(raw))
 
 
 def normalize(platform: Platform, host: Platform | str = LINUX_AMD64) -> Platform:
