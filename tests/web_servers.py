@@ -61,12 +61,20 @@ class Server:
         """Writes the answer."""
         raise NotImplementedError
 
+    def takes_no_body(self, _method: str, _path: str) -> bool:
+        """Whether the body of this request is left unread until the server stops."""
+        return False
+
 
 def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+        protocol_version = default_request_version = "HTTP/1.1"  # also to what is not HTTP
 
         def handle_one(self) -> None:
+            if server.takes_no_body(self.command, self.path):
+                server.closing.wait()
+                self.close_connection = True
+                return
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(self.command, self.path, headers, body)
@@ -100,7 +108,9 @@ class Fault:
 
     One of: `status` with `headers` and `body`; `cut` (the connection ends after so many bytes of the body); `corrupt`
     (one byte of the body differs); `digest` (another Docker-Content-Digest); `redirect` (307 to that server, same path);
-    `hang` (no answer until the server stops or `release` is set).
+    `hang` (no answer until the server stops or `release` is set; then none, or with `late` the right one); `stall` (after
+    so many bytes of the body nothing more comes, and the connection stays); `deaf` (the request's body is not read).
+    `struck` is set when the first request comes.
     """
 
     match: str
@@ -113,6 +123,10 @@ class Fault:
     digest: str = ""
     redirect: str = ""
     hang: bool = False
+    late: bool = False
+    stall: int | None = None
+    deaf: bool = False
+    struck: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
     hits: int = 0
 
@@ -138,20 +152,28 @@ class FaultyProxy(Server):
         self.faults.clear()
         self.requests.clear()
 
-    def _fault(self, request: Request) -> Fault | None:
+    def _fault(self, method: str, path: str, *, deaf: bool = False) -> Fault | None:
         with self._lock:
             for fault in self.faults:
-                if fault.times and re.search(fault.match, f"{request.method} {request.path}"):
+                if fault.deaf is deaf and fault.times and re.search(fault.match, f"{method} {path}"):
                     fault.times -= 1
                     fault.hits += 1
+                    fault.struck.set()
                     return fault
         return None
 
+    def takes_no_body(self, method: str, path: str) -> bool:
+        return self._fault(method, path, deaf=True) is not None
+
+    def _wait(self, fault: Fault) -> None:
+        while not (self.closing.is_set() or fault.release.wait(0.05)):
+            pass
+
     def answer(self, request: Request, handler: BaseHTTPRequestHandler) -> None:
-        fault = self._fault(request)
+        fault = self._fault(request.method, request.path)
         if fault is not None and fault.hang:
-            while not (self.closing.is_set() or fault.release.wait(0.05)):
-                pass
+            self._wait(fault)
+        if fault is not None and fault.hang and not fault.late:
             handler.close_connection = True
         elif fault is not None and fault.redirect:
             send(handler, 307, {"Location": fault.redirect + request.path})
@@ -191,11 +213,14 @@ class FaultyProxy(Server):
             headers["Docker-Content-Digest"] = fault.digest
         if fault is not None and fault.corrupt and body:
             body = body[:-1] + bytes([body[-1] ^ 1])
-        if fault is None or fault.cut is None:
+        given = None if fault is None else fault.cut if fault.stall is None else fault.stall
+        if fault is None or given is None:
             send(handler, status, headers, body)
             return
-        send(handler, status, headers | {"Content-Length": str(len(body))}, body[: fault.cut])
+        send(handler, status, headers | {"Content-Length": str(len(body))}, body[:given])
         handler.wfile.flush()
+        if fault.stall is not None:
+            self._wait(fault)
         handler.close_connection = True
 
 
