@@ -20,7 +20,7 @@ import grpc
 SUITE_OF = {"1.6": "bookworm", "1.7": "trixie", "2.1": "sid"}
 VERSIONS = tuple(SUITE_OF)
 
-START_SECONDS = 60.0
+START_SECONDS = 150.0
 
 # what needs other daemons, kernel modules or places outside our folder
 _DISABLED = (
@@ -204,7 +204,7 @@ class Daemon:
         """A namespace name that no other test uses (containerd makes it with the first write)."""
         return f"{stem}-{os.getpid()}-{next(_names)}"
 
-    def ctr(self, *arguments: object, namespace: str | None = "default", timeout: float = 120) -> str:
+    def ctr(self, *arguments: object, namespace: str | None = "default", timeout: float = 280) -> str:
         """What this version's own `ctr` prints; raises CtrError with its words when it fails."""
         done = self.ctr_process(*arguments, namespace=namespace, timeout=timeout)
         if done.returncode:
@@ -215,7 +215,7 @@ class Daemon:
         self,
         *arguments: object,
         namespace: str | None = "default",
-        timeout: float = 120,
+        timeout: float = 280,
         stdin: bytes | None = None,
     ) -> subprocess.CompletedProcess:
         """The finished `ctr` process, whatever its exit code."""

@@ -201,7 +201,7 @@ class _Namespace:
         if service.startswith("snapshots"):
             ask = self.wire.channel.unary_unary(f"/containerd.services.{service}/{method}")
             return ask(
-                message(*fields), metadata=(("containerd-namespace", self.wire.namespace),), timeout=60
+                message(*fields), metadata=(("containerd-namespace", self.wire.namespace),), timeout=240
             )
         return self.wire.call(service, method, *fields)
 
@@ -276,7 +276,7 @@ class _Namespace:
         metadata += [("containerd-lease", lease)] if lease else []
         data = self.rng.randbytes(self.rng.randint(1, 500))
         fields = message((1, 1), (2, f"ingest-{self.round}"), (3, 10_000), (6, data))
-        list(talk(iter([fields]), metadata=metadata, timeout=60))
+        list(talk(iter([fields]), metadata=metadata, timeout=240))
 
 
 class _Exists(grpc.RpcError):

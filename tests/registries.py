@@ -18,7 +18,7 @@ from daemons import home
 from images import Image
 from web_servers import TokenServer
 
-START_SECONDS = 30.0
+START_SECONDS = 150.0
 
 
 class Registry:
@@ -126,9 +126,9 @@ class _Connection:
     def __init__(self, host: str, trust: ssl.SSLContext | None, headers: dict[str, str]) -> None:
         self.headers = headers
         self.http = (
-            http.client.HTTPSConnection(host, context=trust, timeout=30)
+            http.client.HTTPSConnection(host, context=trust, timeout=120)
             if trust is not None
-            else http.client.HTTPConnection(host, timeout=30)
+            else http.client.HTTPConnection(host, timeout=120)
         )
 
     def __enter__(self) -> Self:

@@ -50,7 +50,7 @@ class Asker:
     def __exit__(self, *_):
         self.channel.close()
 
-    def __call__(self, call, *requests, namespace=None, lease="", timeout=30, **fields):
+    def __call__(self, call, *requests, namespace=None, lease="", timeout=120, **fields):
         """Replies of a call (``Images/List``), as messages; raises grpc.RpcError."""
         if isinstance(namespace, dict):  # the message of that name, not the header
             fields, namespace = {**fields, "namespace": namespace}, None

@@ -79,14 +79,14 @@ class Wire:
     def call(self, service: str, method: str, *fields: tuple[int, object], lease: str = "") -> bytes:
         """One unary call: `service` as in images.v1.Images."""
         ask = self.channel.unary_unary(f"/containerd.services.{service}/{method}")
-        return ask(message(*fields), metadata=self._metadata(lease), timeout=60)
+        return ask(message(*fields), metadata=self._metadata(lease), timeout=240)
 
     def write(self, digest: str, data: bytes, labels: dict[str, str], *, lease: str = "") -> None:
         """Commits a blob in one message; `digest` must be right. A blob that is there keeps its labels."""
         talk = self.channel.stream_stream("/containerd.services.content.v1.Content/Write")
         fields = ((1, _COMMIT), (2, f"write-{digest}"), (3, len(data)), (4, digest), (6, data), (7, labels))
         try:
-            list(talk(iter([message(*fields)]), metadata=self._metadata(lease), timeout=60))
+            list(talk(iter([message(*fields)]), metadata=self._metadata(lease), timeout=240))
         except grpc.RpcError as error:
             if error.code() != grpc.StatusCode.ALREADY_EXISTS:
                 raise

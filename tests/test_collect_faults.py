@@ -17,6 +17,7 @@ from spoilt_stores import CONFIG, INDEX, MANIFEST, NOW, Spoilt, digest_of
 import imgframe as imf
 from imgframe import simulator
 from imgframe.collector.cache import Cache
+from imgframe.wire import calls
 
 DATA = Path(__file__).parent / "data/stores"
 STORE = json.loads((DATA / "store-1.json").read_text())
@@ -52,7 +53,8 @@ def test_dead_nodes_cost_their_own_rows_only(tmp_path):
     assert "is not a socket" in dead.message.iloc[1]
 
 
-def test_a_daemon_that_dies_while_it_is_read_leaves_its_lists():
+def test_a_daemon_that_dies_while_it_is_read_leaves_its_lists(monkeypatch):
+    monkeypatch.setattr(calls, "RETRY_SECONDS", 0.3)
     inv = collected(STORE, simulator.Fault(call="Content/Read", after=20, times=1, die=True))
     assert len(inv.images) == len(STORE["images"])
     assert len(inv.blobs) == len(STORE["blobs"])
@@ -60,7 +62,8 @@ def test_a_daemon_that_dies_while_it_is_read_leaves_its_lists():
     assert "UNAVAILABLE" in set(inv.errors.code)
 
 
-def test_a_daemon_that_comes_back_is_read_to_the_end():
+def test_a_daemon_that_comes_back_is_read_to_the_end(monkeypatch):
+    monkeypatch.setattr(calls, "RETRY_SECONDS", 120.0)  # a busy machine starts slowly
     whole = collected(STORE)
     down = threading.Event()
     fault = simulator.Fault(call="Content/Read", after=20, times=1, change=lambda _: down.set())
@@ -97,7 +100,7 @@ def test_a_real_daemon_killed_and_started_again(fresh_daemon):
         time.sleep(0)  # until the collection is connected
     daemon.kill()
     daemon.start()
-    reader.join(60)
+    reader.join()
     inv = result["inv"]
     assert inv.nodes.status[0] in {"ok", "moved", "partial", "failed"}
     if errors(inv) == errors(calm):
@@ -556,7 +559,7 @@ def test_two_processes_on_one_cache(tmp_path):
         )
         for name in names
     ]
-    said = [process.communicate(timeout=120)[0].split() for process in processes]
+    said = [process.communicate(timeout=240)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     for name, (documents, _) in zip(names, said, strict=True):
         dump = json.loads((DATA / f"{name}.json").read_text())

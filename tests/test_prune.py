@@ -1,11 +1,9 @@
 """Plans and their application on real daemons: what was predicted happens, and nothing that the plan did not say."""
 
-import os
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import images
@@ -161,8 +159,7 @@ def test_a_killed_run_can_be_finished(filled, tmp_path):
     code = f"import imgframe as imf; p = imf.open_plan({str(tmp_path / 'plan')!r}); print('go', flush=True); p.apply(max_parallel=1)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "go\n"
-    deadline = time.monotonic() + 30
-    while names_in(daemon, namespace) == before and process.poll() is None and time.monotonic() < deadline:
+    while names_in(daemon, namespace) == before and process.poll() is None:
         pass
     process.kill()
     process.wait()
@@ -178,23 +175,24 @@ def test_an_interrupt_stops_and_the_result_says_what_was_done(filled, tmp_path):
     fill(daemon, namespace, count=200, seed=5)
     inventory = read(daemon)
     imf.prune(mine(inventory, namespace), inventory).save(tmp_path / "plan")
+    before = names_in(daemon, namespace)
     code = f"""
+import signal
 import imgframe as imf
 plan = imf.open_plan({str(tmp_path / "plan")!r})
 print("go", flush=True)
 result = plan.apply(max_parallel=1)
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # one that comes after the end
 print(result.interrupted, result.steps["status"].value_counts().to_dict())
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "go\n"
-    before = names_in(daemon, namespace)
-    deadline = time.monotonic() + 30
-    while names_in(daemon, namespace) == before and process.poll() is None and time.monotonic() < deadline:
+    while names_in(daemon, namespace) == before and process.poll() is None:
         pass
-    os.kill(process.pid, signal.SIGINT)
+    process.send_signal(signal.SIGINT)
     said = process.stdout.read()
     process.stdout.close()
-    assert process.wait(30) == 0
+    assert process.wait() == 0
     interrupted, counts = said.split(" ", 1)
     if interrupted == "True":
         assert "'stopped'" in counts

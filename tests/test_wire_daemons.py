@@ -13,7 +13,7 @@ from daemons import SUITE_OF
 from debian import environment
 
 from imgframe.errors import Conflict, DocumentError, Missing, Refused, TimedOut, Unreachable
-from imgframe.wire import Client, layout
+from imgframe.wire import Client, calls, layout
 from imgframe.wire.images import _IMAGES, image
 from imgframe.wire.leases import EXPIRE
 from imgframe.wire.records import Descriptor, Platform, Progress, Resource, labels_of
@@ -39,7 +39,7 @@ async def left_open():
 def child(expected):
     pid = os.fork()
     if pid == 0:
-        signal.alarm(30)
+        signal.alarm(120)
         try:
             said = _loop.run(version())
         except Unreachable as error:
@@ -153,7 +153,7 @@ def test_a_document_over_eight_mib_is_refused_and_a_missing_one_missing(containe
 
         digest = digest_of(b"x" * (8 * MIB + 1))
         assert await client.content.write_stream(
-            namespace, "big", digest, 8 * MIB + 1, source, {}, lease=held, timeout=60
+            namespace, "big", digest, 8 * MIB + 1, source, {}, lease=held, timeout=240
         )
         with pytest.raises(DocumentError, match="larger than 8388608 bytes"):
             await client.content.document(namespace, digest)
@@ -227,7 +227,7 @@ def test_an_interrupted_write_goes_on_where_it_stopped(containerd):
                 source,
                 {},
                 lease=held,
-                timeout=60,
+                timeout=240,
                 progress=offsets.append,
             )
 
@@ -261,7 +261,7 @@ def test_two_writers_of_one_ref_exclude_each_other(containerd):
 
         def writing(source):
             return client.content.write_stream(
-                namespace, "ref", digest_of(data), len(data), source, {}, lease=held, timeout=60
+                namespace, "ref", digest_of(data), len(data), source, {}, lease=held, timeout=240
             )
 
         first = asyncio.create_task(writing(slow))
@@ -317,7 +317,7 @@ def test_a_layer_is_unpacked_into_a_chain(containerd):
         assert await client.snapshots.mounts(*where, "extract") == mounts
         kind = "application/vnd.oci.image.layer.v1.tar+gzip"
         descriptor = Descriptor(kind, layer.digest, len(layer.data))
-        applied = await client.snapshots.apply(namespace, descriptor, mounts, lease=held, timeout=60)
+        applied = await client.snapshots.apply(namespace, descriptor, mounts, lease=held, timeout=240)
         assert (applied.digest, applied.size) == (layer.diff_id, len(gzip.decompress(layer.data)))
         await client.snapshots.commit(*where, "extract", layer.diff_id, {"k": "v"}, lease=held)
         await client.snapshots.prepare(*where, "work", layer.diff_id, {}, lease=held)
@@ -368,7 +368,7 @@ def test_leases_hold_and_let_go(containerd):
 def test_events_of_every_namespace_arrive(containerd):
     async def work(client, namespace):
         filters = [f"namespace=={namespace}"]
-        stream = client.events.subscribe(filters, seconds=60)
+        stream = client.events.subscribe(filters, seconds=240)
         first = asyncio.ensure_future(anext(stream))
         while not first.done():  # there is no acknowledgement: knock until we hear ourselves
             await client.events.publish(namespace, "/imgframe/knock", "knock")
@@ -462,7 +462,8 @@ def test_labels_that_are_not_utf8_cost_no_other_row(fresh_daemon):
     assert "invalid UTF-8" in damages[0].message
 
 
-def test_a_restart_in_the_middle_costs_nothing_and_an_end_a_sentence(fresh_daemon):
+def test_a_restart_in_the_middle_costs_nothing_and_an_end_a_sentence(fresh_daemon, monkeypatch):
+    monkeypatch.setattr(calls, "RETRY_SECONDS", 120.0)  # a busy machine starts slowly
     daemon = fresh_daemon()
     blobs = {digest_of(data): data for data in (str(n).encode() * 50 for n in range(600))}
 
@@ -482,6 +483,7 @@ def test_a_restart_in_the_middle_costs_nothing_and_an_end_a_sentence(fresh_daemo
         assert await asyncio.gather(*reading) == list(blobs.values())
         assert {row.digest for row in await listing} == set(blobs)
 
+        monkeypatch.setattr(calls, "RETRY_SECONDS", 1.0)
         await asyncio.to_thread(daemon.kill)
         lost = await asyncio.gather(
             *(client.content.document(namespace, digest) for digest in blobs), return_exceptions=True
@@ -505,7 +507,7 @@ def test_the_ttrpc_twin_is_told_apart(containerd):
 
 
 def test_a_forked_child_talks_too_or_says_why_not(containerd):
-    subprocess.run([sys.executable, "-c", FORK, containerd.address], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", FORK, containerd.address], check=True, timeout=280)
 
 
 def test_containerds_own_transfer(containerd, registry):
@@ -517,7 +519,7 @@ def test_containerds_own_transfer(containerd, registry):
 
     async def work(client, namespace):
         reference = f"{registry.host}/team/base:1"
-        options = {"credentials": nobody, "progress": steps.append, "timeout": 60, "scheme": "http"}
+        options = {"credentials": nobody, "progress": steps.append, "timeout": 240, "scheme": "http"}
         here = Platform("linux", "amd64")
 
         def pull(what):
