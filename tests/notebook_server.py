@@ -2,9 +2,9 @@
 
 import json
 import os
+import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Self
 
 import nbformat
+
+START_SECONDS = 240.0
 
 
 class Lab:
@@ -22,6 +24,7 @@ class Lab:
         self.work = folder / "work"
         self.token = secrets.token_hex(16)
         self.log: list[str] = []
+        self.port: int | None = None
         self._up = threading.Event()
 
     def write(self, name: str, *cells: str) -> None:
@@ -38,16 +41,13 @@ class Lab:
         self.work.mkdir(parents=True, exist_ok=True)
         self._settings("notification", {"checkForUpdates": False, "fetchNews": "false"})
         self._settings("themes", {"theme": self.theme})
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
         own = {
             f"JUPYTER_{kind}_DIR": str(self.folder / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")
         }
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root"),
-                *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0"),
+                *("--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"),
                 *(f"--ServerApp.root_dir={self.work}", f"--IdentityProvider.token={self.token}"),
                 *(
                     f"--LabApp.user_settings_dir={self.folder / 'settings'}",
@@ -64,7 +64,7 @@ class Lab:
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        if not self._up.wait(90) or self._process.poll() is not None:
+        if not self._up.wait(START_SECONDS) or self.port is None:
             self.__exit__()
             raise AssertionError("JupyterLab did not start:\n" + "".join(self.log[-30:]))
         return self
@@ -78,7 +78,8 @@ class Lab:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self.log.append(line)
-            if "is running at" in line:
+            if self.port is None and (found := re.search(r"http://127\.0\.0\.1:(\d+)/", line)):
+                self.port = int(found[1])
                 self._up.set()
         self._up.set()
 
