@@ -22,6 +22,9 @@ _LENGTHS = struct.Struct("<5Q")
 _ALIGNED = 64
 _SUMMARIES = msgspec.msgpack.Decoder(list[tuple[str, str, Summary]])
 _ENCODER = msgspec.msgpack.Encoder()
+_COMPRESSED = pa.ipc.IpcWriteOptions(
+    compression="lz4"
+)  # reading less from the file costs less than unpacking it
 
 
 @dataclass(slots=True)
@@ -46,7 +49,7 @@ def pack(tables: dict[str, pa.Table], summaries: dict[Key, Summary]) -> bytes:
     parts = [_ENCODER.encode([(kind, digest, summary) for (kind, digest), summary in summaries.items()])]
     for name in _TABLES:
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, tables[name].schema) as writer:
+        with pa.ipc.new_stream(sink, tables[name].schema, options=_COMPRESSED) as writer:
             writer.write_table(tables[name])
         parts.append(sink.getvalue().to_pybytes())
     return b"".join(map(_padded, (_LENGTHS.pack(*map(len, parts)), *parts)))

@@ -30,7 +30,7 @@ LIMIT = 1 << 30
 Usages = dict[str, tuple[int, int, int]]
 """Snapshot key to (created_at [ns], size [bytes], inodes)."""
 
-_FORMAT = 3
+_FORMAT = 4
 _MADE_BY = zlib.crc32(f"{__version__} {schema.VERSION} {_FORMAT}".encode()) & 0x7FFFFFFF
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS bundles (id INTEGER PRIMARY KEY, checksum BLOB NOT NULL, data BLOB NOT NULL);
@@ -155,6 +155,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA page_size = 65536")  # of a new file: blocks are megabytes
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
     made_by = db.execute("PRAGMA application_id").fetchone()[0]

@@ -60,13 +60,20 @@ async def collect_namespace(
     moved, lost = False, set[str]()
     for _ in range(ROUNDS):
         reading = await _read(job, namespace)
-        again = await attempt(job.client.images.list(namespace), "images", namespace, reading.fail)
+        asked = asyncio.create_task(
+            attempt(job.client.images.list(namespace), "images", namespace, reading.fail)
+        )
+        await asyncio.sleep(0)  # the question is on its way while the rows are made
+        own = Rows()
+        _add_rows(job, namespace, snapshotter, reading, own)
+        again = await asked
         if again == reading.lists.images or again is None or reading.lists.images is None:
             if reading.vanished <= lost:
                 break
             lost |= reading.vanished
         moved = True
-    _add_rows(job, namespace, snapshotter, reading, rows)
+    _add_errors(job, namespace, reading, own)
+    rows.extend(own)
     return len(reading.errors), moved
 
 
@@ -156,11 +163,14 @@ def _add_rows(job: Job, namespace: str, snapshotter: str | None, reading: Readin
     listing.add_containers(rows, node, namespace, lists)
     listing.add_ingests(rows, node, namespace, lists.ingests or [])
     listing.add_leases(rows, node, namespace, lists.leases or [])
+
+
+def _add_errors(job: Job, namespace: str, reading: Reading, rows: Rows) -> None:
     errors = sorted(reading.errors)
     rows.add(
         "errors",
         len(errors),
-        node=node,
+        node=job.node,
         namespace=namespace,
         stage=[e[0] for e in errors],
         subject=[e[1] for e in errors],
