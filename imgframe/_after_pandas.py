@@ -6,11 +6,13 @@ A library for this exists (wrapt), and importing it costs more than a tenth of w
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.abc import Loader  # this alone would cost as much
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 _waiting: list[Callable[[Any], object]] = []
 
@@ -35,7 +37,7 @@ def _being_imported() -> bool:
     return getattr(getattr(sys.modules["pandas"], "__spec__", None), "_initializing", False)
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Finds pandas as the finders after it do, with a loader that tells."""
 
     def find_spec(
@@ -47,12 +49,12 @@ class _Finder(MetaPathFinder):
         for finder in sys.meta_path:
             if not isinstance(finder, _Finder) and (spec := finder.find_spec(name, path, target)) is not None:
                 if spec.loader is not None:
-                    spec.loader = _Loader(spec.loader)
+                    spec.loader = cast("Loader", _Loader(spec.loader))  # has what a Loader is asked for
                 return spec
         return None
 
 
-class _Loader(Loader):
+class _Loader:
     """The loader of pandas, which takes its place again before it runs: nobody who asks later meets us."""
 
     def __init__(self, real: Loader) -> None:
