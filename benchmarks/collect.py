@@ -51,6 +51,8 @@ class Run(NamedTuple):
 
 
 def run(command: list[str], daemon: int, environment: dict[str, str] | None = None) -> Run:
+    environment = {**(environment or os.environ)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode
     before, start = daemon_seconds(daemon), time.perf_counter()
     with tempfile.TemporaryFile("w+") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, env=environment, cwd=ROOT)

@@ -7,8 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from imgframe.inventory import human_bytes
-
 
 def columns(rows: Sequence[Sequence[str]], gap: int = 4) -> list[str]:
     """Lines with aligned columns, as Go's tabwriter sets them: every cell but the last padded to its column."""
@@ -35,6 +33,8 @@ def rounded(size: int | None) -> str:
         >>> rounded(1254), rounded(None)
         ('1.25kB', '?')
     """
+    from imgframe.inventory import human_bytes
+
     return "?" if size is None else human_bytes(size, digits=3)
 
 
