@@ -5,8 +5,10 @@ Everything here is data first: a verb gives a :class:`Plan`, and only :meth:`Pla
 
 from imgframe.act.moving import ensure, pull, push
 from imgframe.act.plan import Plan, open_plan
-from imgframe.act.resolving import irreplaceable, resolve_digest, stale
+from imgframe.act.replaceable import irreplaceable
+from imgframe.act.resolving import resolve_digest
 from imgframe.act.result import Result
+from imgframe.act.staleness import stale
 from imgframe.act.verbs import prune, prune_to, tag
 
 __all__ = [

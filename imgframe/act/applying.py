@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgframe import schema
 from imgframe.act import deleting, restoring, tagging
+from imgframe.act.proving import Proofs
 from imgframe.act.result import Result
 from imgframe.errors import ImgframeError, WireError
 from imgframe.wire import Client
@@ -37,6 +38,7 @@ class Run:
         self.timeout = timeout
         self.progress = progress
         self.docker_config = docker_config
+        self.proofs = Proofs(docker_config)
         self.registry_timeout = registry_timeout
         self.outcomes: dict[int, dict[str, Any]] = {}
         self.observed: dict[str, int | None] = {}
@@ -53,7 +55,8 @@ class Run:
 
             await apply_steps(self, steps)
             return
-        await asyncio.gather(*(self._node(name, mine) for name, mine in steps.items()))
+        async with self.proofs:
+            await asyncio.gather(*(self._node(name, mine) for name, mine in steps.items()))
 
     async def _node(self, name: str, steps: list[Step]) -> None:
         ways = {"delete": deleting.apply, "create": restoring.apply, "tag": tagging.apply}

@@ -27,16 +27,7 @@ UNDO = "imgframe.io/undo"
 
 async def apply(run: Run, client: Client, node: str, steps: list[Step]) -> None:
     """Delete the records of the steps on one node, and note what really disappeared."""
-    states = {
-        namespace: await _State.read(client, namespace) for namespace in {step["namespace"] for step in steps}
-    }
-    ready = []
-    for step in steps:
-        outcome = states[step["namespace"]].judge(step)
-        if outcome is None:
-            ready.append(step)
-        else:
-            run.outcomes[step["step"]] = outcome
+    ready = await _still_right(run, client, steps)
     if not ready:
         run.observed[node] = 0
         return
@@ -53,6 +44,25 @@ async def apply(run: Run, client: Client, node: str, steps: list[Step]) -> None:
         run.observed[node] = await _observed(run, client, node, before)
 
 
+async def _still_right(run: Run, client: Client, steps: list[Step]) -> list[Step]:
+    """The steps that may go on; the others get their outcome. Registries are asked before the node is looked at."""
+    options = [json.loads(step["options"] or "{}") for step in steps]
+    objections = await asyncio.gather(*map(run.proofs.objection, options))
+    states = {
+        namespace: await _State.read(client, namespace) for namespace in {step["namespace"] for step in steps}
+    }
+    ready = []
+    for step, chosen, objection in zip(steps, options, objections, strict=True):
+        outcome = states[step["namespace"]].judge(step, chosen)
+        if outcome is None and objection is not None:
+            outcome = {"status": "refused", "message": objection, **_unchanged(step["digest"])}
+        if outcome is None:
+            ready.append(step)
+        else:
+            run.outcomes[step["step"]] = outcome
+    return ready
+
+
 class _State:
     """One namespace as it is now."""
 
@@ -60,6 +70,7 @@ class _State:
         self.images = images
         self.users = users
         self.named = named
+        self.pinned = {image.target.digest: name for name, image in images.items() if _pinned(image)}
 
     @classmethod
     async def read(cls, client: Client, namespace: str) -> _State:
@@ -71,27 +82,28 @@ class _State:
         users = {images[name].target.digest: user for name, user in named.items() if name in images}
         return cls(images, users, named)
 
-    def judge(self, step: Step) -> dict[str, Any] | None:
-        """None where the step may go on, else its outcome."""
+    def judge(self, step: Step, options: dict[str, Any]) -> dict[str, Any] | None:
+        """None where the step may go on, else its outcome; by the rules that the options of the step name."""
         image = self.images.get(step["name"])
         if image is None:
             return {"status": "gone", "message": "no such record any more"}
-        here = {"before": image.target.digest, "after": image.target.digest}
+        here = _unchanged(image.target.digest)
         if image.target.digest != step["digest"]:
             words = f"it has {image.target.digest} now, the plan was made for {step['digest']}; collect again"
             return {"status": "refused", "message": words, **here}
-        keep = json.loads(step["options"] or "{}")
-        pinned = [
-            name
-            for name, one in self.images.items()
-            if one.target.digest == image.target.digest and _pinned(one)
-        ]
-        if keep.get("keep_pinned", True) and pinned:
-            return {"status": "refused", "message": f"pinned by now ({pinned[0]})", **here}
-        user = self.named.get(step["name"]) or self.users.get(image.target.digest)
-        if keep.get("keep_used", True) and user is not None:
+        pinned = self.pinned.get(image.target.digest)
+        if options.get("keep_pinned", True) and pinned is not None:
+            return {"status": "refused", "message": f"pinned by now ({pinned})", **here}
+        user = self.named.get(step["name"])
+        if user is None and options.get("used_by") != "name":
+            user = self.users.get(image.target.digest)
+        if options.get("keep_used", True) and user is not None:
             return {"status": "refused", "message": f"container {user} uses it by now", **here}
         return None
+
+
+def _unchanged(digest: str) -> dict[str, Any]:
+    return {"before": digest, "after": digest}
 
 
 def _pinned(image: Image) -> bool:

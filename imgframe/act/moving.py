@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from imgframe.act.plan import Plan
-from imgframe.act.verbs import new_name, nodes_of
+from imgframe.act.verbs import nodes_of
 from imgframe.node import nodes_of as given_nodes
 from imgframe.planning.ensuring import PullMode
-from imgframe.planning.keeping import records_of
 from imgframe.planning.moving import fetch_steps, options_of, push_steps
+from imgframe.planning.records import records_of
+from imgframe.planning.tagging import new_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,7 +157,9 @@ def push(
     options = options_of(
         platform=platform, hosts_dirs=hosts_dirs, insecure=insecure, docker_config=docker_config, via=via
     )
-    records = records_of(images, inventory, "push").to_dict("records")
+    asked = records_of(images, inventory, "push")
+    columns = asked.columns(["digest", "media_type", "target_size", "record_labels"])
+    records = pa.table(columns).to_pylist()
     names = [str(row["name"]) if to is None else new_name(str(row["name"]), to) for row in records]
     decided = push_steps(records, names, options)
     return Plan(decided.steps, decided.kept, nodes_of(inventory))

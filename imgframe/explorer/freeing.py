@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe.inventory import Inventory, human_bytes
-from imgframe.planning.keeping import KEY, keep_reasons, records_of
+from imgframe.planning.keeping import Rules
+from imgframe.planning.records import KEY, records_of
 from imgframe.reclaiming import Reclaim, reclaim
 from imgframe.usage.rows import one_array, plain_codes
 
@@ -106,9 +107,7 @@ def kept_because(inventory: Inventory) -> np.ndarray:
     cache = inventory.derived
     if "explorer kept" not in cache:
         records = records_of(inventory.images[[*KEY, "digest"]], inventory, "explore")
-        cache["explorer kept"] = keep_reasons(
-            records, inventory, keep_pinned=True, keep_used=True, keep_unknown=True
-        )
+        cache["explorer kept"] = Rules().reasons(records, inventory)
     reasons: np.ndarray = cache["explorer kept"]
     return reasons
 

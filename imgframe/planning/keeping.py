@@ -1,106 +1,160 @@
-"""What is kept although it was asked for, and why: pinned, used, unknown or changed records."""
+"""What is kept although it was asked for, and why: by the rules of imgframe, or by those of ``nerdctl image prune``."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from imgframe import schema
-from imgframe.errors import MissingColumn
+from imgframe.errors import InputError
+from imgframe.planning.records import Records
+from imgframe.usage.rows import Bools, combined, numbers, one_array, unify
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from imgframe.inventory import Inventory
 
-KEY = ("node", "namespace", "name")
+DIALECTS = ("imgframe", "nerdctl")
+
+Reasons = np.ndarray
+"""Per record why it is kept, None where it may go (dtype object)."""
 
 
-def records_of(images: pd.DataFrame, inventory: Inventory, needed_by: str) -> pd.DataFrame:
-    """The inventory's records for the rows of a frame, in its order and each once, with ``asked_digest`` of the frame.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is kept.
 
-    ``digest`` is <NA> where the inventory has no such record. A frame without node or namespace is filled in where the
-    inventory has just one.
-
-    Raises:
-        MissingColumn: the frame has no name, or no node or namespace where the inventory has several.
+    Attributes:
+        pinned: what is pinned under any name of its digest.
+        used: what containers use: ``"digest"``, by name, by digest under any name or by snapshots; ``"name"``, by this very
+            name only, as nerdctl; None, nothing of it.
+        known: columns that must be known of what may go; none of them: the unknown may go too.
+        dangling: everything that is not dangling.
     """
-    asked = images.copy(deep=False)
-    own = inventory.images
-    for column in KEY:
-        if column not in asked.columns:
-            values: Any = own[column].dropna().unique() if column != "name" else []
-            if len(values) != 1:
-                raise MissingColumn(column, needed_by, images.columns)
-            asked[column] = values[0]
-    asked["asked_digest"] = asked["digest"].astype("object") if "digest" in asked.columns else None
-    asked = asked[[*KEY, "asked_digest"]].astype("object").drop_duplicates(list(KEY))
-    own = own.astype(dict.fromkeys(KEY, "object"))
-    return asked.merge(own, on=list(KEY), how="left", validate="one_to_one", sort=False)
+
+    pinned: bool = True
+    used: str | None = "digest"
+    known: tuple[str, ...] = ("pinned", "used_by_digest", "containers")
+    dangling: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        dialect: str = "imgframe",
+        *,
+        all: bool | None = None,
+        keep_pinned: bool | None = None,
+        keep_used: bool | None = None,
+        keep_unknown: bool = True,
+    ) -> Rules:
+        """The rules of a dialect; None leaves a rule as the dialect has it.
+
+        Raises:
+            InputError: there is no such dialect, or ``all`` is given where it means nothing.
+
+        Example:
+            >>> Rules.of("nerdctl", all=True)
+            Rules(pinned=False, used='name', known=('containers',), dangling=False)
+        """
+        if dialect not in DIALECTS:
+            raise InputError(f"dialect {dialect!r} is unknown; expected one of {', '.join(DIALECTS)}")
+        nerdctl = dialect == "nerdctl"
+        if all is not None and not nerdctl:
+            raise InputError(
+                f"all={all!r} belongs to dialect='nerdctl'; otherwise the frame says which images are meant"
+            )
+        usual = ("name" if all else None) if nerdctl else "digest"
+        pinned = not nerdctl if keep_pinned is None else keep_pinned
+        used = usual if keep_used is None else "digest" if keep_used else None
+        wanted = {"pinned": pinned, "used_by_digest": used == "digest", "containers": True}
+        known = tuple(name for name, needed in wanted.items() if needed or not nerdctl)
+        return cls(pinned, used, known if keep_unknown else (), nerdctl and not all)
+
+    def options(self) -> dict[str, Any]:
+        """What the options of a step say of them, so that they are the same when it is applied."""
+        lifted = {"keep_pinned": self.pinned, "keep_used": self.used, "keep_unknown": self.known}
+        told: dict[str, Any] = {name: False for name, kept in lifted.items() if not kept}
+        return {**told, "used_by": "name"} if self.used == "name" else told
+
+    def reasons(self, records: Records, inventory: Inventory) -> Reasons:
+        """Per record why it is kept, None where it may go; the first reason that applies."""
+        notes = _Notes(len(records))
+        notes.add(records.column("digest").is_null(), "not in the inventory: nothing is known about it")
+        notes.add(records.moved(), "changed since: the inventory has another digest under this name")
+        if self.dangling:
+            notes.add(~_dangling(records), "not dangling: nerdctl image prune takes it only with --all")
+        if self.pinned:
+            notes.add(_pinned(records), "pinned")
+        named = numbers(records.column("containers"))[0] > 0
+        if self.used == "digest":
+            notes.add(named | _true(records.column("used_by_digest")), "in use by a container")
+        elif self.used == "name":
+            notes.add(named, "in use: a container has this very name")
+        for name in self.known:
+            notes.add(records.column(name).is_null(), "its use is unknown")
+        if self.known:
+            notes.add(_blind(records, inventory), "containers could not be read, so its use is unknown")
+        return notes.reasons()
 
 
-def keep_reasons(
-    records: pd.DataFrame, inventory: Inventory, *, keep_pinned: bool, keep_used: bool, keep_unknown: bool
-) -> np.ndarray:
-    """Per record why it is kept, None where it may go; the first reason that applies."""
-    reasons: np.ndarray = np.full(len(records), None, dtype=object)
+class _Notes:
+    """Reasons of records, the first that is given to each."""
 
-    def give(mask: Any, reason: str) -> None:
-        chosen = np.asarray(mask, dtype=bool) & np.array([one is None for one in reasons], dtype=bool)
-        reasons[chosen] = reason
+    def __init__(self, count: int) -> None:
+        self._codes = np.zeros(count, np.int8)
+        self._words: list[str | None] = [None]
 
-    digest = records["digest"].astype("object")
-    missing = digest.isna().to_numpy()
-    asked = records["asked_digest"]
-    moved = asked.notna().to_numpy() & ~missing & (asked.to_numpy() != digest.to_numpy())
-    give(missing, "not in the inventory: nothing is known about it")
-    give(moved, "changed since: the inventory has another digest under this name")
-    if keep_pinned:
-        give(_any_of_digest(records, inventory, "pinned"), "pinned")
-    if keep_used:
-        used = records["containers"].gt(0).fillna(False) | records["used_by_digest"].fillna(False)
-        give(used, "in use by a container")
-    if keep_unknown:
-        known = records[["pinned", "used_by_digest", "containers"]].notna().all(axis=1).to_numpy()
-        give(~known, "its use is unknown")
-        give(_blind(records, inventory), "containers could not be read, so its use is unknown")
-    return reasons
+    def add(self, mask: Any, reason: str) -> None:
+        self._codes[np.asarray(mask, dtype=np.bool_) & (self._codes == 0)] = len(self._words)
+        self._words.append(reason)
+
+    def reasons(self) -> Reasons:
+        return np.array(self._words, dtype=object)[self._codes]
 
 
-def _any_of_digest(records: pd.DataFrame, inventory: Inventory, column: str) -> np.ndarray:
-    """Whether any record of the same digest in the same namespace has the flag: names of one image stand together."""
-    images = inventory.images
-    flagged = images[images[column].fillna(False).astype(bool)]
-    keys = set(
-        zip(*(flagged[name].astype("object") for name in ("node", "namespace", "digest")), strict=True)
-    )
-    return np.array(
-        [
-            key in keys
-            for key in zip(*(records[name] for name in ("node", "namespace", "digest")), strict=True)
-        ],
-        dtype=bool,
-    )
+def _true(column: pa.Array) -> Bools:
+    """Where a boolean column is known to be true."""
+    return column.fill_null(False).to_numpy(zero_copy_only=False)
 
 
-def _blind(records: pd.DataFrame, inventory: Inventory) -> np.ndarray:
+def _pinned(records: Records) -> Bools:
+    """Whether any record of the same digest in the same namespace is pinned: names of one image stand together."""
+    images = records.images()
+    flagged = np.unique(images[_true(one_array(records.own["pinned"]))])
+    return np.isin(np.append(images, -1)[records.rows], flagged)
+
+
+def _dangling(records: Records) -> Bools:
+    """Whether nerdctl takes the name for a dangling image's."""
+    from imgframe.filters import filter_dangling_images
+
+    names = schema.to_frame(records.asked.select(["name"]))
+    return filter_dangling_images()(names).to_numpy(np.bool_, na_value=False)
+
+
+def _blind(records: Records, inventory: Inventory) -> Bools:
     """Whether the containers of the record's namespace could not be listed."""
-    errors = inventory.errors
-    failed = errors[errors["stage"].isin(["containers", "connect"])]
-    where = set(zip(failed["node"].astype("object"), failed["namespace"].astype("object"), strict=True))
-    whole = {node for node, namespace in where if namespace is None or namespace != namespace}  # noqa: PLR0124 -- NaN
-    return np.array(
-        [
-            (node, namespace) in where or node in whole
-            for node, namespace in zip(records["node"], records["namespace"], strict=True)
-        ],
-        dtype=bool,
-    )
+    errors = inventory.arrow("errors")
+    stages = errors["stage"].to_pylist()
+    failed = errors.filter(pa.array([stage in {"containers", "connect"} for stage in stages], pa.bool_()))
+    (node, failed_node), nodes = unify([records.asked["node"], failed["node"]])
+    (space, failed_space), spaces = unify([records.asked["namespace"], failed["namespace"]])
+    whole = failed_node[failed_space < 0]
+    pairs = combined(failed_node, failed_space, sizes=(len(nodes), len(spaces)))
+    own = combined(node, space, sizes=(len(nodes), len(spaces)))
+    return np.isin(own, pairs) | np.isin(node, whole)
 
 
-def kept_frame(records: pd.DataFrame, reasons: np.ndarray) -> pd.DataFrame:
+def free(reasons: Reasons) -> Bools:
+    """Which records nothing keeps."""
+    return np.array([reason is None for reason in reasons], np.bool_)
+
+
+def kept_table(records: Records, reasons: Reasons) -> pa.Table:
     """The kept records with their reasons, in the columns of ``Plan.kept``."""
-    mask = np.array([one is not None for one in reasons], dtype=bool)
-    kept = records.loc[mask, [*KEY, "digest"]].assign(reason=reasons[mask])
-    return schema.plan_frame("kept", kept)
+    kept = ~free(reasons)
+    return schema.plan_table(
+        "kept", {**records.only(kept).columns(["digest"]), "reason": pa.array(reasons[kept], pa.string())}
+    )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from imgframe import capacity
+from imgframe import capacity, schema
 from imgframe.filters import get_dangling_images, get_unused_images
 from imgframe.inventory import Inventory
-from imgframe.planning.keeping import keep_reasons, kept_frame, records_of
+from imgframe.planning.keeping import Rules, free, kept_table
+from imgframe.planning.records import records_of
 from imgframe.reclaiming import Reclaim, breakdown, orphans, reclaim, reclaim_each
 from imgframe.report.history import add_history
 
@@ -147,15 +148,15 @@ def _add_reclaimable(facts: Facts) -> None:
     inventory = facts.inventory
     unused = get_unused_images(inventory)
     records = records_of(unused, inventory, "report")
-    reasons = keep_reasons(records, inventory, keep_pinned=True, keep_used=True, keep_unknown=True)
-    going = records[np.array([reason is None for reason in reasons], dtype=bool)].reset_index(drop=True)
+    reasons = Rules().reasons(records, inventory)
+    going = inventory.images.iloc[records.rows[free(reasons)]].reset_index(drop=True)
     freed = reclaim(inventory, going)
     each = reclaim_each(inventory, going)
     columns = ["node", "namespace", "name", "digest", "created_at"]
     table = going[columns].assign(freed_alone_bytes=each["total_bytes"].to_numpy())
     order = ["freed_alone_bytes", "node", "namespace", "name"]
     facts.tables["reclaimable"] = table.sort_values(order, ascending=[False, True, True, True])
-    facts.tables["kept"] = kept_frame(records, reasons)
+    facts.tables["kept"] = schema.to_frame(kept_table(records, reasons))
     facts.tables["held"] = held = _by_holder(freed)
     facts.tables["orphans"] = orphaned = orphans(inventory)
     facts.tables["orphan_reasons"] = _by_reason(orphaned)

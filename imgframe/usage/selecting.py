@@ -33,7 +33,7 @@ def rows_of(own: pa.Table, images: Any, needed_by: str = "reclaim") -> Ints:
     Raises:
         MissingColumn: the frame has no name, or lacks a node or namespace of which the inventory has several.
     """
-    asked = _filled(as_table(images, needed_by), own, needed_by)
+    asked = filled(as_table(images, needed_by), own, needed_by)
     same = _at_their_place(own, images, asked)
     if same is not None:
         return same
@@ -59,7 +59,12 @@ def _at_their_place(own: pa.Table, images: Any, asked: pa.Table) -> Ints | None:
     return rows
 
 
-def _filled(asked: pa.Table, own: pa.Table, needed_by: str) -> pa.Table:
+def filled(asked: pa.Table, own: pa.Table, needed_by: str) -> pa.Table:
+    """The table with a node and a namespace in every row: those of the inventory where it has just one.
+
+    Raises:
+        MissingColumn: it lacks a node or namespace of which the inventory has several.
+    """
     for name in ("namespace", "node"):
         if name in asked.column_names:
             continue

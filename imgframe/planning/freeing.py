@@ -1,0 +1,167 @@
+"""The steps that free just enough: a target per node, and the records that reach it with the least harm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgframe.errors import InputError
+from imgframe.planning.choosing import Sharing, choose, merge
+from imgframe.planning.keeping import Reasons, free, kept_table
+from imgframe.planning.pruning import Decided, delete_steps
+from imgframe.planning.records import Records
+from imgframe.reclaiming import reclaim
+from imgframe.reclaiming.candidates import candidate_holders
+from imgframe.usage.rows import Ints, numbers, one_array, plain_codes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imgframe.inventory import Inventory
+
+HARM_HALF_LIFE_DAYS = 30.0
+"""An image that was last touched so long ago does half the harm."""
+
+ORDERS = ("harm", "oldest", "largest")
+_DAY = 86_400 * 10**9
+
+
+def decide_to(
+    records: Records,
+    reasons: Reasons,
+    inventory: Inventory,
+    target: int | str,
+    candidates: pd.DataFrame,
+    order: Any,
+) -> Decided:
+    """The least harmful of the records that nothing keeps, so many that they free enough on each node.
+
+    ``target``: bytes to free on each node that has candidates, or ``"80%"``: as many as bring the file system of each node
+    down to that share. ``candidates``: the frame that asked for the records, of which ``order`` may name a column.
+
+    Raises:
+        InputError: a target that is neither, or a node that does not say how large its disk is; an unknown order.
+    """
+    going = records.only(free(reasons))
+    order = order if isinstance(order, str) else np.asarray(order, dtype=float)
+    node = one_array(going.asked["node"])
+    codes, disks = plain_codes(node), _disks(inventory)
+    chosen: list[Ints] = []
+    for code, name in enumerate(node.dictionary.to_pylist()):
+        at = np.flatnonzero(codes == code)
+        if len(at):
+            mine, goal = going.only(at), _bytes_to_free(disks, name, target)
+            chosen.append(at[_least(mine, inventory, goal, costs(mine, candidates, order), order)])
+    deleted = going.only(np.concatenate(chosen) if chosen else np.zeros(0, np.int64))
+    why = f"to free {target} bytes" if isinstance(target, int) else f"to bring the disk to {target}"
+    return Decided(
+        delete_steps(deleted, inventory, why),
+        kept_table(records, reasons),
+        reclaim(inventory, deleted.keys()),
+    )
+
+
+def _disks(inventory: Inventory) -> dict[str, tuple[int | None, int | None]]:
+    columns = inventory.arrow("nodes").select(["node", "disk_total", "disk_free"])
+    return {row["node"]: (row["disk_total"], row["disk_free"]) for row in columns.to_pylist()}
+
+
+def _bytes_to_free(disks: dict[str, tuple[int | None, int | None]], node: str, target: int | str) -> int:
+    if isinstance(target, int) and not isinstance(target, bool):
+        if target < 0:
+            raise InputError(
+                f"target {target} is negative; expected bytes to free, or a share of the disk such as '80%'"
+            )
+        return target
+    text = str(target).strip()
+    if (
+        not text.endswith("%")
+        or not text[:-1].replace(".", "", 1).isdigit()
+        or not 0 <= float(text[:-1]) <= 100
+    ):
+        raise InputError(f"target {target!r} is neither bytes to free nor a share of the disk such as '80%'")
+    if node not in disks:
+        raise InputError(f"node {node!r} is not in the inventory's table of nodes")
+    total, left = disks[node]
+    if total is None or left is None:
+        raise InputError(
+            f"node {node!r} does not say how large its disk is; give bytes to free instead of {target!r}"
+        )
+    return max(int(total - left - total * float(text[:-1]) / 100), 0)
+
+
+def _least(records: Records, inventory: Inventory, target: int, cost: np.ndarray, order: Any) -> np.ndarray:
+    """Which records of one node go, cheapest per byte first; all names of one digest in a namespace go together."""
+    images = records.images()[records.rows]
+    _, first, unit = np.unique(images, return_index=True, return_inverse=True)
+    unit = np.argsort(np.argsort(first, kind="stable"), kind="stable")[unit]
+    units = len(first)
+    size, start, holder = candidate_holders(inventory, records.keys(), unit)
+    sharing = merge(size, start, holder, units)
+    harm = np.zeros(units)
+    np.maximum.at(harm, unit, cost)
+    age = np.full(units, np.inf)
+    np.minimum.at(age, unit, -_ages(records))
+    alone = np.zeros(units)
+    np.add.at(alone, sharing.unit, np.repeat(sharing.size, np.diff(sharing.start)))
+    oldest, largest = np.argsort(age, kind="stable"), np.argsort(-alone, kind="stable")
+    if isinstance(order, str) and order in {"oldest", "largest"}:
+        return _plain(sharing, target, oldest if order == "oldest" else largest)[unit]
+    return choose(sharing, harm, target, (oldest, largest))[unit]
+
+
+def _plain(sharing: Sharing, target: int, order: np.ndarray) -> np.ndarray:
+    """As a simple tool would: one after the other until it is enough."""
+    chosen = np.zeros(sharing.units, dtype=bool)
+    for one in order:
+        if sharing.freed(chosen) >= target:
+            break
+        chosen[one] = True
+    return chosen
+
+
+def _ages(records: Records) -> np.ndarray:
+    """Days since each record last changed, against the newest of all; unknown counts as new."""
+    times = pc.coalesce(records.column("updated_at"), records.column("created_at"))
+    ns, known = numbers(times.cast(pa.int64()))
+    newest = int(ns[known].max()) if known.any() else 0
+    return np.where(known, newest - ns, 0) / _DAY
+
+
+def costs(records: Records, candidates: pd.DataFrame, order: Any) -> np.ndarray:
+    """The harm of giving each record up: the bytes to pull again, less for what has not been touched for long.
+
+    Raises:
+        InputError: an order that is unknown, no column of numbers, or not as long as the candidates.
+    """
+    if not isinstance(order, str):
+        values = np.asarray(order, dtype=float)
+        if len(values) != len(candidates):
+            raise InputError(
+                f"order has {len(values)} costs for {len(candidates)} candidates; give one of {', '.join(ORDERS)}, or a column"
+            )
+        if np.isnan(values).any():
+            raise InputError("order has a cost that is not a number; give every candidate one")
+        return values[records.places]
+    if order in candidates.columns or order in records.own.column_names:
+        return _numbers(records, candidates, order)
+    if order not in ORDERS:
+        raise InputError(
+            f"order {order!r} is unknown; expected one of {', '.join(ORDERS)} or a column of costs"
+        )
+    pull = numbers(pc.coalesce(records.column("content_size"), records.column("target_size")))[0]
+    return pull * (0.1 + 0.5 ** (_ages(records) / HARM_HALF_LIFE_DAYS))
+
+
+def _numbers(records: Records, candidates: pd.DataFrame, order: str) -> np.ndarray:
+    """A column as costs: the frame's own, else the inventory's; unknown costs nothing."""
+    import pandas as pd
+
+    given = candidates[order].iloc[records.places] if order in candidates.columns else None
+    values = pd.Series(records.column(order).to_pandas()) if given is None else given
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        raise InputError(f"order {order!r} is a column of {values.dtype}, not of numbers")
+    return np.asarray(values.astype("Float64").fillna(0).to_numpy(dtype=float))

@@ -1,0 +1,112 @@
+"""The steps of a tag: which further name each record gets, and from what an existing one is moved."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from imgframe import reference, schema
+from imgframe.errors import InputError, ReferenceError_
+from imgframe.planning.keeping import free, kept_table
+from imgframe.planning.moving import Steps
+from imgframe.planning.records import KEY, Records
+from imgframe.usage.selecting import rows_of
+
+if TYPE_CHECKING:
+    from imgframe.inventory import Inventory
+
+Names = Callable[[str], str] | Mapping[str, str] | str
+
+
+def tag_steps(records: Records, inventory: Inventory, to: Names) -> Steps:
+    """One step per record that gets a further name; the others are kept, with the reason.
+
+    Raises:
+        InputError: a new name is not an image name, or two records of a namespace would get the same.
+    """
+    unknown = np.asarray(records.column("digest").is_null())
+    names = [
+        None if lost else new_name(name, to)
+        for name, lost in zip(records.asked["name"].to_pylist(), unknown.tolist(), strict=True)
+    ]
+    reasons = np.array(["no new name is given for it" if name is None else None for name in names], object)
+    reasons[unknown] = "not in the inventory: nothing is known about it"
+    going = records.only(free(reasons))
+    new = pa.array([name for name in names if name is not None], pa.string())
+    keys = going.keys().set_column(KEY.index("name"), "name", new.dictionary_encode())
+    _refuse_clashes(keys)
+    moved = _targets(keys, inventory)
+    pairs = list(zip(moved, going.column("digest").to_pylist(), strict=True))
+    steps = schema.plan_table(
+        "steps",
+        {
+            "step": pa.array(np.arange(len(going))),
+            "action": ["tag"] * len(going),
+            **going.columns(["digest", "media_type", "target_size", "record_labels"]),
+            "to": new,
+            "reason": [
+                f"a further name{'' if old in {None, digest} else f'; moves it from {old}'}"
+                for old, digest in pairs
+            ],
+            "predicted_bytes": pa.array(np.zeros(len(going), np.int64)),
+            "options": [json.dumps({} if old is None else {"replaces": old}) for old in moved],
+        },
+    )
+    return Steps(steps, kept_table(records, reasons))
+
+
+def _targets(keys: pa.Table, inventory: Inventory) -> list[str | None]:
+    """The digest that each name has already, None where there is no such record."""
+    images = inventory.arrow("images")
+    rows = rows_of(images, keys, "tag")
+    found: list[str | None] = images["digest"].take(pa.array(rows, mask=rows < 0)).to_pylist()
+    return found
+
+
+def _refuse_clashes(keys: pa.Table) -> None:
+    taken = Counter(zip(*(keys[name].to_pylist() for name in KEY), strict=True))
+    for (node, namespace, name), count in taken.most_common(1):
+        if count > 1:
+            words = "two" if count == 2 else str(count)
+            raise InputError(
+                f"{words} records would be called {name!r} in namespace {namespace!r} of node {node!r}"
+            )
+
+
+def new_name(name: str, to: Names) -> str | None:
+    """The normalised new name; None where a mapping has none.
+
+    Raises:
+        InputError: it is not an image name.
+
+    Example:
+        >>> new_name("docker.io/library/alpine:3.20", "mirror.example/copy/")
+        'mirror.example/copy/library/alpine:3.20'
+    """
+    if callable(to):
+        wanted: str | None = to(name)
+    elif isinstance(to, Mapping):
+        wanted = to.get(name)
+    else:
+        try:
+            parsed = reference.parse(name)
+        except ReferenceError_ as error:
+            raise InputError(
+                f"{name!r} is not an image name, so {to!r} cannot take the place of its registry; give a mapping"
+            ) from error
+        wanted = (
+            f"{to.rstrip('/')}/{parsed.path}"
+            + (f":{parsed.tag}" if parsed.tag else "")
+            + (f"@{parsed.digest}" if parsed.digest and not parsed.tag else "")
+        )
+    if wanted is None:
+        return None
+    try:
+        return reference.parse(wanted).string
+    except ReferenceError_ as error:
+        raise InputError(f"the new name {wanted!r} for {name!r} is not an image name: {error}") from error
