@@ -165,9 +165,8 @@ def test_hanging_dying_delaying_and_coming_back():
         simulator.Fault(call="Tasks/List", delay=0.2),
     ]
     with simulator.from_dump({}, faults=faults) as simulated:
-        while not simulated.daemons["node"].calls[
-            "Images/List"
-        ]:  # a question may be given up before it arrives
+        arrived = simulated.daemons["node"].calls
+        while not arrived["Images/List"]:  # a question may be given up before
             assert answer(simulated.address, "Images/List", timeout=0.3)[0] == "DEADLINE_EXCEEDED"
         began = time.monotonic()
         assert answer(simulated.address, "Tasks/List") == [{}]
