@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import imgframe as imf
 from imgframe import schema, usage
 from imgframe.errors import MissingColumn
+from imgframe.usage import chains, sizes
 
 VECTORS = Path(__file__).parent / "data/vectors/usage.jsonl"
 # what other tests compare: the text of the nerdctl command (test_listing, test_cli_images)
@@ -259,6 +260,19 @@ def test_unique_and_shared_sizes_are_those_of_loops(rng):
         assert (row["content_present_size"], row["unique_size"], row["shared_size"]) == expected
         if row["unique_size"] is not None:
             assert row["unique_size"] >= 0 and row["shared_size"] >= 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(1, 9))
+def test_sizes_do_not_depend_on_how_much_is_done_at_a_time(rng, some):
+    tables = naive_store.tables(naive_store.random_store(rng, nodes=4))
+    expected = {name: tables["images"][name].combine_chunks() for name in usage.image_sizes(tables)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chains, "_BLOCK", some)
+        patch.setattr(sizes, "_CHUNK", some)
+        assert usage.image_sizes(tables) == expected
+        totals = usage.snapshot_totals(tables["snapshots"])
+    assert totals.total_size == tables["snapshots"]["total_size"].combine_chunks()
 
 
 @settings(max_examples=40, deadline=None)

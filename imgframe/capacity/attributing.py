@@ -19,6 +19,7 @@ from imgframe.inventory import Inventory
 from imgframe.reclaiming.accounting import used_images
 from imgframe.reclaiming.alone import group_bytes
 from imgframe.reclaiming.graph import graph_of
+from imgframe.usage.chains import chains_in
 from imgframe.usage.composition import Composition, compose
 from imgframe.usage.rows import Ints, numbers, one_array, plain_codes, ranges, sums
 from imgframe.usage.selecting import distinct, nanoseconds, rows_of
@@ -106,7 +107,9 @@ def _by_column(inventory: Inventory, name: str, now: Any) -> pd.DataFrame:
 def composition_of(inventory: Inventory) -> Composition:
     """What the images of an inventory consist of; computed once and kept in ``inventory.derived``."""
     if "composition" not in inventory.derived:
-        inventory.derived["composition"] = compose({name: inventory.arrow(name) for name in _TABLES})
+        inventory.derived["composition"] = compose(
+            {name: inventory.arrow(name) for name in _TABLES}, chains_in(inventory)
+        )
     return inventory.derived["composition"]
 
 

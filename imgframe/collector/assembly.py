@@ -34,11 +34,8 @@ def assemble(tables: Mapping[str, pa.Table]) -> Inventory:
     snapshotter = node_snapshotters(whole["manifests"]["node"], whole["nodes"])
     unpacked, known, _ = unpacked_sizes(whole["manifests"], snapshotter, whole["snapshots"])
     whole["manifests"] = _with(whole["manifests"], unpacked_size=pa.array(unpacked, mask=~known))
-    sizes = usage.image_sizes(whole)
-    whole["images"] = _with(
-        whole["images"],
-        **{name: column for name, column in sizes.items() if name not in {"complete", "unpacked"}},
-    )
+    sizes = usage.image_sizes(whole, totals.chains)
+    whole["images"] = _with(whole["images"], **sizes)
     return Inventory(whole)
 
 

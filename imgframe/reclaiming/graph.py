@@ -30,7 +30,7 @@ from imgframe.reclaiming.references import (
     read_references,
 )
 from imgframe.reclaiming.staging import Edges, Staging
-from imgframe.usage.chains import Chains, chains_of
+from imgframe.usage.chains import Chains, chains_in, chains_of
 from imgframe.usage.rows import NONE, Bools, Ints, numbers, one_array, plain_codes
 
 NEVER = np.iinfo(np.int64).max
@@ -158,14 +158,19 @@ def _mark(values: Bools, source: Ints, target: Ints) -> None:
 def graph_of(inventory: Inventory) -> Graph:
     """The graph of an inventory; built once and kept in ``inventory.derived``."""
     if "graph" not in inventory.derived:
-        inventory.derived["graph"] = build({name: inventory.arrow(name) for name in ("nodes", *TABLES)})
+        inventory.derived["graph"] = build(
+            {name: inventory.arrow(name) for name in ("nodes", *TABLES)}, chains_in(inventory)
+        )
     return inventory.derived["graph"]
 
 
-def build(tables: Mapping[str, pa.Table]) -> Graph:
-    """The graph of the tables nodes, images, blobs, snapshots, containers, leases and ingests."""
+def build(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Graph:
+    """The graph of the tables nodes, images, blobs, snapshots, containers, leases and ingests.
+
+    ``chains`` are those of the table snapshots, where they are resolved already.
+    """
     names = Names(tables)
-    chains = chains_of(tables["snapshots"])
+    chains = chains_of(tables["snapshots"]) if chains is None else chains
     releases = names.releases()
     staging = Staging(names.start)
     read = {kind: read_references(tables[name][column]) for kind, name, column in _LABELS}

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
+from imgframe.inventory import Inventory
 from imgframe.usage.rows import (
     NONE,
     Bools,
@@ -41,7 +42,8 @@ class Chains:
 
     ``parent`` is the row of the parent, -1 where there is none or it is ``missing``. ``size``, ``inodes`` and ``depth``
     are sums over the chain in which an unknown size counts 0; they mean nothing where the chain is not ``whole``.
-    ``known_size`` and ``known_inodes`` say that the chain is whole and every size of it known.
+    ``known_size`` and ``known_inodes`` say that the chain is whole and every size of it known. ``blocks`` are the rows in
+    parts that no chain leaves, as slices or as row numbers, each small enough for the cache where a store is.
     """
 
     parent: Ints
@@ -53,16 +55,18 @@ class Chains:
     depth: Ints
     known_size: Bools
     known_inodes: Bools
+    blocks: list[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotTotals:
-    """Columns for the table ``snapshots``, and rows for the table ``errors``."""
+    """Columns for the table ``snapshots``, rows for the table ``errors``, and the chains they come from."""
 
     total_size: pa.Array
     total_inodes: pa.Array
     depth: pa.Array
     errors: pa.Table
+    chains: Chains
 
 
 def snapshot_totals(snapshots: pa.Table) -> SnapshotTotals:
@@ -88,6 +92,7 @@ def snapshot_totals(snapshots: pa.Table) -> SnapshotTotals:
         int_column(chains.inodes, chains.known_inodes),
         int_column(chains.depth, chains.whole),
         _errors(snapshots, chains),
+        chains,
     )
 
 
@@ -106,10 +111,20 @@ def chains_of(snapshots: pa.Table) -> Chains:
     return chains if order is None else _back(chains, order)
 
 
+def chains_in(inventory: Inventory) -> Chains:
+    """The chains of an inventory's snapshots; resolved once and kept in ``inventory.derived``."""
+    if "chains" not in inventory.derived:
+        inventory.derived["chains"] = chains_of(inventory.arrow("snapshots"))
+    return inventory.derived["chains"]
+
+
 def snapshot_scope(snapshots: pa.Table) -> Ints:
     """Node, namespace and snapshotter of each row as one number."""
     columns = [one_array(snapshots[name]) for name in ("node", "namespace", "snapshotter")]
-    return combined(*map(plain_codes, columns), sizes=[len(column.dictionary) for column in columns])
+    telling = [column for column in columns if len(column.dictionary) > 1 or column.null_count]
+    if not telling:
+        return np.zeros(snapshots.num_rows, np.int64)
+    return combined(*map(plain_codes, telling), sizes=[len(column.dictionary) for column in telling])
 
 
 def code_of(words: pa.Array, word: str) -> int:
@@ -124,7 +139,8 @@ def _resolve(columns: list[Any], empty: int, words: int) -> Chains:
     rows = find(scope, key, scope, parent, words)
     rows[~has_parent] = NONE
     missing = has_parent & (rows < 0)
-    size, inodes, depth, end = climb_blocks(scope, rows, missing, size, inodes)
+    bounds = block_bounds(scope)
+    size, inodes, depth, end = climb_blocks(bounds, rows, missing, size, inodes)
     whole = end == len(rows)
     return Chains(
         rows,
@@ -136,6 +152,7 @@ def _resolve(columns: list[Any], empty: int, words: int) -> Chains:
         depth,
         whole & ~_any_above(rows, ~known_size.astype(np.bool_)),
         whole & ~_any_above(rows, ~known_inodes.astype(np.bool_)),
+        [slice(begin, end) for begin, end in itertools.pairwise(bounds)],
     )
 
 
@@ -144,19 +161,25 @@ def _back(chains: Chains, order: Ints) -> Chains:
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     parent = np.where(chains.parent < 0, NONE, order[chains.parent])
-    rest = {name: getattr(chains, name)[back] for name in Chains.__slots__ if name != "parent"}
-    return Chains(parent=parent[back], **rest)
+    moved = {"parent": parent[back], "blocks": [order[block] for block in chains.blocks]}
+    rest = {name: getattr(chains, name)[back] for name in Chains.__slots__ if name not in moved}
+    return Chains(**moved, **rest)
 
 
-def climb_blocks(
-    scope: Ints, parent: Ints, missing: Bools, size: Ints, inodes: Ints
-) -> tuple[Ints, Ints, Ints, Ints]:
-    """:func:`climb` for rows that stand scope by scope: chains stay in their scope, so blocks that fit the cache are done alone."""
-    count = len(parent)
+def block_bounds(scope: Ints) -> list[int]:
+    """Bounds of blocks of whole scopes, for rows that stand scope by scope: chains stay in their scope."""
+    count = len(scope)
     changes = np.flatnonzero(scope[1:] != scope[:-1]) + 1
     at = np.searchsorted(changes, np.arange(_BLOCK, count, _BLOCK))
     cuts = np.unique(np.append(changes, count)[at])
-    bounds = [0, *cuts[cuts < count].tolist(), count]
+    return [0, *cuts[cuts < count].tolist(), count]
+
+
+def climb_blocks(
+    bounds: list[int], parent: Ints, missing: Bools, size: Ints, inodes: Ints
+) -> tuple[Ints, Ints, Ints, Ints]:
+    """:func:`climb` block by block: what fits the cache is summed in a fraction of the time."""
+    count = len(parent)
     total, nodes, depth, ends = (np.empty(count, np.int64) for _ in range(4))
     for begin, end in itertools.pairwise(bounds):
         here = slice(begin, end)

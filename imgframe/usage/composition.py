@@ -21,6 +21,7 @@ from imgframe.usage.rows import (
     NONE,
     Bools,
     Ints,
+    ascending,
     combined,
     find,
     numbers,
@@ -59,9 +60,9 @@ class Composition:
     ``target`` gives the target for each row of ``images``, ``first`` one such row for each target. ``group`` joins the
     targets of one digest in several namespaces of a node. Target ``t`` needs the blobs ``blob[bounds[t]:bounds[t + 1]]``, each
     once: rows of ``blobs``, one row for each blob of a node whatever namespaces list it (``physical`` gives it for every
-    row). ``top_target`` and ``top`` are the tops of the snapshot chains needed, rows of ``snapshots``. ``known`` is False where
+    row). ``holders`` says for each of those rows how many groups need it. ``top_target`` and ``top`` are the tops of the snapshot chains needed, rows of ``snapshots``. ``known`` is False where
     the needs cannot be known: the target is not there, or it or a config is not readable. ``levels`` are the snapshots that have a
-    parent, deepest first, with their parents.
+    parent, with their parents, in an order in which each stands after all that stand on it.
     """
 
     target: Ints
@@ -72,6 +73,7 @@ class Composition:
     blob: Ints
     physical: Ints
     blob_size: Ints
+    holders: Ints
     top_target: Ints
     top: Ints
     chains: Chains
@@ -90,8 +92,10 @@ def scopes(tables: Sequence[pa.Table]) -> tuple[list[Ints], int]:
     return [combined(*pair, sizes=sizes) for pair in zip(nodes, spaces, strict=True)], len(space_words) + 1
 
 
-def compose(tables: Mapping[str, pa.Table]) -> Composition:
+def compose(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Composition:
     """The composition of all images from the tables images, manifests, layers, blobs and snapshots.
+
+    ``chains`` are those of the table snapshots, where they are resolved already.
 
     Example:
         >>> from imgframe import schema
@@ -128,16 +132,19 @@ def compose(tables: Mapping[str, pa.Table]) -> Composition:
     )
     node = blob_scope // width
     physical = find(node, blob, node, blob, count)
-    chains = chains_of(snapshots)
+    group = _groups(image_scope[first] // width * (count + 1) + image[first])
+    needed = physical[edge_blob]
+    chains = chains_of(snapshots) if chains is None else chains
     return Composition(
         target,
         first,
-        np.unique(image_scope[first] // width * (count + 1) + image[first], return_inverse=True)[1],
+        group,
         known,
         bounds,
-        physical[edge_blob],
+        needed,
         physical,
         numbers(blobs["size"])[0],
+        _holders(group, bounds, needed, len(physical)),
         top_target,
         top_row,
         chains,
@@ -146,15 +153,38 @@ def compose(tables: Mapping[str, pa.Table]) -> Composition:
     )
 
 
+def _groups(keys: Ints) -> Ints:
+    """A number for each different key, in their order."""
+    if (keys[1:] > keys[:-1]).all():
+        return np.arange(len(keys))
+    return np.unique(keys, return_inverse=True)[1]
+
+
+def _holders(group: Ints, bounds: Ints, blob: Ints, count: int) -> Ints:
+    """How many groups need each blob: the edges to it, those of several targets of one group once."""
+    holders = np.bincount(blob, minlength=count)
+    several = np.flatnonzero(np.bincount(group)[group] > 1) if len(group) else group
+    if len(several):
+        degree = bounds[several + 1] - bounds[several]
+        keys = np.repeat(group[several], degree) * count + blob[ranges(bounds[several], degree)]
+        keys.sort()
+        np.subtract.at(holders, keys[1:][keys[1:] == keys[:-1]] % count, 1)
+    return holders
+
+
 def _levels(chains: Chains) -> list[tuple[Ints, Ints]]:
-    """Snapshots with a parent and their parents, deepest first; without circles."""
-    rows = np.flatnonzero(~chains.cycle & (chains.parent >= 0))
-    depth = chains.depth[rows]
-    order = stable_order(depth)
-    rows, depth = rows[order], depth[order]
-    bounds = np.searchsorted(depth, np.arange(1, int(depth.max(initial=0)) + 2))
-    parts = [rows[begin:end] for begin, end in itertools.pairwise(bounds)]
-    return [(part, chains.parent[part]) for part in reversed(parts)]
+    """Snapshots with a parent and their parents, block by block and deepest first; without circles."""
+    out = []
+    usable = ~chains.cycle & (chains.parent >= 0)
+    for block in chains.blocks:
+        rows = np.flatnonzero(usable[block])
+        rows = rows + block.start if isinstance(block, slice) else block[rows]
+        depth = chains.depth[rows]
+        rows = rows[stable_order(depth)]
+        above = chains.parent[rows]
+        ends = np.cumsum(np.bincount(depth)).tolist() if len(rows) else []
+        out += [(rows[begin:end], above[begin:end]) for begin, end in reversed([*itertools.pairwise(ends)])]
+    return out
 
 
 class _Blobs(NamedTuple):
@@ -175,8 +205,8 @@ def _documents(pairs: Sequence[tuple[Ints, Ints]], words: int) -> Documents:
     ]  # the document itself is its first part: part 0, others are one higher
     for whole, part in pairs:
         good = (whole >= 0) & (part >= 0) & (whole != part)
-        keys.append(np.unique(whole[good] * (words + 1) + part[good] + 1))
-    both = np.unique(np.concatenate(keys))
+        keys.append(ascending(whole[good] * (words + 1) + part[good] + 1))
+    both = ascending(np.concatenate(keys))
     whole, part = both // (words + 1), both % (words + 1) - 1
     bounds = np.searchsorted(whole, np.arange(words + 1))
     return Documents(bounds, np.where(part < 0, whole, part))
@@ -190,29 +220,29 @@ def _targets(scope: Ints, digest: Ints, words: int) -> tuple[Ints, Ints]:
 
 def _expand(found: Ints, scope: Ints, blobs: _Blobs, documents: Documents) -> tuple[Ints, Ints]:
     """The blobs that each target needs, as bounds and rows: its own and its parts, then the parts of those, and so on."""
+    count = max(len(blobs.digest), 1)
     target = np.flatnonzero(found >= 0)
-    target, rows = _step(target, found[target], scope, blobs, documents)
-    rows_out, targets_out = [rows], [target]
-    seen = np.empty(0, np.int64)
-    own = found[target] == rows
-    while True:
-        deeper = np.flatnonzero(documents.has_parts[blobs.digest[rows]] & ~own)
-        if not len(deeper):
-            break
-        count = len(blobs.digest)
-        inner = np.isin(target, target[deeper])
-        seen = np.union1d(seen, target[inner] * count + rows[inner])
-        target, rows = _step(target[deeper], rows[deeper], scope, blobs, documents)
-        new = np.setdiff1d(target * count + rows, seen)
-        target, rows = new // count, new % count
-        own = np.zeros(len(rows), np.bool_)
-        targets_out.append(target)
-        rows_out.append(rows)
-    target, rows = np.concatenate(targets_out), np.concatenate(rows_out)
-    if len(targets_out) > 1:
-        order = stable_order(target)
-        target, rows = target[order], rows[order]
-    return np.searchsorted(target, np.arange(len(found) + 1)), rows
+    done = read = target * count + found[target]
+    parts = []
+    while len(read):
+        target, rows = _step(read // count, read % count, scope, blobs, documents)
+        keys = target * count + rows
+        parts.append(keys)
+        inner = ascending(keys[documents.has_parts[blobs.digest[rows]]])
+        read = inner[~_among(inner, done)]
+        done = ascending(np.concatenate([done, read]))
+    keys = parts[0] if len(parts) == 1 else ascending(np.concatenate([done, *parts]))
+    target = keys // count
+    bounds = np.zeros(len(found) + 1, np.int64)
+    np.cumsum(np.bincount(target, minlength=len(found)), out=bounds[1:])
+    return bounds, keys - target * count
+
+
+def _among(keys: Ints, ordered: Ints) -> Bools:
+    """Which keys are among others that stand in order."""
+    at = np.searchsorted(ordered, keys)
+    at[at == len(ordered)] = 0
+    return ordered[at] == keys
 
 
 def _step(target: Ints, rows: Ints, scope: Ints, blobs: _Blobs, documents: Documents) -> tuple[Ints, Ints]:
@@ -274,5 +304,5 @@ def _tops(
         rows = find(place, keys[:-1], scope[target] * (kinds + 1) + kind, wanted, int(keys[-1]))
         there = rows >= 0
         pairs.append(target[there] * max(len(keys), 1) + rows[there])
-    both = np.unique(np.concatenate(pairs)) if pairs else np.empty(0, np.int64)
+    both = ascending(np.concatenate(pairs)) if pairs else np.empty(0, np.int64)
     return both // max(len(keys), 1), both % max(len(keys), 1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from imgframe.usage.chains import code_of
+from imgframe.usage.chains import Chains, code_of
 from imgframe.usage.composition import Composition, compose, scopes
 from imgframe.usage.rows import (
     NONE,
@@ -22,8 +22,7 @@ from imgframe.usage.rows import (
     unify,
 )
 
-_MANY = -2
-_CHUNK = 1 << 18  # edges per step: what stays in the cache
+_CHUNK = 1 << 16  # edges or snapshots per step: what stays in the cache
 
 
 class Shares(NamedTuple):
@@ -67,13 +66,13 @@ def unpacked_sizes(
     return np.where(there & ~nothing, total[found], 0), nothing | (there & known[found]), nothing | there
 
 
-def image_sizes(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
+def image_sizes(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> dict[str, pa.Array]:
     """The columns of the table ``images`` about bytes, on its rows.
 
     They are content_size, content_present_size, unpacked_size, unique_size and shared_size.
     ``tables`` holds images (with digest, media_type, manifest_digest, chain_id, snapshotter), manifests (with content_size
     and chain_id), layers, blobs and snapshots (with total_size, see :func:`snapshot_totals`). The columns are on the rows of
-    ``images`` and mean what :data:`imgframe.schema.TABLES` says; what cannot be known is NA, never 0:
+    ``images``, ``chains`` (see :attr:`SnapshotTotals.chains`) saves resolving them again. The columns mean what :data:`imgframe.schema.TABLES` says; what cannot be known is NA, never 0:
 
     - content_present_size, unique_size and shared_size are NA where the target is not in the store or cannot be read;
     - unique_size and shared_size also where a snapshot of the image has no known size or no whole chain;
@@ -86,7 +85,7 @@ def image_sizes(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
         ['content_size', 'content_present_size', 'unpacked_size']
     """
     images = tables["images"]
-    made = compose(tables)
+    made = compose(tables, chains)
     share = shares(made)
     unpacked, unpacked_known, _ = unpacked_sizes(images, images["snapshotter"], tables["snapshots"])
     unique = share.content_unique + share.snapshots_unique
@@ -103,39 +102,26 @@ def image_sizes(tables: Mapping[str, pa.Table]) -> dict[str, pa.Array]:
 
 def shares(made: Composition) -> Shares:
     """What each target needs, and needs alone."""
-    owner = np.full(len(made.blob_size), NONE, np.int64)
-    alone = made.blob_size.copy()
-    count = len(made.first)
-    content, unique = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    for some, edges, starts in _steps(made):
-        blob = made.blob[edges]
-        owner[blob] = np.repeat(made.group[some], np.diff(starts))
-        content[some] = _sums(made.blob_size[blob], starts)
-    for some, edges, starts in _steps(made):
-        blob = made.blob[edges]
-        alone[blob[owner[blob] != np.repeat(made.group[some], np.diff(starts))]] = 0
-    for some, edges, starts in _steps(made):
-        unique[some] = _sums(alone[made.blob[edges]], starts)
+    content, unique = _sums(made, made.blob_size, np.where(made.holders == 1, made.blob_size, 0))
     snapshots, known = _chain_totals(made)
     return Shares(content, unique, snapshots, _chain_unique(made), made.known & known)
 
 
-def _steps(made: Composition) -> Iterator[tuple[slice, slice, Ints]]:
-    """Ranges of targets with their edges, small enough for the cache, and the bounds of each target in them."""
+def _sums(made: Composition, *sizes: Ints) -> list[Ints]:
+    """Exact sums over the blobs of each target, for columns of sizes; so many targets at a time as the cache holds."""
+    out = [np.empty(len(made.first), np.int64) for _ in sizes]
     begin, count = 0, len(made.first)
     while begin < count:
         end = int(np.searchsorted(made.bounds, made.bounds[begin] + _CHUNK, side="right")) - 1
         end = min(max(end, begin + 1), count)
-        starts = made.bounds[begin : end + 1]
-        yield slice(begin, end), slice(int(starts[0]), int(starts[-1])), starts - starts[0]
+        bounds = made.bounds[begin : end + 1] - made.bounds[begin]
+        blob = made.blob[made.bounds[begin] : made.bounds[end]]
+        running = np.zeros(len(blob) + 1, np.int64)
+        for column, sums in zip(sizes, out, strict=True):
+            np.cumsum(column[blob], out=running[1:])
+            np.subtract(running[bounds[1:]], running[bounds[:-1]], out=sums[begin:end])
         begin = end
-
-
-def _sums(values: Ints, starts: Ints) -> Ints:
-    """Exact sums of the values between the bounds."""
-    running = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(values, out=running[1:])
-    return running[starts[1:]] - running[starts[:-1]]
+    return out
 
 
 def _chain_totals(made: Composition) -> tuple[Ints, Bools]:
@@ -161,25 +147,25 @@ def _chain_totals(made: Composition) -> tuple[Ints, Bools]:
 
 
 def _chain_unique(made: Composition) -> Ints:
-    """Bytes of the snapshots that only one target needs, per target."""
-    owner = np.full(len(made.snapshot_size), NONE, np.int64)
+    """Bytes of the snapshots that only one target needs, per target.
+
+    From the tops upwards every snapshot learns the lowest and the highest target that stands on it.
+    """
+    count, rows = len(made.first), len(made.snapshot_size)
+    low, high = np.full(rows, count, np.int32), np.full(rows, NONE, np.int32)
     good = ~made.chains.cycle[made.top]
-    _claim(owner, made.top[good], made.top_target[good])
-    for rows, parent in made.levels:
-        mine = owner[rows]
-        used = np.flatnonzero(mine != NONE)
-        _claim(owner, parent[used], mine[used])
-    sole = np.flatnonzero(owner >= 0)
-    out = np.zeros(len(made.first), np.int64)
-    np.add.at(out, owner[sole], made.snapshot_size[sole])
-    return out
-
-
-def _claim(out: Ints, rows: Ints, owner: Ints) -> None:
-    """Enter owners for rows; a row that two different owners claim has several."""
-    free = out[rows] == NONE
-    out[rows[free]] = owner[free]
-    out[rows[out[rows] != owner]] = _MANY
+    top, target = made.top[good], made.top_target[good].astype(np.int32)
+    np.minimum.at(low, top, target)
+    np.maximum.at(high, top, target)
+    for below, parent in made.levels:
+        np.minimum.at(low, parent, low[below])
+        np.maximum.at(high, parent, high[below])
+    out = np.zeros(count + 1, np.int64)  # the last is that of snapshots of none or several
+    for begin in range(0, rows, _CHUNK):
+        some = slice(begin, begin + _CHUNK)
+        owner = np.where(low[some] == high[some], high[some], count).astype(np.int64)
+        np.add.at(out, owner, made.snapshot_size[some])
+    return out[:count]
 
 
 def _content_sizes(images: pa.Table, manifests: pa.Table) -> tuple[Ints, Bools]:
