@@ -1,0 +1,38 @@
+"""One Arrow schema per table: the type, the unit and the meaning of every column.
+
+Tables travel inside imgframe as :class:`pyarrow.Table` (:func:`table`) and reach the user as plain
+:class:`pandas.DataFrame` (:func:`to_frame`). Text that repeats is dictionary-encoded with sorted values: an Arrow
+dictionary of int32 indices here, a pandas categorical there. Maps and lists (labels, env, annotations) are compact JSON
+text, so that they can be compared, grouped and written to Parquet like any other text.
+
+Example:
+    >>> from imgframe import schema
+    >>> schema.TABLES["ingests"].names
+    ['node', 'namespace', 'ref', 'offset', 'total', 'started_at', 'updated_at']
+"""
+
+from imgframe.schema.building import concat, empty, ordered, plan_table, table
+from imgframe.schema.columns import BINARY, BOOL, CATEGORY, FLOAT, INT, TIME
+from imgframe.schema.frames import from_frame, plan_frame, to_frame
+from imgframe.schema.plans import PLANS
+from imgframe.schema.tables import TABLES, VERSION
+
+__all__ = [
+    "BINARY",
+    "BOOL",
+    "CATEGORY",
+    "FLOAT",
+    "INT",
+    "PLANS",
+    "TABLES",
+    "TIME",
+    "VERSION",
+    "concat",
+    "empty",
+    "from_frame",
+    "ordered",
+    "plan_frame",
+    "plan_table",
+    "table",
+    "to_frame",
+]
