@@ -22,8 +22,9 @@ DOCS = Path(__file__).parent.parent / "docs"
 COMMANDS = """# Command line
 
 Every command reads real nodes (`--address`, repeatable, or `CONTAINERD_ADDRESS`, or the usual sockets) and, where it only reads,
-saved inventories (`--from DIR`). Errors go to stderr as one sentence. Exit codes: 0 done, 1 an error or steps that were not done,
-2 a wrong command line, 130 interrupted.
+saved inventories (`--from DIR`). Errors go to stderr as one sentence. Exit codes: 0 done; 1 the request cannot be
+carried out, or was declined; 2 a wrong command line; 3 some nodes, registries or steps failed, and the rest is shown or done;
+4 no node could be read; 5 a budget is exceeded; 130 interrupted.
 """
 
 API = """# API reference

@@ -31,6 +31,9 @@ Platforms = Annotated[
 ]
 HostsDirs = Annotated[list[Path] | None, typer.Option("--hosts-dir", help="Folder of hosts.toml files.")]
 Insecure = Annotated[bool, typer.Option("--insecure-registry", help="Skip TLS checks and fall back to HTTP.")]
+Unchecked = Annotated[
+    bool, typer.Option("--insecure-registry", help="Do not check the certificates of registries.")
+]
 
 
 def prune(
@@ -48,12 +51,31 @@ def prune(
     undo_for: Annotated[
         str, typer.Option("--undo-for", help="Hold the content so long, as in 2h, so that it can be undone.")
     ] = "",
+    dialect: Annotated[
+        str,
+        typer.Option(
+            help="Whose rules: imgframe, or nerdctl (takes what nerdctl image prune would; pinned ones too)."
+        ),
+    ] = "imgframe",
+    require_remote: Annotated[
+        bool,
+        typer.Option(
+            "--require-remote", help="Keep what no registry is known to have; asked again before deleting."
+        ),
+    ] = False,
+    hosts_dirs: HostsDirs = None,
+    insecure: Unchecked = False,
     keep_used: Annotated[
-        bool, typer.Option("--keep-used/--no-keep-used", help="Keep what containers use under any name.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--keep-used/--no-keep-used",
+            help="Keep what containers use under any name; default: as the dialect.",
+        ),
+    ] = None,
     keep_pinned: Annotated[
-        bool, typer.Option("--keep-pinned/--no-keep-pinned", help="Keep pinned images.")
-    ] = True,
+        bool | None,
+        typer.Option("--keep-pinned/--no-keep-pinned", help="Keep pinned images; default: as the dialect."),
+    ] = None,
     keep_unknown: Annotated[
         bool, typer.Option("--keep-unknown/--no-keep-unknown", help="Keep what is not known to be unused.")
     ] = True,
@@ -67,24 +89,48 @@ def prune(
 ) -> None:
     """Plan to delete images, show what that frees exactly and what is kept and why, ask, and do it.
 
-    Filters mean what they mean for lists: all of them count.
+    Filters mean what they mean for lists: all of them count. With --dialect nerdctl only label and until do, as there.
     """
     from imgframe import act
 
+    if to and dialect != "imgframe":
+        raise InputError(f"--to chooses by imgframe's rules; leave --dialect {dialect} or --to out")
+    if (hosts_dirs or insecure) and not require_remote:
+        raise InputError(
+            "--hosts-dir and --insecure-registry say how --require-remote asks; add it, or leave them out"
+        )
     inventory = source.load(addresses, nodes_file, None)
-    keep = {"keep_used": keep_used, "keep_pinned": keep_pinned, "keep_unknown": keep_unknown}
-    rows = candidates(
-        inventory,
-        source.chosen_namespaces(namespaces, all_namespaces),
-        filters or [],
-        everything=everything or bool(to),
-    )
-    if to:
-        target = int(to) if to.isdigit() else to
-        made = act.prune_to(inventory, target, candidates=rows, undo_for=undo_for or None, **keep)
+    asked = {"hosts_dirs": tuple(map(str, hosts_dirs or ())), "insecure": insecure}
+    options: dict[str, Any] = {
+        "keep_unknown": keep_unknown,
+        "undo_for": undo_for or None,
+        "require_remote": asked if require_remote else False,
+    }
+    spaces = source.chosen_namespaces(namespaces, all_namespaces)
+    if dialect == "nerdctl":
+        rows = _nerdctl_rows(inventory, spaces, filters or [])
+        options |= {"dialect": dialect, "all": everything, "keep_used": keep_used, "keep_pinned": keep_pinned}
+        made = act.prune(rows, inventory, **options)
+    elif to:
+        rows = candidates(inventory, spaces, filters or [], everything=True)
+        options |= {"keep_used": keep_used is not False, "keep_pinned": keep_pinned is not False}
+        made = act.prune_to(inventory, int(to) if to.isdigit() else to, candidates=rows, **options)
     else:
-        made = act.prune(rows, inventory, undo_for=undo_for or None, **keep)
+        rows = candidates(inventory, spaces, filters or [], everything=everything)
+        options |= {"dialect": dialect, "keep_used": keep_used, "keep_pinned": keep_pinned}
+        made = act.prune(rows, inventory, **options)
     conclude(made, yes=yes, folder=plan, audit=audit)
+
+
+def _nerdctl_rows(inventory: Inventory, namespaces: list[str] | None, filters: list[str]) -> Any:
+    """The records that nerdctl's prune looks at: its rules then say which of them go."""
+    from imgframe.filters import apply_filters, parse_filters, split_flags
+
+    clauses = parse_filters(split_flags(filters, flag="--filter")).clauses("image prune")
+    rows = inventory.images
+    if namespaces is not None:
+        rows = rows[rows["namespace"].isin(namespaces)]
+    return apply_filters(rows, *clauses)
 
 
 def candidates(

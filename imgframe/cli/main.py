@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imgframe.cli import accounting, acting, demo, inspect, listing, reporting
+from imgframe.cli import accounting, acting, demo, inspect, listing, remote, reporting
 from imgframe.errors import ImgframeError
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ COMMANDS = (
     *(listing.images, listing.nodes, inspect.collect, inspect.show),
     *(accounting.df, accounting.reclaim, accounting.why),
     *(acting.prune, acting.apply, acting.tag, acting.pull, acting.ensure, acting.push),
+    *(remote.stale, remote.irreplaceable),
     *(reporting.report, demo.demo),
 )
 for command in COMMANDS:

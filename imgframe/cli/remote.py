@@ -1,0 +1,147 @@
+"""``imgframe stale`` and ``irreplaceable``: what registries have of the images that are here."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgframe.cli import source, text
+from imgframe.cli.acting import HostsDirs, Unchecked
+from imgframe.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imgframe.inventory import Inventory
+
+Format = Annotated[str, typer.Option("--format", help="table, json or csv (whole digests).")]
+DockerConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--docker-config", help="docker's config.json or its folder. Default: DOCKER_CONFIG, else ~/.docker."
+    ),
+]
+
+
+def stale(
+    format: Format = "table",
+    hosts_dirs: HostsDirs = None,
+    insecure: Unchecked = False,
+    docker_config: DockerConfig = None,
+    addresses: source.Addresses = None,
+    nodes_file: source.NodesFile = None,
+    namespaces: source.Namespaces = None,
+    all_namespaces: source.AllNamespaces = False,
+    saved: source.From = None,
+    no_cache: source.NoCache = False,
+) -> None:
+    """Compare every image with its registry, each name asked once for all nodes.
+
+    same; cosmetic: another digest, but the same image for the node's platform; different; missing: the registry does not have
+    the name; unknown: it could not be asked. Exit code 3: a registry gave no answer.
+    """
+    from imgframe import act
+
+    _check(format)
+    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
+    images = _within(inventory.images, namespaces, all_namespaces or (saved is not None and not namespaces))
+    found = act.stale(inventory.replace(images=images), **_manner(hosts_dirs, insecure, docker_config))
+    columns = {"local_digest": "LOCAL", "remote_digest": "REMOTE", "status": "STATUS", "reason": "WHY"}
+    _show(found, columns, format)
+    _finish(inventory, found[found["status"] == "unknown"])
+
+
+def irreplaceable(
+    copies: Annotated[int, typer.Option("--copies", "-k", help="On at most so many nodes.")] = 1,
+    format: Format = "table",
+    hosts_dirs: HostsDirs = None,
+    insecure: Unchecked = False,
+    docker_config: DockerConfig = None,
+    addresses: source.Addresses = None,
+    nodes_file: source.NodesFile = None,
+    namespaces: source.Namespaces = None,
+    all_namespaces: source.AllNamespaces = False,
+    saved: source.From = None,
+    no_cache: source.NoCache = False,
+) -> None:
+    """List the images that no registry is known to have and at most so many nodes hold: deleting them may be for ever.
+
+    Exit code 3: a registry gave no answer for one of them.
+    """
+    from imgframe import act
+
+    _check(format)
+    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
+    everything, images = all_namespaces or (saved is not None and not namespaces), inventory.images
+    mine = _within(images, namespaces, everything)
+    named = inventory.replace(
+        images=images[images["digest"].isin(mine["digest"])]
+    )  # their names elsewhere count too
+    found = act.irreplaceable(named, copies, **_manner(hosts_dirs, insecure, docker_config))
+    found = _within(found, namespaces, everything)
+    columns = {"digest": "DIGEST", "copies": "COPIES", "in_registry": "IN REGISTRY", "reason": "WHY"}
+    _show(found, columns, format)
+    _finish(inventory, found[found["in_registry"].isna()])
+
+
+def _check(format: str) -> None:
+    if format not in {"table", "json", "csv"}:
+        raise InputError(f"unsupported format: {format!r}; expected table, json or csv")
+
+
+def _within(rows: pd.DataFrame, namespaces: list[str] | None, everything: bool) -> pd.DataFrame:
+    """The rows of the namespaces that the options name."""
+    wanted = source.chosen_namespaces(namespaces, everything)
+    return rows if wanted is None else rows[rows["namespace"].isin(wanted)]
+
+
+def _manner(hosts_dirs: list[Path] | None, insecure: bool, docker_config: Path | None) -> dict[str, Any]:
+    return {
+        "hosts_dirs": tuple(map(str, hosts_dirs or ())),
+        "insecure": insecure,
+        "docker_config": docker_config,
+    }
+
+
+def _show(found: pd.DataFrame, columns: dict[str, str], format: str) -> None:
+    import pyarrow as pa
+
+    rows = text.raw_rows(pa.Table.from_pandas(found, preserve_index=False))
+    if format == "json":
+        json.dump(rows, sys.stdout, ensure_ascii=False, indent=1)
+        sys.stdout.write("\n")
+        return
+    if format == "csv":
+        writer = csv.DictWriter(sys.stdout, list(found.columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {key: json.dumps(value) if isinstance(value, bool) else value for key, value in row.items()}
+            for row in rows
+        )
+        return
+    front = [name for name in ("node", "namespace") if len({row[name] for row in rows}) > 1]
+    shown = {**{name: name.upper() for name in front}, "name": "NAME", **columns}
+    lines = [list(shown.values()), *([_cell(name, row[name]) for name in shown] for row in rows)]
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.columns(lines)))
+
+
+def _cell(column: str, value: Any) -> str:
+    """A value for people: digests short, control characters as escapes, whether it is in a registry as a word."""
+    if column == "in_registry":
+        return "?" if value is None else "yes" if value else "no"
+    words = "" if value is None else str(value)
+    return text.short(words) if column.endswith("digest") else text.printable(words)
+
+
+def _finish(inventory: Inventory, unanswered: pd.DataFrame) -> None:
+    """Exit code 3 where a node or a registry could not be asked; a name that no registry can know asks none."""
+    from imgframe.planning.moving import registry_name
+
+    source.finish(inventory)
+    if any(registry_name(str(name)) is not None for name in unanswered["name"]):
+        raise typer.Exit(source.PARTIAL)
