@@ -12,7 +12,7 @@ from imgframe.act.plan import Plan
 from imgframe.act.verbs import nodes_of
 from imgframe.node import nodes_of as given_nodes
 from imgframe.planning.ensuring import PullMode
-from imgframe.planning.moving import fetch_steps, options_of, push_steps
+from imgframe.planning.moving import fetch_steps, options_of, push_steps, refuse_transfer
 from imgframe.planning.records import records_of
 from imgframe.planning.tagging import new_name
 
@@ -142,7 +142,8 @@ def push(
         hosts_dirs: folders of ``hosts.toml`` files.
         insecure: accept any certificate, and plain HTTP where a registry has no TLS.
         docker_config: path of the ``config.json`` with the credentials, read when the plan is applied.
-        via: imgframe sends in any case; ``"transfer"`` is taken and makes no difference yet.
+        via: ``"client"`` (imgframe sends, as by default), or ``"transfer"`` (containerd 1.7 and later sends, whole images only,
+            to registries that it finds by itself: without ``platform``, ``hosts_dirs`` and ``insecure``).
 
     Raises:
         InputError: a name or platform that cannot be used, or two images for one name.
@@ -157,6 +158,7 @@ def push(
     options = options_of(
         platform=platform, hosts_dirs=hosts_dirs, insecure=insecure, docker_config=docker_config, via=via
     )
+    refuse_transfer(options)
     asked = records_of(images, inventory, "push")
     columns = asked.columns(["digest", "media_type", "target_size", "record_labels"])
     records = pa.table(columns).to_pylist()

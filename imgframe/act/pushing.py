@@ -56,6 +56,34 @@ async def push(
         DocumentError: the image cannot be used, or has nothing for the platforms.
         WireError: containerd refuses something.
     """
+    parcel = await packed(site, step, choice)
+    if not isinstance(parcel, Parcel):
+        return parcel
+    sending = Sending(site, step["namespace"], remote, lines, told)
+    await sending.send(parcel)
+    return outcome(step, parcel, sending.sent, sending.present, "client")
+
+
+def outcome(step: dict[str, Any], parcel: Parcel, sent: int, present: int, via: str) -> dict[str, Any]:
+    """What became of a step whose parcel the registry has now."""
+    return {
+        "status": "done",
+        "before": step["digest"],
+        "after": step["digest"],
+        "remote": parcel.target.digest,
+        "fetched_bytes": sent,
+        "present_bytes": present,
+        "via": via,
+    }
+
+
+async def packed(site: Site, step: dict[str, Any], choice: Choice) -> Parcel | dict[str, Any]:
+    """What has to be in the registry for a step, or its outcome: refused, because the record moved or something is missing.
+
+    Raises:
+        DocumentError: the image cannot be used, or has nothing for the platforms.
+        WireError: containerd refuses something.
+    """
     try:
         image = await site.client.images.get(step["namespace"], step["name"])
     except Missing:
@@ -65,20 +93,10 @@ async def push(
         moved = f"{step['name']}: the record moved to {image.target.digest} since the plan; collect and plan again"
         return {"status": "refused", "message": moved, **found}
     target = oci.Descriptor(image.target.media_type, image.target.digest, image.target.size)
-    packing = Packing(site, step["namespace"])
-    parcel = await packing.pack(target, choice)
+    parcel = await Packing(site, step["namespace"]).pack(target, choice)
     if parcel.missing:
         return {"status": "refused", "message": _refusal(step, parcel), **found}
-    sending = Sending(site, step["namespace"], remote, lines, told)
-    await sending.send(parcel)
-    return {
-        "status": "done",
-        **found,
-        "remote": parcel.target.digest,
-        "fetched_bytes": sending.sent,
-        "present_bytes": sending.present,
-        "via": "client",
-    }
+    return parcel
 
 
 def _refusal(step: dict[str, Any], parcel: Parcel) -> str:

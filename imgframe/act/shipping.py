@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from imgframe.act import pulling, pushing, transferring
+from imgframe.act import handing, pulling, pushing, transferring
 from imgframe.act.bars import Bars
 from imgframe.act.lines import Lines
 from imgframe.act.looking import Shelf
@@ -127,6 +127,8 @@ class Hand:
         remote = self._remotes.image(step["to"], options)
         bar = self._bars.image(step["to"])
         try:
+            if options.get("via") == "transfer":
+                return await handing.push(self._site, step, remote, options, bar)
             return await pushing.push(self._site, step, remote, _choice(options), self._lines, bar)
         finally:
             bar.close()

@@ -24,6 +24,21 @@ SECONDS = 6 * 3600.0
 """How long one image may take."""
 
 
+def require(site: Site, options: dict[str, Any]) -> None:
+    """That containerd can be asked to talk to registries in this way at all.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if site.client.opened.numbers < FIRST:
+        raise InputError(
+            f"{site.client.node.address}: containerd {site.client.opened.version} has no Transfer service; "
+            "it came with 1.7: leave via= out"
+        )
+    if options.get("hosts_dirs") or options.get("insecure"):
+        raise InputError("via='transfer' knows neither hosts_dirs nor insecure; use via='client'")
+
+
 async def serves(
     site: Site, namespace: str, remote: RegistryImage, choice: Choice, options: dict[str, Any]
 ) -> bool:
@@ -34,17 +49,11 @@ async def serves(
     Raises:
         InputError: it was asked for and is impossible.
     """
+    if options.get("via") == "transfer":
+        require(site, options)
+        return True
     via, version = options.get("via"), site.client.opened.numbers
     special = bool(options.get("hosts_dirs") or options.get("insecure"))
-    if via == "transfer":
-        if version < FIRST:
-            raise InputError(
-                f"{site.client.node.address}: containerd {site.client.opened.version} has no Transfer service; "
-                "it came with 1.7: leave via= out"
-            )
-        if special:
-            raise InputError("via='transfer' knows neither hosts_dirs nor insecure; use via='client'")
-        return True
     if via is not None or version < SINCE or special or len(choice.specifiers) > 1:
         return False
     if (
@@ -69,7 +78,7 @@ async def pull(
     unpack = choice.unpacks(site.host)
     snapshotter = await site.snapshotter(namespace, choice.snapshotter) if unpack else ""
     before = await _target(site, namespace, remote.reference)
-    counter = _Counter(told)
+    counter = Counter(told)
     wanted = [] if choice.all_platforms else [_wire(one) for one in _platforms(site, choice)]
     try:
         await site.client.transfer.pull(
@@ -156,13 +165,17 @@ async def _check(
     raise DocumentError(f"no match for platform in manifest {target.digest}: not found", code="not_found")
 
 
-class _Counter:
-    """Bytes of the blobs that containerd tells of."""
+class Counter:
+    """Bytes of the blobs that containerd tells of.
+
+    Attributes:
+        present: digests of those that were there already.
+    """
 
     def __init__(self, told: Told) -> None:
         self._told = told
         self._sizes: dict[str, int] = {}
-        self._present: set[str] = set()
+        self.present: set[str] = set()
 
     def step(self, step: wire.Progress) -> None:
         """One thing that containerd tells."""
@@ -172,7 +185,7 @@ class _Counter:
         if step.total:
             self._sizes[digest] = step.total
         if step.event == "already exists":
-            self._present.add(digest)
+            self.present.add(digest)
         size = self._sizes.get(digest, 0)
         ended = step.event in {"complete", "already exists", "extracted"}
         self._told(digest, size if ended else min(step.progress, size), size)
@@ -180,5 +193,5 @@ class _Counter:
     @property
     def bytes(self) -> tuple[int, int]:
         """What was fetched, and what was there."""
-        present = sum(size for digest, size in self._sizes.items() if digest in self._present)
+        present = sum(size for digest, size in self._sizes.items() if digest in self.present)
         return sum(self._sizes.values()) - present, present

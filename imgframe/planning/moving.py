@@ -208,6 +208,33 @@ def registry_name(text: str) -> str | None:
         return None
 
 
+def refuse_transfer(options: str) -> None:
+    """That containerd is not asked to push what its Transfer service cannot.
+
+    Of a part of an index it sends the manifests and then the whole index, which registries refuse (containerd 2.1.9).
+
+    Raises:
+        InputError: ``via="transfer"`` together with platforms, folders of hosts.toml, or ``insecure``.
+
+    Example:
+        >>> refuse_transfer('{"via":"transfer","insecure":true}')
+        Traceback (most recent call last):
+        imgframe.errors.InputError: push(via='transfer') cannot do with insecure=True: containerd finds registries by itself; use via='client'
+    """
+    chosen = json.loads(options)
+    if chosen.get("via") != "transfer":
+        return
+    if chosen.get("platform", "all") != "all":
+        raise InputError(
+            f"push(via='transfer') sends whole images, not {', '.join(chosen['platform'])}; use via='client' to push platforms"
+        )
+    for name in ("hosts_dirs", "insecure"):
+        if chosen.get(name):
+            raise InputError(
+                f"push(via='transfer') cannot do with {name}={chosen[name]!r}: containerd finds registries by itself; use via='client'"
+            )
+
+
 def push_steps(records: Sequence[Mapping[str, Any]], names: Sequence[str | None], options: str) -> Steps:
     """One step per record of an inventory, to the name beside it; None and what is not in the inventory is kept.
 
