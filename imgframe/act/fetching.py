@@ -25,6 +25,9 @@ PIECE = 1 << 20
 LAYER_SECONDS = 6 * 3600.0
 """How long one blob may take."""
 
+BROKEN = "have the image built and pushed again"
+"""What to do about an image that contradicts itself."""
+
 
 class Remote(Protocol):
     """An image in a registry, and the way to it.
@@ -130,7 +133,7 @@ class Fetcher:
         above: tuple[str, ...],
     ) -> None:
         if here.digest in above:
-            raise DocumentError(f"index {here.digest} contains itself", code="cycle")
+            raise DocumentError(f"index {here.digest} contains itself; {BROKEN}", code="cycle")
         prefix = f"manifest: invalid desc {here.digest}"
         if oci.is_index_type(here.media_type):
             data, received = await self._read(here, "index")
@@ -160,7 +163,7 @@ class Fetcher:
         _check(wanted)
         if wanted.size > oci.MAX_BYTES:
             raise DocumentError(
-                f"{kind} {wanted.digest} has {wanted.size} bytes; at most {oci.MAX_BYTES} are read",
+                f"{kind} {wanted.digest} has {wanted.size} bytes; at most {oci.MAX_BYTES} are read: {BROKEN}",
                 code="too_large",
             )
         data = self._lines.known(wanted.digest)
@@ -172,7 +175,7 @@ class Fetcher:
         data, received = await self._lines.document(self._remote, wanted)
         if len(data) != wanted.size:
             raise DocumentError(
-                f"{kind} {wanted.digest} has {len(data)} bytes; what names it says {wanted.size}"
+                f"{kind} {wanted.digest} has {len(data)} bytes; what names it says {wanted.size}: {BROKEN}"
             )
         return data, received
 
@@ -301,9 +304,9 @@ class Fetcher:
 
 def _check(wanted: oci.Descriptor) -> None:
     if problem := oci.digest_error(wanted.digest):
-        raise DocumentError(f"invalid descriptor digest: {problem}")
+        raise DocumentError(f"invalid descriptor digest: {problem}; {BROKEN}")
     if wanted.size < 0:
-        raise DocumentError(f"{wanted.digest} has a size of {wanted.size} bytes")
+        raise DocumentError(f"{wanted.digest} has a size of {wanted.size} bytes; {BROKEN}")
 
 
 def _chosen(

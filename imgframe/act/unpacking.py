@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from imgframe import oci
+from imgframe.act.fetching import BROKEN
 from imgframe.act.labelling import SNAPSHOT_REF, UNCOMPRESSED, is_layer_type, snapshot_label
 from imgframe.act.lines import Lines
-from imgframe.errors import Conflict, DocumentError, ImgframeError, Missing
+from imgframe.errors import Conflict, DocumentError, ImgframeError, Missing, Refused
 from imgframe.wire import Client
 from imgframe.wire import records as wire
 
@@ -17,6 +18,7 @@ APPLY_SECONDS = 3600.0
 """How long containerd may take for one layer."""
 
 _TRIES = 3
+_NO_ARCHIVE = ("archive/tar", "unexpected EOF", "gzip: invalid", "flate: corrupt", "zstd", "magic number")
 
 
 class Unpacker:
@@ -53,7 +55,7 @@ class Unpacker:
         if len(layers) != len(diff_ids):
             raise DocumentError(
                 f"mismatched image rootfs and manifest layers: {len(diff_ids)} diff IDs in the config "
-                f"{manifest.config.digest}, {len(layers)} layers in its manifest"
+                f"{manifest.config.digest}, {len(layers)} layers in its manifest; {BROKEN}"
             )
         chain = oci.chain_ids(diff_ids)
         if not await self._whole(chain):
@@ -73,9 +75,9 @@ class Unpacker:
             return True
         try:
             await self._client.snapshots.stat(self._namespace, self._snapshotter, chain[-1])
-        except Missing:
+            prepared = await self._prepare(chain[-1], chain[-2] if len(chain) > 1 else "")
+        except Missing:  # the parent too, where all of it went meanwhile
             return False
-        prepared = await self._prepare(chain[-1], chain[-2] if len(chain) > 1 else "")
         if prepared is not None:  # gone meanwhile
             await self.remove(prepared[0])
         return prepared is None
@@ -99,11 +101,15 @@ class Unpacker:
                     lease=self._lease,
                     timeout=APPLY_SECONDS,
                 )
+            except Missing:
+                self.begun.discard(key)
+                raise
             except Conflict as error:
                 self.begun.discard(key)
                 if error.code != "ALREADY_EXISTS":
                     raise
-                with suppress(Missing):  # gone meanwhile: again
+                await self._hold(chain_id)  # containerd 1.6 does not do it by itself
+                with suppress(Missing):  # gone before: again
                     await self._client.snapshots.stat(self._namespace, self._snapshotter, chain_id)
                     return None
             else:
@@ -137,9 +143,16 @@ class Unpacker:
 
     async def _apply(self, layer: oci.Descriptor, diff_id: str, mounts: tuple[wire.Mount, ...]) -> None:
         wanted = wire.Descriptor(layer.media_type, layer.digest, layer.size)
-        applied = await self._client.snapshots.apply(
-            self._namespace, wanted, mounts, lease=self._lease, timeout=APPLY_SECONDS
-        )
+        try:
+            applied = await self._client.snapshots.apply(
+                self._namespace, wanted, mounts, lease=self._lease, timeout=APPLY_SECONDS
+            )
+        except Refused as error:
+            if not any(words in str(error) for words in _NO_ARCHIVE):
+                raise
+            raise DocumentError(
+                f"layer {layer.digest} is no archive that containerd can unpack ({error}); {BROKEN}"
+            ) from error
         if applied.digest != diff_id:
             raise DocumentError(
                 f"wrong diff id {applied.digest} calculated on extraction of layer {layer.digest}; its config says "
