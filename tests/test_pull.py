@@ -366,17 +366,20 @@ def test_soak_killed_pulls(containerd, registry):
 
 def test_a_living_process_keeps_its_lease(containerd, registry):
     namespace = containerd.new_namespace("living")
-    asyncio.run(_leases(containerd, namespace))
-    pulled(f"{registry.host}/team/base:1", containerd, namespace, via="client")
+    with subprocess.Popen(["sleep", "600"]) as other:
+        asyncio.run(_leases(containerd, namespace, other.pid))
+        pulled(f"{registry.host}/team/base:1", containerd, namespace, via="client")
+        other.kill()
     assert state(containerd, namespace).leases == {"imgframe-alive", "imgframe-elsewhere", "another"}
 
 
-async def _leases(daemon: Daemon, namespace: str) -> None:
+async def _leases(daemon: Daemon, namespace: str, other: int) -> None:
     from imgframe.act import leasing
 
-    dead = leasing._owner().rpartition("/")[0].rpartition("/")[0] + "/1/0"
+    dead = f"{leasing._here()}/1/0"
     owners = {
-        "imgframe-alive": leasing._owner(),
+        "imgframe-alive": f"{leasing._here()}/{other}/{leasing._started(other)}",
+        "imgframe-ours-but-nobody-works-under-it": leasing._owner(),
         "imgframe-dead": dead,
         "imgframe-elsewhere": "boot/pid:[1]/1/0",
         "another": dead,

@@ -29,6 +29,8 @@ OWNER = "imgframe.io/owner"
 T = TypeVar("T")
 
 _swept: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
+_held: set[str] = set()
+"""Leases that work of this process goes on under."""
 
 CleanUp = Callable[[], Awaitable[None]]
 
@@ -46,15 +48,19 @@ async def leased(client: Client, namespace: str) -> AsyncIterator[tuple[str, lis
     lease = f"{PREFIX}{namespace}-{secrets.token_hex(8)}"
     expires = (datetime.now(UTC) + timedelta(hours=HOURS)).strftime("%Y-%m-%dT%H:%M:%SZ")
     clean_ups: list[CleanUp] = []
+    _held.add(lease)
     try:
         await client.leases.create(namespace, lease, {EXPIRE: expires, OWNER: _owner()})
         yield lease, clean_ups
     except BaseException as error:
-        problem = await _finished(_fail(client, namespace, lease, clean_ups))
+        problem = await finished(_fail(client, namespace, lease, clean_ups))
         if problem:
             error.add_note(problem)
         raise
-    await _finished(client.leases.delete(namespace, lease, sync=False))
+    else:
+        await finished(client.leases.delete(namespace, lease, sync=False))
+    finally:
+        _held.discard(lease)  # one that could not be ended is the next pull's to end
 
 
 @cache
@@ -80,22 +86,27 @@ def _owner() -> str:
         return "unknown"
 
 
-def _is_orphan(owner: str) -> bool:
-    """Whether the owner was a process of this machine that is gone; never true where that cannot be told."""
+def _is_orphan(lease: str, owner: str) -> bool:
+    """Whether nobody works under a lease; never true where that cannot be told.
+
+    Its owner was a process of this machine that is gone, or is this one, which could not end it while containerd was away.
+    """
     with suppress(OSError, ValueError):
         where, pid, started = owner.rsplit("/", 2)
-        return where == _here() and _started(int(pid)) != started
+        if where != _here():
+            return False
+        return lease not in _held if int(pid) == os.getpid() else _started(int(pid)) != started
     return False
 
 
 async def _sweep(client: Client, namespace: str) -> None:
-    """Ends the leases of killed processes of this machine, so that the garbage collector can take what they held."""
+    """Ends the leases that nobody of this machine works under any more, so that the garbage collector can take what they held."""
     swept = _swept.setdefault(client, set())
     if namespace in swept:
         return
     swept.add(namespace)
     for lease in await client.leases.list(namespace):
-        if lease.id.startswith(PREFIX) and _is_orphan(labels_of(lease.labels).get(OWNER, "")):
+        if lease.id.startswith(PREFIX) and _is_orphan(lease.id, labels_of(lease.labels).get(OWNER, "")):
             with suppress(Missing):
                 await client.leases.delete(namespace, lease.id, sync=False)
 
@@ -118,7 +129,7 @@ async def _fail(client: Client, namespace: str, lease: str, clean_ups: list[Clea
     return f"what the pull left is held by the lease {lease} for up to {HOURS} h, because cleaning up failed: {problems[0]}"
 
 
-async def _finished(work: Coroutine[Any, Any, T]) -> T:
+async def finished(work: Coroutine[Any, Any, T]) -> T:
     """The result of work that goes on to its end even if the waiting for it is cancelled."""
     task = asyncio.create_task(work)
     cancelled: asyncio.CancelledError | None = None

@@ -96,12 +96,14 @@ class RegistryImage:
         domain: registry of the name.
         repository: path of the name.
         tag: tag of the name; empty where it has a digest.
+        timeout: seconds in which its registry must send something.
     """
 
     def __init__(self, remotes: Remotes, name: str, options: dict[str, Any]) -> None:
         parsed = reference.parse(name)
         self.reference, self.domain, self.repository = parsed.string, parsed.domain, parsed.path
         self.tag = "" if parsed.digest else parsed.tag
+        self.timeout = remotes.timeout
         self._remotes, self._options = remotes, options
         self._remote: Remote | None = None
         self._asking = asyncio.Lock()

@@ -20,6 +20,7 @@ class Site:
         client: of the node.
         host: what the node runs; set by :meth:`open`.
         layout: of its store.
+        heard: when containerd told last of a pull of its own, on the monotonic clock.
     """
 
     host: platforms.Platform
@@ -27,6 +28,7 @@ class Site:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.heard = 0.0
         self._defaults: dict[str, str] | None = None
         self._asking = asyncio.Lock()
 

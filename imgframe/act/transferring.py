@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imgframe import oci, platforms
 from imgframe.act.pulling import Choice, Pulled, Told
 from imgframe.act.sites import DEFAULT_SNAPSHOTTER, Site
+from imgframe.act.waiting import Silent, Watch
 from imgframe.errors import DocumentError, InputError, Missing, Refused, RegistryError
 from imgframe.wire import records as wire
 
@@ -80,18 +81,24 @@ async def pull(
     before = await _target(site, namespace, remote.reference)
     counter = Counter(told)
     wanted = [] if choice.all_platforms else [_wire(one) for one in _platforms(site, choice)]
+    watch = Watch(site, namespace, counter.step)
+    work = site.client.transfer.pull(
+        namespace,
+        remote.reference,
+        name=remote.reference,
+        platforms=wanted,
+        unpack=[(wanted[0], snapshotter)] if unpack else [],
+        labels={},
+        credentials=remote.credentials,
+        progress=watch.step,
+        timeout=SECONDS,
+    )
     try:
-        await site.client.transfer.pull(
-            namespace,
-            remote.reference,
-            name=remote.reference,
-            platforms=wanted,
-            unpack=[(wanted[0], snapshotter)] if unpack else [],
-            labels={},
-            credentials=remote.credentials,
-            progress=counter.step,
-            timeout=SECONDS,
-        )
+        await watch.over(remote, work)
+    except Silent:
+        if only:
+            raise
+        return None  # our own pull has deadlines, and tries again
     except Refused as error:
         if "no unpack platforms defined" in str(error) and not only:
             return None
