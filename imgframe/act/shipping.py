@@ -162,7 +162,7 @@ def _next(error: ImgframeError) -> str:
             return "; check the name and the tag"
         case RegistryDenied():
             return "; log in (docker login), or name another config.json with docker_config="
-        case RegistryError() if "try again" not in str(error):
+        case RegistryError() if not any(words in str(error) for words in ("try again", "pushed again")):
             return "; see whether the registry is up, and apply the plan again"
         case WireError():
             return "; see containerd's log, and apply the plan again"

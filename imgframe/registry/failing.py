@@ -16,6 +16,7 @@ _HINTS = (
     ("connection refused", "check that the registry runs and that the port is right"),
     ("no such host", "check the name of the registry, or name a mirror in hosts.toml"),
     ("toomanyrequests", "wait, or log in"),
+    ("what names it says", "have the image built and pushed again"),
     ("no answer within", "try again, or name a mirror in hosts.toml"),
 )
 

@@ -130,15 +130,20 @@ class Remote:
     async def _stream(self, server: Endpoint, wanted: oci.Descriptor, at: int) -> AsyncIterator[bytes]:
         """What one connection gives, from ``at`` on; ends at the end of the blob only."""
         answer = await self._open(server, wanted, at)
+        start, whole = at, answer.length
         try:
             with reading(answer):
                 async for piece in answer.response.content.iter_chunked(PIECE):
                     at += len(piece)
                     if at > wanted.size:
-                        raise Problem(f"{answer.url} is longer than {wanted.size} bytes", host=answer.host)
+                        words = f"{answer.url} is longer than what names it says ({wanted.size} bytes)"
+                        raise Problem(words, host=answer.host)
                     yield piece
         finally:
             answer.drop()
+        if at < wanted.size and at - start == whole and start == 0:  # all that the server has
+            words = f"{answer.url} has {at} bytes, what names it says {wanted.size}"
+            raise Problem(words, host=answer.host)
         if at < wanted.size:
             words = f"{answer.url} ended after {at} of {wanted.size} bytes"
             raise Problem(words, host=answer.host, passing=True)
