@@ -16,17 +16,23 @@ from imgframe.capacity.daily import daily
 from imgframe.capacity.fitting import will_it_fit
 from imgframe.capacity.forecasting import forecast
 from imgframe.capacity.growing import growth
+from imgframe.capacity.readable import ages, changes_by_day, fullest, largest, lines
 
 __all__ = [
+    "ages",
     "by_label",
     "by_namespace",
     "by_node",
     "by_registry",
     "by_repository",
+    "changes_by_day",
     "daily",
     "duplicates",
     "forecast",
+    "fullest",
     "growth",
+    "largest",
     "layer_sharing",
+    "lines",
     "will_it_fit",
 ]

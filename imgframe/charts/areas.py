@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgframe import capacity
+from imgframe.capacity.readable import numbers
 from imgframe.charts import look
 from imgframe.inventory import human_bytes
 
@@ -37,13 +39,14 @@ def treemap(
     by = by or str(frame.columns[0])
     look.need(frame, (by, size), "treemap")
     ax, colours = look.canvas(ax, theme, f"{size.replace('_', ' ').capitalize()} by {by}", (9, 5.6))
-    data, rest = look.largest(frame, by, [size], most)
+    data = capacity.largest(frame, by, [size], most)
     data = data[data[size] > 0].sort_values(size, ascending=False, kind="stable")
     if data.empty:
         return look.say_empty(ax, colours, "No bytes: nothing to draw.")
     boxes = squarify.squarify(squarify.normalize_sizes(data[size].tolist(), 160, 100), 0, 0, 160, 100)
-    for at, (box, name, value) in enumerate(zip(boxes, data[by], data[size], strict=True)):
-        fill = colours.rest if name == rest else colours.series[at % len(colours.series)]
+    rows = zip(boxes, data[by], data[size], data["is_rest"], strict=True)
+    for at, (box, name, value, is_rest) in enumerate(rows):
+        fill = colours.rest if is_rest else colours.series[at % len(colours.series)]
         ax.add_patch(_box(box, fill, colours.paper))
         _label_box(ax, box, look.shorten(name, max(int(box["dx"] / 1.7), 4)), human_bytes(value, 3), fill)
     ax.set_xlim(0, 160)
@@ -94,11 +97,7 @@ def layer_sharing(matrix: pd.DataFrame, *, most: int = 30, ax: Any = None, theme
         >>> imf.charts.layer_sharing(matrix).get_title("left")
         'Bytes that images share'
     """
-    chosen = (
-        matrix.sum(axis=1).sort_values(ascending=False, kind="stable").index[:most]
-        if len(matrix)
-        else matrix.index
-    )
+    chosen = capacity.fullest(matrix, matrix.columns, most).index
     hidden = len(matrix) - len(chosen)
     title = "Bytes that images share" + (f" (the {len(chosen)} largest of {len(matrix):,})" if hidden else "")
     ax, colours = look.canvas(
@@ -155,28 +154,21 @@ def fleet(frame: pd.DataFrame, *, most: int = 40, ax: Any = None, theme: str = "
     """
     look.need(frame, ("node",), "fleet")
     columns = [str(name) for name in frame.columns if str(name).endswith("_bytes")]
-    order = (
-        frame[columns]
-        .astype("Float64")
-        .fillna(0)
-        .sum(axis=1)
-        .sort_values(ascending=False, kind="stable")
-        .index[:most]
-    )
+    rows = capacity.fullest(frame, columns, most)
     title = "Bytes by node" + (
-        f" (the {len(order)} fullest of {len(frame):,})" if len(order) < len(frame) else ""
+        f" (the {len(rows)} fullest of {len(frame):,})" if len(rows) < len(frame) else ""
     )
     ax, colours = look.canvas(
-        ax, theme, title, (4.4 + 0.9 * max(len(columns), 3), 1.8 + 0.28 * max(len(order), 5))
+        ax, theme, title, (4.4 + 0.9 * max(len(columns), 3), 1.8 + 0.28 * max(len(rows), 5))
     )
-    if not len(order) or not columns:
+    if not len(rows) or not columns:
         return look.say_empty(ax, colours, "No nodes: nothing to draw.")
-    data = frame.loc[order, columns].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    data = rows[columns].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
     return _heat(
         ax,
         colours,
         data,
-        [look.shorten(node, 28) for node in frame.loc[order, "node"]],
+        [look.shorten(node, 28) for node in rows["node"]],
         [c.removesuffix("_bytes").replace("_", " ") for c in columns],
     )
 
@@ -195,8 +187,8 @@ def duplicates(frame: pd.DataFrame, *, most: int = 20, ax: Any = None, theme: st
     """
     by = str(frame.columns[0])
     look.need(frame, (by, "copies", "one_bytes", "duplicate_bytes"), "duplicates")
-    data, rest = look.largest(frame, by, ["one_bytes", "duplicate_bytes"], most)
-    copies = dict(zip(frame[by].astype("object"), look.numbers(frame["copies"]), strict=True))
+    data = capacity.largest(frame, by, ["one_bytes", "duplicate_bytes"], most)
+    copies = dict(zip(frame[by].astype("object"), numbers(frame["copies"]), strict=True))
     ax, colours = look.canvas(ax, theme, "Bytes in copies across nodes", (9, 1.6 + 0.3 * max(len(data), 4)))
     if data.empty:
         return look.say_empty(ax, colours, "Nothing is on more than one node.")
@@ -218,7 +210,10 @@ def duplicates(frame: pd.DataFrame, *, most: int = 20, ax: Any = None, theme: st
         label="further copies",
         edgecolor=colours.paper,
     )
-    labels = [name if name == rest else f"{look.shorten(name)}  ×{int(copies[name])}" for name in data[by]]
+    labels = [
+        name if is_rest else f"{look.shorten(name)}  ×{int(copies[name])}"
+        for name, is_rest in zip(data[by], data["is_rest"], strict=True)
+    ]
     ax.set_yticks(places, labels)
     ax.invert_yaxis()
     look.byte_axis(ax.xaxis)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgframe import capacity
+from imgframe.capacity.readable import numbers
 from imgframe.charts import look
 from imgframe.inventory import human_bytes
 
@@ -29,7 +31,7 @@ def usage_by_repository(
     """
     by = by or str(frame.columns[0])
     look.need(frame, (by, "unique_bytes", "shared_bytes"), "usage_by_repository")
-    data, rest = look.largest(frame, by, ["unique_bytes", "shared_bytes"], most)
+    data = capacity.largest(frame, by, ["unique_bytes", "shared_bytes"], most)
     ax, colours = look.canvas(ax, theme, f"Bytes by {by}", (9, 1.6 + 0.3 * max(len(data), 4)))
     if data.empty:
         return look.say_empty(ax, colours, "No images: nothing to draw.")
@@ -49,7 +51,7 @@ def usage_by_repository(
         )
         left += values
     ax.set_yticks(places, [look.shorten(label) for label in data[by]])
-    if rest:
+    if data["is_rest"].any():
         ax.get_yticklabels()[-1].set_style("italic")
     ax.invert_yaxis()
     look.byte_axis(ax.xaxis)
@@ -88,7 +90,7 @@ def waterfall(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> A
     colour = {"total": colours.rest, "freed": colours.series[2], "held": colours.series[1]}
     level = 0.0
     for place, (kind, value) in enumerate(
-        zip(frame["kind"].astype(str), look.numbers(frame["bytes"]), strict=True)
+        zip(frame["kind"].astype(str), numbers(frame["bytes"]), strict=True)
     ):
         if kind == "total":
             bottom, height, level = 0.0, value, value

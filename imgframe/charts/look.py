@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from imgframe.errors import InputError, MissingColumn
 from imgframe.inventory import human_bytes
 
@@ -126,27 +124,6 @@ def shorten(text: object, most: int = 32) -> str:
         return clean
     front = (most - 1 + 1) // 2
     return f"{clean[:front]}…{clean[len(clean) - (most - 1 - front) :]}"
-
-
-def numbers(values: Any) -> np.ndarray:
-    """A column as floats for drawing; unknown counts as nothing."""
-    return np.asarray(values.astype("Float64").fillna(0).to_numpy(dtype=float))
-
-
-def largest(frame: pd.DataFrame, name: str, columns: list[str], most: int) -> tuple[pd.DataFrame, str | None]:
-    """The ``most`` largest rows by the sum of ``columns`` plus one row that adds up the rest, and the name of that row."""
-    import pandas as pd
-
-    data = pd.DataFrame(
-        {name: frame[name].astype("object"), **{column: numbers(frame[column]) for column in columns}}
-    )
-    order = data[columns].sum(axis=1).sort_values(ascending=False, kind="stable").index
-    data = data.loc[order].reset_index(drop=True)
-    if len(data) <= most:
-        return data, None
-    rest = f"{len(data) - most + 1:,} others"
-    tail = data.iloc[most - 1 :][columns].sum()
-    return pd.concat([data.iloc[: most - 1], pd.DataFrame([{name: rest, **tail}])], ignore_index=True), rest
 
 
 def legend(ax: Any, colours: Theme, columns: int = 6) -> None:

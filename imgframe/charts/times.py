@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgframe import capacity
 from imgframe.charts import look
 from imgframe.inventory import human_bytes
 
@@ -42,11 +43,10 @@ def growth(
     ax, colours = look.canvas(ax, theme, f"Bytes over time by {by}", (9.5, 4.8))
     if frame.empty:
         return look.say_empty(ax, colours, "No collections yet: append some to the dataset.")
-    lines = _lines(frame, by, most)
-    for at, (name, (times, values)) in enumerate(lines.items()):
-        colour = (
-            colours.series[at % len(colours.series)] if name in set(frame[by].astype(str)) else colours.rest
-        )
+    drawn = capacity.lines(frame, by, most)
+    for at, (name, line) in enumerate(drawn.groupby(by, sort=False)):
+        times, values = line["collected_at"].dt.tz_localize(None).to_numpy(), line["bytes"].to_numpy()
+        colour = colours.rest if line["is_rest"].iloc[0] else colours.series[at % len(colours.series)]
         ax.plot(times, values, color=colour, linewidth=1.8, label=look.shorten(name, 26))
         row = _forecast_row(forecast, by, name)
         if row is not None:
@@ -55,32 +55,9 @@ def growth(
     look.grid(ax, colours, "y")
     ax.set_ylim(bottom=0)
     _date_axis(ax)
-    if len(lines) > 1 or forecast is not None:
+    if len(drawn[by].unique()) > 1 or forecast is not None:
         look.legend(ax, colours, 4)
     return ax
-
-
-def _lines(frame: pd.DataFrame, by: str, most: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Times and bytes per group, largest at the end first; what is beyond ``most`` is added up."""
-    known = "disk_used" in frame.columns and bool(frame["disk_used"].notna().all())
-    column = "disk_used" if known else "total_bytes"
-    data = frame.assign(_value=look.numbers(frame[column]), _name=frame[by].astype(str)).sort_values(
-        "collected_at"
-    )
-    last = data.groupby("_name", observed=True)["_value"].last().sort_values(ascending=False, kind="stable")
-    shown = list(last.index[:most] if len(last) <= most else last.index[: most - 1])
-    lines = {
-        name: (part["collected_at"].dt.tz_localize(None).to_numpy(), part["_value"].to_numpy())
-        for name in shown
-        for part in [data[data["_name"] == name]]
-    }
-    if len(last) > most:
-        rest = data[~data["_name"].isin(shown)].groupby("collected_at")["_value"].sum()
-        lines[f"{len(last) - len(shown):,} others together"] = (
-            rest.index.tz_localize(None).to_numpy(),
-            rest.to_numpy(),
-        )
-    return lines
 
 
 def _forecast_row(forecast: pd.DataFrame | None, by: str, name: str) -> Any:
@@ -135,19 +112,12 @@ def age_against_size(frame: pd.DataFrame, *, now: Any = None, ax: Any = None, th
         >>> imf.charts.age_against_size(pd.DataFrame(row)).get_ylabel()
         'bytes of the image alone'
     """
-    import pandas as pd
-
     look.need(frame, ("created_at", "unique_size", "containers", "used_by_digest"), "age_against_size")
     ax, colours = look.canvas(ax, theme, "Age against size", (8, 5))
-    known = frame[frame["created_at"].notna() & frame["unique_size"].notna()]
-    if known.empty:
+    points = capacity.ages(frame, now)
+    if points.empty:
         return look.say_empty(ax, colours, "No image with a known age and size.")
-    moment = pd.Timestamp.now("UTC") if now is None else pd.Timestamp(now)
-    days = (moment - known["created_at"]).dt.total_seconds().to_numpy(dtype=float) / 86_400
-    sizes = look.numbers(known["unique_size"])
-    used = (look.numbers(known["containers"]) > 0) | known["used_by_digest"].astype("boolean").fillna(
-        False
-    ).to_numpy(dtype=bool)
+    days, sizes, used = (points[name].to_numpy() for name in ("days", "bytes", "in_use"))
     for mask, colour, label in (
         (~used, colours.series[0], "not in use"),
         (used, colours.series[5], "in use"),
@@ -160,13 +130,14 @@ def age_against_size(frame: pd.DataFrame, *, now: Any = None, ax: Any = None, th
             alpha=0.65,
             linewidths=0,
             label=f"{label} ({int(mask.sum()):,})",
-            rasterized=len(known) > 20_000,
+            rasterized=len(points) > 20_000,
         )
-    from matplotlib.ticker import FixedLocator, FuncFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     ax.set_yscale("symlog", linthresh=1e6)
     ax.set_ylim(-2e5, max(float(sizes.max()) * 2, 1e7))
     ax.yaxis.set_major_locator(FixedLocator([0, *10.0 ** np.arange(6, 15)]))
+    ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: human_bytes(value)))
     ax.set_xlabel("days since the record was made", color=colours.ink)
     ax.set_ylabel("bytes of the image alone", color=colours.ink)
@@ -186,23 +157,18 @@ def timeline(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> An
         >>> imf.charts.timeline(frame).get_title("left")
         'Changes of images by day'
     """
-    import pandas as pd
-
-    look.need(frame, ("change",), "timeline")
-    when = "date" if "date" in frame.columns else "collected_at"
-    look.need(frame, (when,), "timeline")
+    look.need(frame, ("change", "date" if "date" in frame.columns else "collected_at"), "timeline")
     ax, colours = look.canvas(ax, theme, "Changes of images by day", (9.5, 4.4))
     if frame.empty:
         return look.say_empty(ax, colours, "Nothing changed.")
-    days = _days(frame[when])
-    counts = pd.crosstab(days, frame["change"].astype(str))
-    up = down = np.zeros(len(counts))
-    for at, kind in enumerate(counts.columns):
-        values = counts[kind].to_numpy(dtype=float)
-        falls = kind in FALLING
+    counts = capacity.changes_by_day(frame)
+    up = down = 0.0
+    for at, (kind, bars) in enumerate(counts.groupby("change")):
+        values = bars["count"].to_numpy(dtype=float)
+        falls = bars["falls"].iloc[0]
         bottom = -down - values if falls else up
         ax.bar(
-            counts.index,
+            bars["date"],
             values,
             bottom=bottom,
             color=colours.series[at % len(colours.series)],
@@ -222,16 +188,3 @@ def timeline(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> An
     _date_axis(ax)
     look.legend(ax, colours)
     return ax
-
-
-def _days(values: Any) -> Any:
-    """The UTC day of each time, without a zone; text and categories of dates are read."""
-    import pandas as pd
-
-    if not isinstance(values.dtype, pd.DatetimeTZDtype):
-        values = pd.to_datetime(values.astype("str"), utc=True, format="ISO8601")
-    return values.dt.tz_convert("UTC").dt.tz_localize(None).dt.normalize()
-
-
-FALLING = {"removed", "content dropped", "snapshots dropped", "use ended", "unpinned"}
-"""Changes drawn downward."""
