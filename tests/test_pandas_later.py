@@ -34,6 +34,19 @@ assert pa.array(pd.Series([1.0, None])).null_count == 1
 """
 
 
+UNKNOWN = """
+import imgframe as imf
+from imgframe import schema
+from imgframe._pandas_later import postponed
+with postponed():
+    table = schema.table("snapshots", {"node": ["a"] * 3, "key": ["k", None, "l"], "size": [1, None, 2]})
+inv = imf.Inventory({"snapshots": table})
+frame = inv.snapshots
+assert inv.replace(snapshots=frame.assign(snapshotter="x")).arrow("snapshots")["size"].to_pylist() == [1, None, 2]
+assert inv.replace(snapshots=frame.astype("object")).arrow("snapshots")["key"].to_pylist() == ["k", None, "l"]
+"""
+
+
 def run(code):
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
 
@@ -44,6 +57,10 @@ def test_pyarrow_without_pandas_and_then_with_it():
 
 def test_pandas_imported_meanwhile_is_seen_at_once():
     run(IN_BETWEEN)
+
+
+def test_unknown_values_of_frames_stay_unknown():
+    run(UNKNOWN)
 
 
 def test_a_collection_imports_no_pandas():

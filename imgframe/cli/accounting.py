@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from imgframe.cli import acting, source, text
+from imgframe.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from imgframe.collector.disk import Measured
     from imgframe.inventory import Inventory
 
 Format = Annotated[str, typer.Option("--format", help="table or json (raw integers).")]
@@ -22,28 +26,63 @@ def df(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="One row per image, and the orphans.")
     ] = False,
-    format: Format = "table",
+    no_du: Annotated[
+        bool,
+        typer.Option(
+            "--no-du",
+            help="Do not look at files: quick, but nothing is reconciled, and writable layers are of unknown size.",
+        ),
+    ] = False,
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", help="table, json or csv (raw integers; csv: the summary, with -v the images)."
+        ),
+    ] = "table",
     addresses: source.Addresses = None,
     nodes_file: source.NodesFile = None,
     saved: source.From = None,
     no_cache: source.NoCache = False,
 ) -> None:
-    """Show where the bytes are: images, containers, orphans; total, active, size, reclaimable. All namespaces."""
+    """Show where the bytes are: images, containers, orphans; total, active, size, reclaimable. All namespaces.
+
+    Where a store is on this machine and readable, its files are added up as du does; what they take beyond that is unaccounted.
+    """
     from imgframe import reclaiming
 
-    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
-    tables = {"summary": reclaiming.df(inventory)}
-    if verbose:
-        tables |= {"images": reclaiming.df_images(inventory), "orphans": reclaiming.orphans_table(inventory)}
-        tables["nodes"] = reclaiming.breakdown_table(inventory)
-    if format == "json":
-        _json({name: text.raw_rows(table) for name, table in tables.items()})
-    else:
-        _lines(_summary(tables["summary"]))
+    _known(format, "table", "json", "csv")
+    usage: Literal["committed", "all"] = "committed" if no_du else "all"
+    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache, usage=usage)
+    measured = _measured(inventory, "the inventory is a saved one" if saved else "--no-du" if no_du else "")
+    disk = _disk(reclaiming.breakdown_table(inventory, measured.sizes).to_pylist(), measured)
+    tables = {"images": reclaiming.df_images(inventory)} if verbose else {}
+    summary = _summary(reclaiming.df(inventory).to_pylist(), disk)
+    if format == "csv":
+        rows = text.raw_rows(tables["images"]) if verbose else summary
+        _csv(rows, tables["images"].column_names if verbose else list(summary[0]))
+    elif format == "json":
         if verbose:
+            tables["orphans"] = reclaiming.orphans_table(inventory)
+        more = {name: text.raw_rows(table) for name, table in tables.items()}
+        _json({"summary": summary, "disk": disk, **more})
+    else:
+        _lines([SUMMARY, *map(_summary_line, summary)])
+        _unmeasured(measured)
+        if verbose:
+            tables["orphans"] = reclaiming.orphans_table(inventory)
             for name, columns in VERBOSE.items():
                 print(f"\n{name.upper()}")
                 _lines(_table(tables[name], columns))
+            print("\nNODES")
+            _lines(
+                [
+                    [*map(str.upper, DISK)],
+                    *(
+                        [text.printable(row["node"]), *(_signed(row[name]) for name in DISK[1:])]
+                        for row in disk
+                    ),
+                ]
+            )
     source.finish(inventory)
 
 
@@ -55,29 +94,70 @@ VERBOSE = {
     "orphans": {
         "node": "NODE", "namespace": "NAMESPACE", "kind": "KIND", "key": "KEY", "size": "SIZE", "reason": "REASON", "action": "ACTION",
     },
-    "nodes": {"node": "NODE", "part": "PART", "items": "ITEMS", "size": "SIZE", "unknown": "UNKNOWN"},
 }  # fmt: skip
 """Columns of the tables of ``df -v`` and their headings."""
 
+SUMMARY = ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
+DISK = ["node", "images", "containers", "orphans", "unaccounted", "total"]
 _BYTES = {"size", "shared_size", "unique_size", "content_present_size", "unpacked_size", "reclaimable_size"}
 
 
-def _summary(table: pa.Table) -> list[list[str]]:
-    """The table of docker's ``system df``, with a share behind the reclaimable bytes."""
-    rows = [["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]]
-    for row in table.to_pylist():
-        share = f" ({100 * row['reclaimable'] // row['size']}%)" if row["size"] else ""
-        size = text.rounded(row["size"]) + (f" + {row['unknown']} of unknown size" if row["unknown"] else "")
-        rows.append(
-            [
-                row["type"].capitalize(),
-                str(row["total"]),
-                str(row["active"]),
-                size,
-                text.rounded(row["reclaimable"]) + share,
-            ]
-        )
-    return rows
+def _measured(inventory: Inventory, but: str) -> Measured:
+    """What the stores of this machine take on disk; ``but`` says why nothing is measured."""
+    from imgframe.collector.disk import Measured, measure
+
+    nodes = inventory.arrow("nodes")["node"].to_pylist()
+    return Measured({}, dict.fromkeys(nodes, but)) if but else measure(inventory, progress=None)
+
+
+def _disk(parts: list[dict[str, Any]], measured: Measured) -> list[dict[str, Any]]:
+    """A row per node: its parts, which add up to its total. Unaccounted is None and has a reason where nothing was measured."""
+    rows: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        rows.setdefault(part["node"], {"node": part["node"]})[part["part"]] = part["size"]
+    for node, row in rows.items():
+        row["reason"] = measured.reasons.get(node)
+        if node not in measured.sizes:
+            row["unaccounted"] = None
+    return list(rows.values())
+
+
+def _summary(rows: list[dict[str, Any]], disk: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the summary, what is unaccounted on the nodes that were measured, and the sum of all."""
+    found = [row["unaccounted"] for row in disk if row["unaccounted"] is not None]
+    unaccounted = sum(found) if found else None
+    rest: dict[str, Any] = dict.fromkeys(("total", "active", "size", "reclaimable", "unknown"))
+    sums = {"size": sum(row["total"] for row in disk), "unknown": sum(row["unknown"] for row in rows)}
+    return [*rows, {"type": "unaccounted", **rest, "size": unaccounted}, {"type": "total", **rest, **sums}]
+
+
+def _summary_line(row: dict[str, Any]) -> list[str]:
+    """A line as docker's ``system df`` writes it, with a share behind the reclaimable bytes."""
+    size = _signed(row["size"]) + (f" + {row['unknown']} of unknown size" if row["unknown"] else "")
+    line = [
+        row["type"].capitalize(),
+        *("" if row[name] is None else str(row[name]) for name in ("total", "active")),
+        size,
+    ]
+    if row["reclaimable"] is None:
+        return [*line, ""]
+    share = f" ({100 * row['reclaimable'] // row['size']}%)" if row["size"] else ""
+    return [*line, text.rounded(row["reclaimable"]) + share]
+
+
+def _signed(size: int | None) -> str:
+    """Bytes as text; a file system that compresses takes less than its files say."""
+    return f"-{text.rounded(-size)}" if size is not None and size < 0 else text.rounded(size)
+
+
+def _unmeasured(measured: Measured, most: int = 3) -> None:
+    """A line for each reason why nodes could not be compared with their disks."""
+    nodes: dict[str, list[str]] = {}
+    for node, reason in measured.reasons.items():
+        nodes.setdefault(reason, []).append(node)
+    for reason, names in nodes.items():
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        print(text.printable(f"Not reconciled with du: {', '.join(names[:most])}{more}: {reason}"))
 
 
 def _table(table: pa.Table, columns: dict[str, str]) -> list[list[str]]:
@@ -98,6 +178,17 @@ def _table(table: pa.Table, columns: dict[str, str]) -> list[list[str]]:
 
 def _lines(rows: list[list[str]]) -> None:
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.columns(rows)))
+
+
+def _known(format: str, *names: str) -> None:
+    if format not in names:
+        raise InputError(f"unsupported format: {format!r}; expected {', '.join(names[:-1])} or {names[-1]}")
+
+
+def _csv(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 def _json(value: Any) -> None:
@@ -124,6 +215,7 @@ def reclaim(
     """
     from imgframe.reclaiming import reclaim as replay
 
+    _known(format, "table", "json")
     inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
     wanted = source.chosen_namespaces(namespaces, all_namespaces or (saved is not None and not namespaces))
     rows = acting.candidates(inventory, wanted, filters or [], everything=everything)
@@ -188,6 +280,7 @@ def why(
     no_cache: source.NoCache = False,
 ) -> None:
     """Show who holds a blob or snapshot, or why the bytes of an image are here and what would have to go."""
+    _known(format, "table", "json")
     inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
     table = _reasons(inventory, what)
     if format == "json":

@@ -16,13 +16,18 @@ _DIGEST = re.compile(r"([a-z0-9]+):([0-9a-f]{32,128})")
 
 
 def is_local(layout: Layout, uuid: str) -> bool:
-    """Whether containerd's root folder is on this machine and of this very store, and may be read.
+    """Whether containerd's root folder is on this machine and of this very store, and may be read."""
+    return is_store(layout.root, uuid)
+
+
+def is_store(root: str, uuid: str) -> bool:
+    """Whether the folder ``root`` of this machine is that of the store called ``uuid``, and may be read.
 
     A forwarded socket leads to another machine that may have a folder of the same name: the uuid in it tells them apart.
     """
-    if not layout.root or not uuid:
+    if not root or not uuid:
         return False
-    folder = Path(layout.root)
+    folder = Path(root)
     for plugin in ("io.containerd.grpc.v1.introspection", "io.containerd.service.v1.introspection-service"):
         try:
             if (folder / plugin / "uuid").read_text().strip() == uuid:

@@ -1,4 +1,4 @@
-"""Progress bars of a collection: nodes, documents, usages. Silent unless somebody looks."""
+"""Progress bars: nodes, documents and usages of a collection, folders of a measurement. Silent unless somebody looks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from imgframe._looking import somebody_looks
 
-_UNITS = {"nodes": "node", "documents": "document", "usages": "usage"}
+_UNITS = {"nodes": "node", "documents": "document", "usages": "usage", "folders": "folder"}
 
 
 class Progress:
-    """Three counters, drawn by tqdm when ``show`` is True, or is None and a terminal or a notebook is there."""
+    """Counters, drawn by tqdm when ``show`` is True, or is None and a terminal or a notebook is there."""
 
     def __init__(self, show: bool | None) -> None:
         self._bars: dict[str, Any] = {}

@@ -91,7 +91,7 @@ def _from_series(field: pa.Field, values: Any) -> pa.Array:
     return pa.array(
         values.astype("object"),
         pa.string() if pa.types.is_dictionary(field.type) else field.type,
-        from_pandas=True,
+        mask=values.isna().to_numpy(),  # a pyarrow that looked for pandas in vain never knows pandas.NA
     )
 
 

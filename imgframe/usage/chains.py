@@ -161,7 +161,7 @@ def _back(chains: Chains, order: Ints) -> Chains:
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     parent = np.where(chains.parent < 0, NONE, order[chains.parent])
-    moved = {"parent": parent[back], "blocks": [order[block] for block in chains.blocks]}
+    moved: dict[str, Any] = {"parent": parent[back], "blocks": [order[block] for block in chains.blocks]}
     rest = {name: getattr(chains, name)[back] for name in Chains.__slots__ if name not in moved}
     return Chains(**moved, **rest)
 

@@ -1,0 +1,119 @@
+"""``imgframe df``: its rows add up to the disk, which is measured where it is this machine's, and told where it is not."""
+
+import csv
+import io
+import json
+import random
+
+import live_stores
+import naive_store
+import pytest
+from typer.testing import CliRunner
+
+import imgframe as imf
+from imgframe.cli.main import app
+from imgframe.collector.disk import measure
+from imgframe.errors import InputError
+
+
+def df(*arguments):
+    result = CliRunner().invoke(app, ["df", *map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return naive_store.inventory(naive_store.random_store(random.Random(4), nodes=3)).save(tmp_path / "saved")
+
+
+@pytest.fixture
+def store(fresh_daemon):
+    """A daemon with images, containers, leases and half-finished writes, and nothing that its collector would take now."""
+    daemon = fresh_daemon(config=live_stores.QUIET)
+    live_stores.collect_now(daemon)
+    live_stores.Filler(daemon, random.Random("df")).fill()
+    return daemon
+
+
+def test_the_disk_of_this_machine_is_reconciled_to_the_byte(store):
+    said = json.loads(df("-H", store.address, "--no-cache", "--format", "json"))
+    rows = {row["type"]: row for row in said["summary"]}
+    assert list(rows) == ["images", "containers", "orphans", "unaccounted", "total"]
+    assert rows["unaccounted"]["size"] == 0 and rows["images"]["size"] > 0
+    writes = imf.collect(store.address, cache=False, progress=False).ingests["offset"].sum()
+    assert rows["total"]["size"] == sum(live_stores.disk_bytes(store.root)) + writes
+    assert sum(rows[name]["size"] for name in ("images", "containers", "orphans")) == rows["total"]["size"]
+    assert rows["total"]["unknown"] == 0  # writable layers are asked for
+
+
+def test_what_no_table_knows_is_a_row(store):
+    blobs = store.root / "io.containerd.content.v1.content/blobs/sha256"
+    (blobs / ("0" * 64)).write_bytes(b"x" * 5000)
+    (one,) = json.loads(df("-H", store.address, "--no-cache", "--format", "json"))["disk"]
+    assert one["unaccounted"] == 5000 and one["reason"] is None
+    assert one["images"] + one["containers"] + one["orphans"] + one["unaccounted"] == one["total"]
+    shown = df("-H", store.address, "--no-cache").splitlines()
+    assert shown[4].split() == ["Unaccounted", "5kB"] and "Not reconciled" not in "".join(shown)
+    table = list(csv.DictReader(io.StringIO(df("-H", store.address, "--no-cache", "--format", "csv"))))
+    assert [row["size"] for row in table if row["type"] == "unaccounted"] == ["5000"]
+
+
+def test_a_folder_of_another_store_is_not_measured(store):
+    inv = imf.collect(store.address, cache=False, progress=False)
+    node = inv.nodes["node"].iloc[0]
+    forwarded = inv.replace(nodes=inv.nodes.assign(store_uuid="00000000-0000-0000-0000-000000000000"))
+    assert measure(forwarded) == (
+        {},
+        {node: f"{store.root} on this machine is not known to be its store"},
+    )
+    volumes = inv.replace(snapshots=inv.snapshots.assign(snapshotter="devmapper"))
+    assert measure(volumes).reasons == {
+        node: f"the snapshotter devmapper keeps no folders under {store.root}"
+    }
+
+
+def test_without_measuring_nothing_is_called_accounted(store):
+    said = json.loads(df("-H", store.address, "--no-cache", "--no-du", "--format", "json"))
+    assert [row["size"] for row in said["summary"] if row["type"] == "unaccounted"] == [None]
+    assert [(row["unaccounted"], row["reason"]) for row in said["disk"]] == [(None, "--no-du")]
+
+
+def test_a_saved_inventory_is_not_compared_with_this_machine(saved):
+    inv = imf.open_inventory(saved)
+    shown = df("--from", saved).splitlines()
+    assert [line.split()[0] for line in shown[:6]] == [
+        "TYPE",
+        "Images",
+        "Containers",
+        "Orphans",
+        "Unaccounted",
+        "Total",
+    ]
+    assert shown[4].split() == ["Unaccounted", "?"]
+    assert shown[6] == f"Not reconciled with du: {', '.join(inv.nodes['node'])}: the inventory is a saved one"
+    said = json.loads(df("--from", saved, "-v", "--format", "json"))
+    assert set(said) == {"summary", "disk", "images", "orphans"}
+    parts = imf.reclaiming.breakdown(inv)
+    assert {row["node"]: row["total"] for row in said["disk"]} == parts[parts["part"] == "total"].set_index(
+        "node"
+    )["size"].to_dict()
+    assert said["summary"][-1]["size"] == parts.loc[parts["part"] == "total", "size"].sum()
+
+
+def test_every_image_and_every_node_has_a_line(saved):
+    inv = imf.open_inventory(saved)
+    parts = df("--from", saved, "-v").split("\n\n")
+    assert [part.splitlines()[0] for part in parts[1:]] == ["IMAGES", "ORPHANS", "NODES"]
+    assert len(parts[1].splitlines()) == 2 + len(inv.images)
+    assert len(parts[2].splitlines()) == 2 + len(imf.orphans(inv))
+    assert len(parts[3].splitlines()) == 2 + len(inv.nodes)
+    table = list(csv.DictReader(io.StringIO(df("--from", saved, "-v", "--format", "csv"))))
+    assert [row["name"] for row in table] == inv.images["name"].tolist()
+
+
+def test_formats_that_are_not_there_are_refused(saved):
+    with pytest.raises(InputError, match="unsupported format: 'yaml'; expected table, json or csv"):
+        df("--from", saved, "--format", "yaml")
