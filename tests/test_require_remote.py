@@ -4,7 +4,6 @@ import csv
 import io
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 import truth_stores as truth
@@ -147,55 +146,6 @@ def test_a_plan_holds_no_credentials(node, basic_registry, tmp_path):
     gone = imf.open_plan(tmp_path / "plan").apply(progress=False)
     assert set(gone.steps["status"]) == {"refused"}
     assert len(pulled(read(address), [name])) == 1
-
-
-def test_an_order_is_a_column_or_a_cost_for_each_candidate():
-    with simulator.node(images=20) as running:
-        inventory = read(running.address)
-    images = inventory.images
-    target = imf.reclaim(inventory, images).total_bytes // 3
-    sizes = imf.prune_to(inventory, target, order="content_size", **LIFTED)
-    given = imf.prune_to(inventory, target, order=images["content_size"].astype("float").tolist(), **LIFTED)
-    assert sizes.steps["name"].tolist() == given.steps["name"].tolist()
-    cost = images["content_size"].astype("float").fillna(0)
-    largest = imf.prune_to(inventory, target, order="largest", **LIFTED)
-    per_digest = {d: cost[images["digest"] == d].max() for d in images["digest"]}
-
-    def price(plan):
-        return sum(per_digest[digest] for digest in set(plan.steps["digest"]))
-
-    assert price(sizes) <= price(largest)
-    # shuffled candidates, some of them asked for twice and some kept: costs stay with their rows
-    rng = np.random.default_rng(7)
-    shuffled = images.iloc[rng.permutation(len(images))].assign(price=lambda f: f["content_size"])
-    again = pd.concat([shuffled, shuffled.head(4)])
-    named = imf.prune_to(inventory, target, candidates=again, order="price", **LIFTED)
-    listed = imf.prune_to(
-        inventory, target, candidates=again, order=again["price"].astype("float").tolist(), **LIFTED
-    )
-    assert set(named.steps["name"]) == set(listed.steps["name"]) == set(sizes.steps["name"])
-    with pytest.raises(InputError, match="order has 3 costs for 20 candidates"):
-        imf.prune_to(inventory, target, order=[1, 2, 3])
-    with pytest.raises(InputError, match="a cost that is not a number"):
-        imf.prune_to(inventory, target, order=[np.nan] * 20)
-    with pytest.raises(InputError, match=r"order 'digest' is a column of .*, not of numbers"):
-        imf.prune_to(inventory, target, order="digest", **LIFTED)
-
-
-def test_what_a_tag_keeps_and_how_many_names_clash():
-    with simulator.node(images=12) as running:
-        inventory = read(running.address)
-    images = inventory.images
-    plan = imf.tag(images, inventory, {str(images["name"][0]): "other.example/x:1"})
-    assert plan.steps["to"].tolist() == ["other.example/x:1"]
-    assert set(plan.kept["reason"]) == {"no new name is given for it"}
-    assert len(plan.kept) == len(images) - 1
-    lost = pd.DataFrame({"node": images["node"][0], "namespace": images["namespace"][0], "name": ["no:such"]})
-    assert imf.tag(lost, inventory, "mirror.example").kept["reason"].tolist() == [
-        "not in the inventory: nothing is known about it"
-    ]
-    with pytest.raises(InputError, match=f"{len(images)} records would be called 'docker.io/library/same:1'"):
-        imf.tag(images, inventory, lambda _: "same:1")
 
 
 def invoke(*words):

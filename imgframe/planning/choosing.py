@@ -37,18 +37,24 @@ class Sharing:
 
 def merge(size: Ints, start: Ints, unit: Ints, units: int) -> Sharing:
     """The sharing with all things of the same holders made one; things without a holder are left out."""
-    groups: dict[bytes, list[int]] = {}
-    for thing in range(len(size)):
-        holders = np.unique(unit[start[thing] : start[thing + 1]])
-        if len(holders):
-            entry = groups.setdefault(holders.astype(np.int64).tobytes(), [0])
-            entry[0] += int(size[thing])
-    holders_of = [np.frombuffer(key, np.int64) for key in groups]
-    counts = np.array([len(one) for one in holders_of], dtype=np.int64)
+    thing = np.repeat(np.arange(len(size)), np.diff(start))
+    pairs = np.unique(thing * max(units, 1) + unit)
+    thing, unit = pairs // max(units, 1), pairs % max(units, 1)
+    held, first = np.unique(thing, return_index=True)
+    bounds = np.append(first, len(unit))
+    raw, width = unit.astype(np.int64).tobytes(), np.dtype(np.int64).itemsize
+    groups: dict[bytes, int] = {}
+    group = [
+        groups.setdefault(raw[begin:end], len(groups))
+        for begin, end in zip((bounds[:-1] * width).tolist(), (bounds[1:] * width).tolist(), strict=True)
+    ]
+    sizes = np.zeros(len(groups), dtype=np.int64)
+    np.add.at(sizes, np.array(group, dtype=np.int64), size[held])
+    counts = np.array([len(key) // width for key in groups], dtype=np.int64)
     return Sharing(
-        np.array([entry[0] for entry in groups.values()], dtype=np.int64),
+        sizes,
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        np.concatenate(holders_of) if holders_of else np.zeros(0, np.int64),
+        np.frombuffer(b"".join(groups), np.int64),
         units,
     )
 

@@ -15,7 +15,7 @@ from imgframe.planning.pruning import Decided, delete_steps
 from imgframe.planning.records import Records
 from imgframe.reclaiming import reclaim
 from imgframe.reclaiming.candidates import candidate_holders
-from imgframe.usage.rows import Ints, numbers, one_array, plain_codes
+from imgframe.usage.rows import Ints, grouped, numbers, one_array, plain_codes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,13 +48,20 @@ def decide_to(
     going = records.only(free(reasons))
     order = order if isinstance(order, str) else np.asarray(order, dtype=float)
     node = one_array(going.asked["node"])
-    codes, disks = plain_codes(node), _disks(inventory)
+    (by_node, bounds), names = grouped(plain_codes(node), len(node.dictionary)), node.dictionary.to_pylist()
+    parts = [by_node[bounds[code] : bounds[code + 1]] for code in range(len(names))]
+    unit = np.zeros(len(going), np.int64)
+    images = going.images()[going.rows]
+    for at in parts:
+        unit[at] = _units(images[at])
+    held, disks = candidate_holders(inventory, going.keys(), unit), _disks(inventory)
     chosen: list[Ints] = []
-    for code, name in enumerate(node.dictionary.to_pylist()):
-        at = np.flatnonzero(codes == code)
-        if len(at):
-            mine, goal = going.only(at), _bytes_to_free(disks, name, target)
-            chosen.append(at[_least(mine, inventory, goal, costs(mine, candidates, order), order)])
+    for name, at in zip(names, parts, strict=True):
+        goal = _bytes_to_free(disks, name, target)
+        if name in held:
+            mine, units = going.only(at), int(unit[at].max()) + 1
+            sharing = merge(held[name].size, held[name].start, held[name].holder, units)
+            chosen.append(at[_least(mine, unit[at], sharing, goal, costs(mine, candidates, order), order)])
     deleted = going.only(np.concatenate(chosen) if chosen else np.zeros(0, np.int64))
     why = f"to free {target} bytes" if isinstance(target, int) else f"to bring the disk to {target}"
     return Decided(
@@ -93,19 +100,21 @@ def _bytes_to_free(disks: dict[str, tuple[int | None, int | None]], node: str, t
     return max(int(total - left - total * float(text[:-1]) / 100), 0)
 
 
-def _least(records: Records, inventory: Inventory, target: int, cost: np.ndarray, order: Any) -> np.ndarray:
-    """Which records of one node go, cheapest per byte first; all names of one digest in a namespace go together."""
-    images = records.images()[records.rows]
+def _units(images: Ints) -> Ints:
+    """Numbers from 0, in order of appearance, for the images of one node: all names of one digest go together."""
     _, first, unit = np.unique(images, return_index=True, return_inverse=True)
-    unit = np.argsort(np.argsort(first, kind="stable"), kind="stable")[unit]
-    units = len(first)
-    size, start, holder = candidate_holders(inventory, records.keys(), unit)
-    sharing = merge(size, start, holder, units)
-    harm = np.zeros(units)
+    return np.argsort(np.argsort(first, kind="stable"), kind="stable")[unit]
+
+
+def _least(
+    records: Records, unit: Ints, sharing: Sharing, target: int, cost: np.ndarray, order: Any
+) -> np.ndarray:
+    """Which records of one node go, cheapest per byte first; a unit goes as a whole."""
+    harm = np.zeros(sharing.units)
     np.maximum.at(harm, unit, cost)
-    age = np.full(units, np.inf)
+    age = np.full(sharing.units, np.inf)
     np.minimum.at(age, unit, -_ages(records))
-    alone = np.zeros(units)
+    alone = np.zeros(sharing.units)
     np.add.at(alone, sharing.unit, np.repeat(sharing.size, np.diff(sharing.start)))
     oldest, largest = np.argsort(age, kind="stable"), np.argsort(-alone, kind="stable")
     if isinstance(order, str) and order in {"oldest", "largest"}:

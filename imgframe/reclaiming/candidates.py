@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from imgframe.inventory import Inventory
 from imgframe.reclaiming.graph import Graph, graph_of
 from imgframe.reclaiming.reclaim import kept_blobs, reclaim_rows
 from imgframe.reclaiming.references import CONTENT, SNAPSHOT
-from imgframe.usage.rows import Ints
+from imgframe.usage.rows import Ints, grouped, unify
 from imgframe.usage.selecting import rows_of
 
 _BITS = 62
 
 
-def candidate_holders(inventory: Inventory, images: Any, unit: Ints) -> tuple[Ints, Ints, Ints]:
-    """Things that go when all records ``images`` go: their sizes, and the units of records that hold each.
+class Held(NamedTuple):
+    """Things of one node, with their holders: thing ``t`` is held by the units ``holder[start[t]:start[t + 1]]``."""
 
-    ``unit`` numbers the group of each row from 0; a group goes as a whole. Gives ``size`` (bytes per thing), ``start`` and
-    ``holder``: thing ``t`` is held by the units ``holder[start[t]:start[t + 1]]``. What is garbage already is not among them.
+    size: Ints
+    start: Ints
+    holder: Ints
+
+
+def candidate_holders(inventory: Inventory, images: Any, unit: Ints) -> dict[str, Held]:
+    """Things that go when all records ``images`` go, by node: their sizes, and the units of records that hold each.
+
+    ``unit`` numbers the group of each row, from 0 in each node; a group goes as a whole. What is garbage already is not among
+    them.
 
     Raises:
         MissingColumn: the frame does not say which records are meant.
@@ -48,8 +58,31 @@ def candidate_holders(inventory: Inventory, images: Any, unit: Ints) -> tuple[In
     thing = np.concatenate(things) if things else np.zeros(0, np.int64)
     holder = np.concatenate(holders) if holders else np.zeros(0, np.int64)
     order = np.argsort(thing, kind="stable")
-    start = np.searchsorted(thing[order], np.arange(len(size) + 1))
-    return size, start.astype(np.int64), holder[order]
+    tables = (
+        graph.tables["blobs"].take(pa.array(content)),
+        graph.tables["snapshots"].take(pa.array(snapshot)),
+    )
+    return _by_node(tables, size, thing[order], holder[order])
+
+
+def _by_node(tables: Sequence[pa.Table], size: Ints, thing: Ints, holder: Ints) -> dict[str, Held]:
+    """The things of each node, which stand in ``tables`` one after the other; ``holder`` holds ``thing``, in its order."""
+    codes, words = unify([table["node"] for table in tables])
+    node = np.concatenate(codes)
+    order, bounds = grouped(node, len(words))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    moved = place[thing]
+    again = np.argsort(moved, kind="stable")
+    start = np.searchsorted(moved[again], np.arange(len(order) + 1))
+    holder = holder[again]
+    found = {}
+    for code, name in enumerate(words.to_pylist()):
+        first, last = bounds[code], bounds[code + 1]
+        if last > first:
+            own = start[first : last + 1]
+            found[name] = Held(size[order[first:last]], own - own[0], holder[own[0] : own[-1]])
+    return found
 
 
 def _reached(graph: Graph, rows: Ints, bit: Ints) -> Ints:
