@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import imgframe as imf
 from imgframe.errors import FilterError, InputError, MissingColumn
 from imgframe.filters import expressions, prune_candidates, select_images
+from imgframe.selectors import parse
 
 NAMES = (
     "docker.io/library/alpine:3.20",
@@ -455,7 +456,7 @@ def test_names_as_typed_find_normalised_records_and_raw_ones():
     ],
 )
 def test_expressions_are_read_as_containerd_does(expression, selectors):
-    assert [tuple(each) for each in expressions.parse(expression)] == selectors
+    assert [tuple(each) for each in parse(expression)] == selectors
 
 
 @pytest.mark.parametrize(
@@ -479,7 +480,7 @@ def test_expressions_are_read_as_containerd_does(expression, selectors):
 )
 def test_expressions_are_refused_with_containerds_words(expression, problem):
     with pytest.raises(FilterError) as caught:
-        expressions.parse(expression)
+        parse(expression)
     assert caught.value.go == f"filters: parse error: {problem}: invalid argument: invalid argument"
 
 

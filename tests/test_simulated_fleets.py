@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from simulated_calls import Asker
 
 import imgframe as imf
-from imgframe import oci, simulator
+from imgframe import oci, selectors, simulator
 from imgframe.errors import FilterError, InputError
-from imgframe.simulator.expressions import parse, select
+from imgframe.simulator.expressions import select
 from imgframe.simulator.layers import unpack
 
 END = datetime(2026, 11, 23, 6, tzinfo=UTC)
@@ -358,7 +358,7 @@ def test_a_thousand_nodes_listen_and_answer():
 @settings(max_examples=300, deadline=None)
 def test_any_filter_is_parsed_or_refused(text):
     try:
-        clauses = parse(text)
+        clauses = selectors.parse(text)
     except FilterError as error:
         assert str(error).startswith("filters: parse error: [")
     else:

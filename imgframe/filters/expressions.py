@@ -1,42 +1,17 @@
-"""containerd's filter expressions over an images frame, and the entries of before and since.
-
-Grammar: selectors joined by commas, all of which must hold; a selector is a field path (``name``, ``target.digest``,
-``target.mediatype``, ``labels.<key>``, ``annotations.<key>``) with ``==``, ``!=`` or ``~=`` and a value, or alone (is it
-present). Fields and values may be quoted as Go strings, regular expressions also by ``/`` and ``|``. Errors are those of
-containerd's ``filters`` package, with its places counted in bytes.
-"""
+"""containerd's filter expressions (:mod:`imgframe.selectors`) over an images frame, and the entries of before and since."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from imgframe import patterns, reference
-from imgframe.errors import FilterError, InputError, ReferenceError_
+from imgframe import reference
+from imgframe.errors import InputError, ReferenceError_
 from imgframe.filters import columns
-from imgframe.filters.filter import refused
-
-_END, _ILLEGAL = "", "illegal"
-_FIELD = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
-_OPERATOR = frozenset("=!~")
-_QUOTE = frozenset('"/|')
-_GO_SPACE = frozenset("\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000") | {
-    chr(c) for c in range(0x2000, 0x200B)
-}
-_SIMPLE = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92}
-_DIGITS = {"x": (16, 2), "u": (16, 4), "U": (16, 8)}
-
-
-class Selector(NamedTuple):
-    """One clause of an expression; the operator is empty where it asks for presence."""
-
-    path: tuple[str, ...]
-    operator: str
-    value: str
+from imgframe.selectors import Selector, holds, parse
 
 
 class Entry(NamedTuple):
@@ -76,224 +51,6 @@ def _spellings(name: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys((reference.parse(name).string, name)))
     except ReferenceError_:
         return (name,)
-
-
-class _Scanner:
-    """containerd's scanner: one token after the other; a value is read after an operator only."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.start = 0
-        self.place = 0
-        self.value = False
-        self.problem = ""
-
-    def next(self) -> str:
-        self.start = self.place
-        if self.place >= len(self.text):
-            return _END
-        char = self.text[self.place]
-        self.place += 1
-        if char == "\ufffd":
-            self.complain("rune error")
-            return _ILLEGAL
-        if char == "\0":
-            self.complain("unexpected null")
-            return _ILLEGAL
-        return char
-
-    def peek(self) -> str:
-        saved = self.start, self.place
-        char = self.next()
-        self.start, self.place = saved
-        return char
-
-    def complain(self, problem: str) -> None:
-        self.problem = self.problem or problem
-
-    def scan(self) -> tuple[int, str, str]:
-        """Place, kind (quoted, separator, operator, value, field, illegal, or the character itself) and text."""
-        char = self.next()
-        while char in _GO_SPACE:
-            char = self.next()
-        start = self.start
-        if char in {_END, _ILLEGAL}:
-            return start, char, ""
-        kind = self._kind(char)
-        return start, kind, self.text[start : self.place]
-
-    def _kind(self, char: str) -> str:
-        if char in _QUOTE:
-            return "quoted" if self._quoted(char) else _ILLEGAL
-        if char in {",", "."}:
-            self.value = False
-            return "separator"
-        if char in _OPERATOR:
-            while self.peek() in _OPERATOR:
-                self.next()
-            self.value = True
-            return "operator"
-        if self.value:
-            while _in_value(self.peek()):
-                self.next()
-            self.value = False
-            return "value"
-        if char in _FIELD:
-            while self.peek() in _FIELD:
-                self.next()
-            return "field"
-        return "other"
-
-    def _quoted(self, quote: str) -> bool:
-        legal = True
-        char = self.next()
-        while char != quote:
-            if char in {"\n", _END, _ILLEGAL}:
-                self.complain("quoted literal not terminated")
-                return False
-            if char == "\\":
-                char, fine = self._escape(quote)
-                legal &= fine
-            else:
-                char = self.next()
-        return legal
-
-    def _escape(self, quote: str) -> tuple[str, bool]:
-        char = self.next()
-        if char in _SIMPLE or char == quote:
-            return self.next(), True
-        if char in "01234567" and char:
-            return self._digits(char, 8, 3)
-        if char in _DIGITS:
-            return self._digits(self.next(), *_DIGITS[char])
-        self.complain("illegal escape sequence")
-        return char, False
-
-    def _digits(self, char: str, base: int, count: int) -> tuple[str, bool]:
-        while count and len(char) == 1 and char in "0123456789abcdefABCDEF" and int(char, 16) < base:
-            char = self.next()
-            count -= 1
-        if count:
-            self.complain("illegal numeric escape sequence")
-        return char, not count
-
-
-def _in_value(char: str) -> bool:
-    """Letters, numbers, marks, punctuation, symbols and other spaces than white space; no comma."""
-    if char in {_END, _ILLEGAL, ","} or char in _GO_SPACE:
-        return False
-    return unicodedata.category(char)[0] in "LMNPS"
-
-
-class _Parser:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.scanner = _Scanner(text)
-
-    def error(self, place: int, problem: str) -> FilterError:
-        data = self.text.encode("utf-8", "surrogatepass")
-        at = len(self.text[:place].encode("utf-8", "surrogatepass"))
-        where = self.text
-        if at < len(data):
-            parts = (data[:at], data[at : at + 1], data[at + 1 :])
-            where = "{} >|{}|< {}".format(*(part.decode("utf-8", "replace") for part in parts))
-        return refused(f"filters: parse error: [{where}]: {problem}: invalid argument: invalid argument")
-
-    def selectors(self) -> tuple[Selector, ...]:
-        found = [self.selector()]
-        while (char := self.scanner.peek()) != _END:
-            if char != ",":
-                shown = "\ufffd" if char == _ILLEGAL else char
-                raise self.error(self.scanner.place, f"unexpected input: {shown}")
-            self.scanner.scan()
-            found.append(self.selector())
-        return tuple(found)
-
-    def selector(self) -> Selector:
-        path = [self.field()]
-        while self.scanner.peek() == ".":
-            self.scanner.scan()
-            path.append(self.field())
-        if self.scanner.peek() in {",", _END}:
-            return Selector(tuple(path), "", "")
-        operator = self.operator()
-        return Selector(tuple(path), operator, self.operand(quotes='"/|' if operator == "~=" else '"'))
-
-    def field(self) -> str:
-        start, kind, text = self.scanner.scan()
-        if kind == "field":
-            return text
-        if kind == "quoted":
-            return self.unquote(start, text, '"')
-        if kind == _ILLEGAL:
-            raise self.error(start, self.scanner.problem)
-        raise self.error(start, "expected field or quoted")
-
-    def operator(self) -> str:
-        start, kind, text = self.scanner.scan()
-        if kind == "operator":
-            if text not in {"==", "!=", "~="}:
-                raise self.error(start, f'unsupported operator "{text}"')
-            return text
-        if kind == _ILLEGAL:
-            raise self.error(start, self.scanner.problem)
-        raise self.error(start, 'expected an operator ("=="|"!="|"~=")')
-
-    def operand(self, quotes: str) -> str:
-        start, kind, text = self.scanner.scan()
-        if kind in {"value", "field"}:
-            return text
-        if kind == "quoted":
-            return self.unquote(start, text, quotes)
-        if kind == _ILLEGAL:
-            raise self.error(start, self.scanner.problem)
-        raise self.error(start, "expected value or quoted")
-
-    def unquote(self, start: int, literal: str, quotes: str) -> str:
-        if literal[0] not in quotes:
-            raise self.error(start, "invalid quote encountered")
-        out = bytearray()
-        inside, place = literal[1:-1], 0
-        while place < len(inside):
-            char = inside[place]
-            place += 1
-            if char != "\\":
-                out += char.encode("utf-8", "surrogatepass")
-                continue
-            kind = inside[place]
-            place += 1
-            if kind in _SIMPLE:
-                out.append(_SIMPLE[kind])
-            elif kind in literal[0]:
-                out += kind.encode()
-            else:
-                base, count = _DIGITS.get(kind, (8, 3))
-                place -= base == 8
-                code = int(inside[place : place + count], base)
-                place += count
-                out += self._code(start, kind, code)
-        return out.decode("utf-8", "surrogateescape")
-
-    def _code(self, start: int, kind: str, code: int) -> bytes:
-        if code > (0x10FFFF if kind in "uU" else 0xFF):
-            raise self.error(start, "unquoting failed: quote syntax error")
-        if kind not in "uU":
-            return bytes([code])
-        return chr(code).encode("utf-8", "replace") if not 0xD800 <= code <= 0xDFFF else "\ufffd".encode()
-
-
-def parse(expression: str) -> tuple[Selector, ...]:
-    """The selectors of an expression, all of which must hold; none for the empty text, which matches everything.
-
-    Raises:
-        FilterError: containerd refuses it.
-
-    Example:
-        >>> from imgframe.filters import expressions
-        >>> expressions.parse('labels."a/b"==x,name')[0]
-        Selector(path=('labels', 'a/b'), operator='==', value='x')
-    """
-    return _Parser(expression).selectors() if expression else ()
 
 
 def any_of(given: Iterable[Entry], store: pd.DataFrame) -> Any:
@@ -350,23 +107,4 @@ def _holds(selector: Selector, store: pd.DataFrame) -> Any:
         codes = maps.codes
     else:
         values, codes = [], np.full(len(store), -1)
-    return columns.gather(_decide(selector, [*values, None]), codes)
-
-
-def _decide(selector: Selector, values: list[str | None]) -> Any:
-    """The selector's answer per value; an absent one counts as the empty text where Go does not look at presence."""
-    if selector.operator == "":
-        return np.array([value is not None for value in values])
-    if selector.operator == "==":
-        return np.array([value == selector.value for value in values])
-    if selector.operator == "!=":
-        return np.array([(value or "") != selector.value for value in values])
-    try:
-        regexp = patterns.compile_regexp(selector.value)
-    except FilterError as error:
-        if not error.go:
-            raise
-        return np.zeros(
-            len(values), dtype=bool
-        )  # containerd logs a broken expression, and it matches nothing
-    return regexp.search([value or "" for value in values])
+    return columns.gather(holds(selector, [*values, None]), codes)

@@ -91,7 +91,7 @@ def lookup(raw: str) -> Lookup:
         >>> lookup("alpine").names
         ('docker.io/library/alpine:latest', 'alpine')
     """
-    from imgframe.filters import expressions
+    from imgframe import selectors
 
     names = []
     with contextlib.suppress(ReferenceError_):
@@ -99,10 +99,10 @@ def lookup(raw: str) -> Lookup:
     names.append(raw)
     wanted = []
     for name in names:
-        (selector, *others) = expressions.parse(f"name=={name}")
+        (selector, *others) = selectors.parse(f"name=={name}")
         if not others:  # a comma makes it two conditions, the second of which is no field of an image
             wanted.append(selector.value)
-    expressions.parse(f"target.digest~=^{_quoted(raw)}.*$")
+    selectors.parse(f"target.digest~=^{_quoted(raw)}.*$")
     return Lookup(raw, tuple(wanted), (f"sha256:{raw}", raw))
 
 
