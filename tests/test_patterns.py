@@ -17,6 +17,7 @@ from imgframe import patterns, reference
 from imgframe.errors import FilterError
 from imgframe.patterns import unicode_names
 from imgframe.patterns.globs import GlobSyntaxError
+from imgframe.patterns.syntax import GoSyntaxError, parse_go_regexp
 
 NEEDED = ["name", "error", "bare", "familiar", "familiar_string"]
 
@@ -253,3 +254,29 @@ def test_the_tables_of_re2_are_those_that_are_corrected_for():
     assigned = unicode_names.members("Assigned", False, chars).sum()
     assert assigned == 1_114_112 - 2048 - 825_345
     assert unicode_names.members("Han", False, chars).sum() == 98_408
+
+
+LARGE = "error parsing regexp: expression too large: `{}`"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "go"),
+    [
+        ("(?:(?:(ab)){1000}){1000}", LARGE),
+        ("(([a-z]+){1000}){1000}", LARGE),
+        ("((a|b){1000}){1000}", "error parsing regexp: invalid repeat count: `{1000}`"),
+        (f"(?:{'a' * 3356}){{1000}}", LARGE),
+        (f"(?:{'a' * 3355}){{1000}}", None),
+        (f"(?:{'a' * 3600}){{1000}}b", None),  # Go looks at sizes late, if at all
+        (f"({'(a)' * 1200}b){{1000}}", LARGE),
+        (f"{'(a)' * 1200}{{1000}}b", None),
+    ],
+)
+def test_patterns_that_go_finds_too_large(pattern, go):
+    """Measured with Go 1.26."""
+    try:
+        parse_go_regexp(pattern)
+    except GoSyntaxError as error:
+        assert str(error) == (go or "valid").replace("{}", pattern)
+    else:
+        assert go is None

@@ -20,6 +20,7 @@ _POSIX_NAMES = "alnum alpha ascii blank cntrl digit graph lower print punct spac
 _POSIX_CLASSES = frozenset(_POSIX_NAMES.split())
 _ESCAPES = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _OCTAL = frozenset("01234567")
+_MAX_SIZE = (128 << 20) // 40  # instructions that Go may make of a pattern, 40 bytes each
 _WIDE = 8  # RE2 instructions of a class that reaches beyond ASCII, about
 
 
@@ -85,6 +86,8 @@ class _Node(NamedTuple):
     height: int
     size: int
     repeats: tuple[_Repeats, ...] = ()
+    go_size: int = 1  # what Go forecasts, counted repetitions written out
+    times: int = 1  # of a counted repetition
 
 
 _EMPTY = _Node("", 1, 1)
@@ -107,8 +110,10 @@ def _joined(kind: str, nodes: list[_Node]) -> _Node:
     if len(nodes) == 1:
         return nodes[0]
     height = 1 + max(node.height - (node.kind == kind) for node in nodes)
-    size = sum(node.size for node in nodes) + (len(nodes) - 1 if kind == "alternate" else 0)
-    return _Node(kind, height, size, tuple(each for node in nodes for each in node.repeats))
+    bars = len(nodes) - 1 if kind == "alternate" else 0
+    size = sum(node.size for node in nodes) + bars
+    go_size = sum(node.go_size for node in nodes) + bars
+    return _Node(kind, height, size, tuple(each for node in nodes for each in node.repeats), go_size)
 
 
 class _Parser:
@@ -117,6 +122,9 @@ class _Parser:
         self.at = 0
         self.fold = False
         self.has_non_boundary = False
+        self.made = 0  # nodes, about as many as Go makes
+        self.product = 1  # of all counted repetitions, again each time that one is the whole of a group
+        self.sized = False  # Go looks at sizes from the moment that nodes times product may be too many
         self.groups = [_Group(captures=False, fold=False)]
         self.edits: list[tuple[int, int, Bracket | str]] = []
 
@@ -129,13 +137,20 @@ class _Parser:
         self.at += 1 if char else 0
         return char
 
-    def push(self, node: _Node) -> None:
+    def push(self, node: _Node, *, made: bool = True) -> None:
+        self.made += made
+        self.product = min(self.product * node.times, _MAX_SIZE)
+        self.sized |= self.made >= _MAX_SIZE // self.product
+        if self.sized and node.go_size > _MAX_SIZE:
+            self.fail("expression too large", 0, len(self.text))
         if node.height > _MAX_HEIGHT:
             self.fail("expression nests too deeply", 0, len(self.text))
         self.groups[-1].items.append(node)
 
     def literal(self, char: str) -> None:
-        self.push(_Node("literal", 1, 1 if char.isascii() else 4))
+        items = self.groups[-1].items
+        after_literal = bool(items) and items[-1].kind == "literal"  # Go adds it to that one
+        self.push(_Node("literal", 1, 1 if char.isascii() else 4), made=not after_literal)
 
     def parse(self) -> Syntax:
         last_repeat = -1
@@ -189,12 +204,15 @@ class _Parser:
         merged: list[_Node] = []
         for node in group.items:
             if node.kind == "literal" and merged and merged[-1].kind == "literal":
-                merged[-1] = _Node("literal", 1, merged[-1].size + node.size)
+                both = merged[-1], node
+                merged[-1] = _Node(
+                    "literal", 1, sum(each.size for each in both), go_size=sum(each.go_size for each in both)
+                )
             else:
                 merged.append(node)
         group.items = []
         node = _joined("concat", merged)
-        self.push(node)
+        self.push(node, made=len(merged) > 1)
         group.items.pop()
         before = group.alternatives[-1] if group.alternatives else None
         if before is not None and _is_char(before) and _is_char(node):
@@ -205,8 +223,9 @@ class _Parser:
     def close(self) -> _Node:
         """The innermost group as one node."""
         self.alternative()
-        node = _joined("alternate", self.groups[-1].alternatives)
-        self.push(node)
+        alternatives = self.groups[-1].alternatives
+        node = _joined("alternate", alternatives)
+        self.push(node, made=len(alternatives) > 1)
         self.groups[-1].items.pop()
         return node
 
@@ -216,7 +235,7 @@ class _Parser:
             self.fail("unexpected )", 0, len(self.text))
         group = self.groups.pop()
         self.fold = group.fold
-        self.push(_Node("", 1 + node.height, 2 + node.size, node.repeats) if group.captures else node)
+        self.push(_around(node, 2) if group.captures else node)
 
     def open(self) -> None:
         start = self.at
@@ -271,11 +290,14 @@ class _Parser:
             self.fail("missing argument to repetition operator", start)
         node = items.pop()
         if not counted:
-            self.push(_Node("", 1 + node.height, 2 + node.size, node.repeats))
+            self.push(_around(node, 2 if self.text[start] == "*" else 1))
             return
-        size = max(1, high * node.size + high - low if high >= 0 else 2 + max(low, 1) * node.size)
+        size, go_size = (
+            max(1, high * each + high - low if high >= 0 else 1 + (low == 0) + max(low, 1) * each)
+            for each in (node.size, node.go_size)
+        )
         repeats = _Repeats(low, high, node.repeats)
-        self.push(_Node("", 1 + node.height, size, (repeats,)))
+        self.push(_Node("", 1 + node.height, size, (repeats,), go_size, max(high if high >= 0 else low, 1)))
         if (low >= 2 or high >= 2) and not repeats.fit(_MAX_REPEAT):
             self.fail("invalid repeat count", start)
 
@@ -446,6 +468,11 @@ class _Parser:
             if high < low:
                 self.fail("invalid character class range", start)
         return low, high
+
+
+def _around(node: _Node, more: int) -> _Node:
+    """A group or a repetition around the node, ``more`` instructions to Go."""
+    return _Node("", 1 + node.height, 2 + node.size, node.repeats, more + node.go_size)
 
 
 def _is_char(node: _Node) -> bool:
