@@ -162,6 +162,7 @@ def push(
     asked = records_of(images, inventory, "push")
     columns = asked.columns(["digest", "media_type", "target_size", "record_labels"])
     records = pa.table(columns).to_pylist()
-    names = [str(row["name"]) if to is None else new_name(str(row["name"]), to) for row in records]
-    decided = push_steps(records, names, options)
+    known = dict.fromkeys(str(row["name"]) for row in records)
+    given = {name: name if to is None else new_name(name, to) for name in known}
+    decided = push_steps(records, [given[str(row["name"])] for row in records], options)
     return Plan(decided.steps, decided.kept, nodes_of(inventory))

@@ -30,10 +30,10 @@ def tag_steps(records: Records, inventory: Inventory, to: Names) -> Steps:
         InputError: a new name is not an image name, or two records of a namespace would get the same.
     """
     unknown = np.asarray(records.column("digest").is_null())
-    names = [
-        None if lost else new_name(name, to)
-        for name, lost in zip(records.asked["name"].to_pylist(), unknown.tolist(), strict=True)
-    ]
+    old = records.asked["name"].to_pylist()
+    known = dict.fromkeys(name for name, lost in zip(old, unknown.tolist(), strict=True) if not lost)
+    given = {name: new_name(name, to) for name in known}  # each name once, however many nodes have it
+    names = [None if lost else given[name] for name, lost in zip(old, unknown.tolist(), strict=True)]
     reasons = np.array(["no new name is given for it" if name is None else None for name in names], object)
     reasons[unknown] = "not in the inventory: nothing is known about it"
     going = records.only(free(reasons))
