@@ -153,7 +153,14 @@ def _days(found: re.Match[str]) -> int | None:
     return None if day > _DAYS[month - 1] + leap else _days_from_epoch(year, month, day)
 
 
-def _rfc3339(text: str) -> int | None:
+def read_rfc3339(text: str) -> tuple[int, int] | None:
+    """Nanoseconds since 1970 of an RFC 3339 time as Go reads it, and the offset of its zone in seconds; None: Go refuses it.
+
+    Example:
+        >>> from imgframe import gotime
+        >>> gotime.read_rfc3339("1970-01-01T01:00:00.5+01:00")
+        (500000000, 3600)
+    """
     found = _RFC3339.fullmatch(text)
     if found is None or (days := _days(found)) is None:
         return None
@@ -163,7 +170,7 @@ def _rfc3339(text: str) -> int | None:
         return None
     offset = (zone_hour * 60 + zone_minute) * 60 * (-1 if found["sign"] == "-" else 1)
     nanoseconds = int(((found["fraction"] or "") + "000000000")[:9])
-    return (days * 86_400 + hour * 3_600 + minute * 60 + second - offset) * SECOND + nanoseconds
+    return (days * 86_400 + hour * 3_600 + minute * 60 + second - offset) * SECOND + nanoseconds, offset
 
 
 def parse_rfc3339(text: str) -> int:
@@ -180,10 +187,10 @@ def parse_rfc3339(text: str) -> int:
         >>> gotime.parse_rfc3339("2024-02-29T12:34:56,5+01:00")
         1709206496500000000
     """
-    value = _rfc3339(text)
-    if value is None:
+    found = read_rfc3339(text)
+    if found is None:
         raise InputError(f"{text!r} is not a time; expected RFC 3339 such as '2024-02-29T12:34:56Z'")
-    return value
+    return found[0]
 
 
 def parse_date(text: str) -> int:
@@ -220,8 +227,8 @@ def parse_until(text: str, now_ns: int) -> int:
     """
     if not text:
         raise _refused("no until timestamp provided", "a time, a date or a duration")
-    if (value := _rfc3339(text)) is not None:
-        return value
+    if (found := read_rfc3339(text)) is not None:
+        return found[0]
     if _DATE.fullmatch(text):
         try:
             return parse_date(text)

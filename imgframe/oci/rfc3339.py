@@ -1,19 +1,15 @@
-"""The times of configs: RFC 3339 as Go's time.Time reads it from JSON, to the nanosecond, of any year."""
+"""The times of configs: RFC 3339 as Go's time.Time reads it from JSON (:mod:`imgframe.gotime`), its refusals, and writing it."""
 
 from __future__ import annotations
 
 import re
-from datetime import date
 
+from imgframe import gotime
 from imgframe.errors import DocumentError
 
 _LAYOUT = "2006-01-02T15:04:05Z07:00"
-_PLAIN = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:[.,]([0-9]+))?"
-    r"(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
-)
-_EPOCH = date(1970, 1, 1).toordinal()
-_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_EARLIEST = gotime.parse_rfc3339("0000-01-01T00:00:00Z")
+_LATEST = gotime.parse_rfc3339("9999-12-31T23:59:59.999999999Z")
 
 
 def nanoseconds(text: str) -> int:
@@ -31,41 +27,10 @@ def nanoseconds(text: str) -> int:
 
 def parts(text: str) -> tuple[int, int]:
     """Nanoseconds since 1970 UTC, and the offset of the zone in seconds."""
-    found = _PLAIN.fullmatch(text)
-    if not found:
+    found = gotime.read_rfc3339(text)
+    if found is None:
         raise _refused(text)
-    year, month, day, hour, minute, second = (int(found[group]) for group in range(1, 7))
-    zone_hour, zone_minute = (int(found[9]), int(found[10])) if found[8] else (0, 0)
-    if (
-        not 1 <= month <= 12
-        or hour > 23
-        or minute > 59
-        or second > 59
-        or zone_hour > 24
-        or zone_minute > 60
-        or not 1 <= day <= _days(year, month)
-    ):
-        raise _refused(text)
-    offset = (zone_hour * 60 + zone_minute) * 60 * (-1 if found[8] == "-" else 1)
-    seconds = (_ordinal(year, month, day) * 24 + hour) * 3600 + minute * 60 + second - offset
-    return seconds * 1_000_000_000 + int((found[7] or "0")[:9].ljust(9, "0")), offset
-
-
-def _leap(year: int) -> bool:
-    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-
-
-def _days(year: int, month: int) -> int:
-    return 29 if month == 2 and _leap(year) else _DAYS[month - 1]
-
-
-def _ordinal(year: int, month: int, day: int) -> int:
-    """Days since 1970-01-01; the year 0 is the leap year 400 years before 400."""
-    return (
-        date(year + 400, month, day).toordinal() - 146_097 - _EPOCH
-        if year < 1
-        else date(year, month, day).toordinal() - _EPOCH
-    )
+    return found
 
 
 def written(text: str) -> str:
@@ -75,10 +40,8 @@ def written(text: str) -> str:
         DocumentError: Go refuses to write it.
     """
     moment, offset = parts(text)
-    seconds, nanos = divmod(moment, 1_000_000_000)
-    days, rest = divmod(seconds + offset, 86_400)
-    year, shown = _calendar(days)
-    if not 0 <= year <= 9999:
+    shown = moment + offset * gotime.SECOND
+    if not _EARLIEST <= shown <= _LATEST:
         raise DocumentError(
             "json: error calling MarshalJSON for type *time.Time: year outside of range [0,9999]"
         )
@@ -86,24 +49,10 @@ def written(text: str) -> str:
         raise DocumentError(
             "json: error calling MarshalJSON for type *time.Time: timezone hour outside of range [0,23]"
         )
-    fraction = f".{nanos:09d}".rstrip("0") if nanos else ""
     zone = "Z"
     if offset:
         zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 3600:02d}:{abs(offset) // 60 % 60:02d}"
-    return f"{shown}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}{fraction}{zone}"
-
-
-def _calendar(days: int) -> tuple[int, str]:
-    """Year and ``YYYY-MM-DD`` of a day; a day before the year 0 or after 9999 has only its year."""
-    ordinal = days + _EPOCH
-    shift = 146_097 if ordinal < 1 else 0
-    if ordinal + shift < 1:
-        return -1, ""
-    if ordinal > date.max.toordinal():
-        return 10_000, ""
-    found = date.fromordinal(ordinal + shift)
-    year = found.year - (400 if shift else 0)
-    return year, f"{year:04d}-{found.month:02d}-{found.day:02d}"
+    return gotime.format_time(shown).removesuffix("Z") + zone
 
 
 # what Go reads, piece by piece: the number or text, how it is shown in errors, the range and its name
