@@ -44,9 +44,8 @@ def delete_each(address: str, names: list[tuple[str, str]]) -> None:
 
 def plans() -> None:
     """CPU seconds of deciding, the first time with the graph of references."""
-    from benchmarks.explorer import inventory
-
     import imgframe as imf
+    from benchmarks.explorer import inventory
 
     inv = inventory()
     for what, wanted, decide in (

@@ -82,6 +82,11 @@ def test_its_rules_are_not_ours_and_each_can_be_chosen():
     assert kept(keep_pinned=True) == {named: NAMED, pinned: "pinned"}
     assert kept(keep_used=True) == dict.fromkeys([named, by_digest], "in use by a container")
     assert kept(keep_used=False) == {}
+    reasons = imf.prune(images, inventory, dialect="nerdctl", all=True).steps.set_index("name")["reason"]
+    says = "nerdctl image prune --all takes it"
+    assert reasons[by_digest] == f"{says}; imgframe would keep it: in use by a container"
+    assert reasons[pinned] == f"{says}; imgframe would keep it: pinned"
+    assert set(reasons.drop([by_digest, pinned])) == {says}
     ours = imf.prune(images, inventory)
     assert set(ours.kept["name"]) == {named, by_digest, pinned}
     unknown = images.assign(containers=pd.array([pd.NA, *[0] * (len(images) - 1)], dtype="Int64"))

@@ -16,7 +16,7 @@ from imgframe.act.proving import OPTION
 from imgframe.act.replaceable import remote_presence
 from imgframe.errors import InputError
 from imgframe.node import Node
-from imgframe.planning.keeping import Reasons, Rules, free
+from imgframe.planning.keeping import Reasons, Rules, free, nerdctl_says
 from imgframe.planning.records import Records, records_of
 from imgframe.planning.tagging import Names, tag_steps
 from imgframe.usage.rows import one_array
@@ -49,7 +49,8 @@ def prune(
         dialect: whose rules say what is kept. ``"imgframe"``: what is pinned (under any name of the digest), used by a
             container (by name, by digest under any name, or by its snapshots), and unknown. ``"nerdctl"``: deleted is what
             ``nerdctl image prune`` would take of these images, and that **does not protect** what is pinned, what a container
-            uses under another name or by digest, and, without ``all``, what a container uses at all.
+            uses under another name or by digest, and, without ``all``, what a container uses at all; the reason of a step
+            says where imgframe would keep the image.
         all: for nerdctl's dialect, its flag: True deletes every image whose very name no container has; else only dangling
             images (whose name has no tag, such as the CRI's digests), used or not.
         keep_pinned: keep what is pinned; None: as the dialect has it.
@@ -79,7 +80,8 @@ def prune(
     )
     records = records_of(images, inventory, "prune")
     reasons, proofs = _judged(records, inventory, rules, require_remote)
-    return _deletion(planning.decide(records, reasons, inventory), inventory, rules, undo_for, proofs)
+    why = "asked for" if dialect == "imgframe" else nerdctl_says(records, inventory, all=bool(all))
+    return _deletion(planning.decide(records, reasons, inventory, why), inventory, rules, undo_for, proofs)
 
 
 def prune_to(

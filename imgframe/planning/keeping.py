@@ -152,6 +152,15 @@ def free(reasons: Reasons) -> Bools:
     return np.array([reason is None for reason in reasons], np.bool_)
 
 
+def nerdctl_says(records: Records, inventory: Inventory, *, all: bool) -> np.ndarray:
+    """Per record why nerdctl takes it, and why imgframe would not."""
+    ours = Rules().reasons(records, inventory)
+    says = f"nerdctl image prune{' --all' if all else ''} takes it"
+    return np.array(
+        [says if reason is None else f"{says}; imgframe would keep it: {reason}" for reason in ours], object
+    )
+
+
 def kept_table(records: Records, reasons: Reasons) -> pa.Table:
     """The kept records with their reasons, in the columns of ``Plan.kept``."""
     kept = ~free(reasons)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imgframe import schema
 from imgframe.planning.keeping import Reasons, free, kept_table
@@ -15,6 +16,9 @@ from imgframe.usage.rows import one_array
 
 if TYPE_CHECKING:
     from imgframe.inventory import Inventory
+
+Why = str | np.ndarray
+"""A reason for all records, or one for each."""
 
 _SHOWN = 3
 """Other names of an image that a reason names."""
@@ -28,15 +32,19 @@ class Decided(NamedTuple):
     freed: Reclaim
 
 
-def decide(records: Records, reasons: Reasons, inventory: Inventory, reason: str = "asked for") -> Decided:
-    """Delete steps for the records that nothing keeps, the others with their reasons, and the exact bytes."""
+def decide(records: Records, reasons: Reasons, inventory: Inventory, why: Why = "asked for") -> Decided:
+    """Delete steps for the records that nothing keeps, the others with their reasons, and the exact bytes.
+
+    ``why``: the reason of the steps, one for all or one for each of the records.
+    """
     going = records.only(free(reasons))
+    told = why if isinstance(why, str) else why[free(reasons)]
     return Decided(
-        delete_steps(going, inventory, reason), kept_table(records, reasons), reclaim(inventory, going.keys())
+        delete_steps(going, inventory, told), kept_table(records, reasons), reclaim(inventory, going.keys())
     )
 
 
-def delete_steps(going: Records, inventory: Inventory, reason: str) -> pa.Table:
+def delete_steps(going: Records, inventory: Inventory, why: Why) -> pa.Table:
     """One delete step per record, in the order given; ``predicted_bytes`` is what the step adds to those before it."""
     count = len(going)
     return schema.plan_table(
@@ -45,7 +53,7 @@ def delete_steps(going: Records, inventory: Inventory, reason: str) -> pa.Table:
             "step": pa.array(np.arange(count)),
             "action": _one_word("delete", count),
             **going.columns(["digest", "media_type", "target_size", "record_labels"]),
-            "reason": _reasons(going, reason),
+            "reason": _reasons(going, why),
             "predicted_bytes": pa.array(reclaim_marginal(inventory, going.keys())["total_bytes"]),
         },
     )
@@ -55,7 +63,7 @@ def _one_word(word: str, count: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([word]))
 
 
-def _reasons(going: Records, reason: str) -> pa.DictionaryArray:
+def _reasons(going: Records, why: Why) -> pa.StringArray:
     """The reason per step; it says which names keep its digest because they are not among the steps (the CRI gives three)."""
     images = going.images()
     stays = np.ones(len(images), np.bool_)
@@ -64,11 +72,12 @@ def _reasons(going: Records, reason: str) -> pa.DictionaryArray:
     order = others[np.argsort(images[others], kind="stable")]
     kept, start = np.unique(images[order], return_index=True)
     names = one_array(going.own["name"])
-    words = [reason]
+    words = [""]
     for first, last in zip(start.tolist(), [*start.tolist(), len(order)][1:], strict=True):
         shown = ", ".join(names.take(pa.array(order[first : min(last, first + _SHOWN)])).to_pylist())
         more = f" and {last - first - _SHOWN} more" if last - first > _SHOWN else ""
-        words.append(f"{reason}; frees nothing while {shown}{more} also name it")
+        words.append(f"; frees nothing while {shown}{more} also name it")
     at = np.searchsorted(kept, images[going.rows])
     codes = np.where(np.append(kept, -1)[at] == images[going.rows], at + 1, 0)
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(words))
+    told = pa.scalar(why) if isinstance(why, str) else pa.array(why, pa.string())
+    return pc.binary_join_element_wise(told, pa.array(words, pa.string()).take(pa.array(codes)), "")
