@@ -11,14 +11,14 @@ from oci_vectors import store
 
 from imgframe import oci, platforms
 from imgframe.errors import DocumentError
-from imgframe.oci import decoder, plain, scanner
+from imgframe.oci import decoder, plain, scanner, structs
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 WAYS = {
-    "manifest": (plain.manifest, decoder.MANIFEST, oci.decode_manifest),
-    "index": (plain.index, decoder.INDEX, oci.decode_index),
-    "config": (plain.config, decoder.CONFIG, oci.decode_config),
+    "manifest": (plain.manifest, structs.MANIFEST, oci.decode_manifest),
+    "index": (plain.index, structs.INDEX, oci.decode_index),
+    "config": (plain.config, structs.CONFIG, oci.decode_config),
 }
 
 texts = st.sampled_from(["", "a", "linux", "é", 'q"', "\\u0041", "\u2028", "<&>"]) | st.text(max_size=5)

@@ -16,8 +16,9 @@ from name_vectors import mutated, vectors
 from imgframe import patterns, reference
 from imgframe.errors import FilterError
 from imgframe.patterns import unicode_names
+from imgframe.patterns.cursor import GoSyntaxError
 from imgframe.patterns.globs import GlobSyntaxError
-from imgframe.patterns.syntax import GoSyntaxError, parse_go_regexp
+from imgframe.patterns.syntax import parse_go_regexp
 
 NEEDED = ["name", "error", "bare", "familiar", "familiar_string"]
 

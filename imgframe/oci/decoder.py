@@ -1,4 +1,4 @@
-"""The exact decoder: what Go's encoding/json puts into the structs of the image specification.
+"""The exact decoder: what Go's encoding/json puts into structs (those of images are in :mod:`imgframe.oci.structs`).
 
 Keys match in any letter case, later ones win, repeated objects and lists merge into what is there, null leaves a plain
 value alone and empties the rest. A value of a wrong type is remembered and the first one is the error, unless a time
@@ -12,18 +12,7 @@ from typing import Any
 
 from imgframe.errors import DocumentError
 from imgframe.oci import base64text, rfc3339, scanner
-from imgframe.oci.documents import (
-    NOTHING,
-    Descriptor,
-    History,
-    ImageConfig,
-    Index,
-    Manifest,
-    RootFS,
-    RunConfig,
-)
 from imgframe.oci.scanner import Node, Pairs
-from imgframe.platforms import Platform
 
 _FOLDED = str.maketrans({"\u017f": "s", "\u212a": "k"})
 
@@ -60,8 +49,8 @@ def _kind_of(node: Node) -> str:
     return {b'"': "string", b"t": "bool", b"f": "bool", b"n": "null"}.get(node[:1], "number")
 
 
-class _Kind:
-    """A Go type: ``zero()`` is its empty value, ``take`` decodes a node over the value that is there."""
+class Kind:
+    """A Go type: ``zero()`` is its empty value, ``take`` decodes a node over the value that is there, ``build`` makes it ours."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -76,7 +65,9 @@ class _Kind:
         return now
 
 
-class _Text(_Kind):
+class Text(Kind):
+    """A string."""
+
     def zero(self) -> str:
         return ""
 
@@ -89,7 +80,9 @@ class _Text(_Kind):
         return now
 
 
-class _Integer(_Kind):
+class Integer(Kind):
+    """An integer with its limits."""
+
     def __init__(self, name: str, lowest: int, highest: int) -> None:
         super().__init__(name)
         self.limits = lowest, highest
@@ -111,7 +104,9 @@ class _Integer(_Kind):
         return now
 
 
-class _Boolean(_Kind):
+class Boolean(Kind):
+    """A bool."""
+
     def zero(self) -> bool:
         return False
 
@@ -124,7 +119,7 @@ class _Boolean(_Kind):
         return now
 
 
-class _Time(_Kind):
+class Time(Kind):
     """*time.Time: the text, checked."""
 
     def take(self, run: _Run, node: Node, now: Any) -> Any:  # noqa: ARG002 -- nothing merges
@@ -138,7 +133,7 @@ class _Time(_Kind):
         return text
 
 
-class _Present(_Kind):
+class Present(Kind):
     """json.RawMessage: whether the key is there, even with null."""
 
     def zero(self) -> bool:
@@ -158,8 +153,10 @@ class _Cells:
         self.length = len(self.items)
 
 
-class _List(_Kind):
-    def __init__(self, name: str, element: _Kind, *, nil: tuple[Any, ...] = ()) -> None:
+class List(Kind):
+    """A slice; ``nil`` is what a missing one is read as."""
+
+    def __init__(self, name: str, element: Kind, *, nil: tuple[Any, ...] = ()) -> None:
         super().__init__(name)
         self.element = element
         self.nil = nil
@@ -188,11 +185,11 @@ class _List(_Kind):
         return tuple(self.element.build(item) for item in now.items[: now.length])
 
 
-class _Bytes(_List):
+class Bytes(List):
     """[]byte: Base64 text, or a list of numbers."""
 
     def __init__(self) -> None:
-        super().__init__("[]uint8", _Integer("uint8", 0, 255))
+        super().__init__("[]uint8", Integer("uint8", 0, 255))
 
     def take(self, run: _Run, node: Node, now: Any) -> Any:
         if _kind_of(node) != "string":
@@ -207,8 +204,10 @@ class _Bytes(_List):
         return bytes(super().build(now))
 
 
-class _Map(_Kind):
-    def __init__(self, name: str, element: _Kind, build: Any) -> None:
+class Map(Kind):
+    """A map with texts as keys; ``build`` makes of it what the record holds."""
+
+    def __init__(self, name: str, element: Kind, build: Any) -> None:
         super().__init__(name)
         self.element = element
         self.make = build
@@ -229,7 +228,7 @@ class _Map(_Kind):
         return self.make(now)
 
 
-class _Struct(_Kind):
+class Struct(Kind):
     """A Go struct, or (``pointer``) a pointer to one.
 
     ``fields``: JSON name → (name in ours, kind, names of embedded structs before it).
@@ -239,7 +238,7 @@ class _Struct(_Kind):
         self,
         name: str,
         make: Any,
-        fields: dict[str, tuple[str, _Kind, tuple[str, ...]]],
+        fields: dict[str, tuple[str, Kind, tuple[str, ...]]],
         *,
         pointer: bool = False,
     ) -> None:
@@ -252,8 +251,8 @@ class _Struct(_Kind):
         }
         self.pointer = pointer
 
-    def pointed(self) -> _Struct:
-        other = object.__new__(_Struct)
+    def pointed(self) -> Struct:
+        other = object.__new__(Struct)
         other.__dict__.update(self.__dict__, pointer=True)
         return other
 
@@ -287,140 +286,7 @@ class _Struct(_Kind):
         return self.make(**{attribute: kinds[attribute].build(value) for attribute, value in now.items()})
 
 
-_STRING, _BOOL = _Text("string"), _Boolean("bool")
-_INT64 = _Integer("int64", -(1 << 63), (1 << 63) - 1)
-_INT = _Integer("int", -(1 << 63), (1 << 63) - 1)
-_STRINGS = _List("[]string", _STRING)
-_TEXTS = _Map("map[string]string", _STRING, lambda now: now)
-_LABELS = _Map("map[string]string", _STRING, lambda now: now or {})
-_SET = _Map("map[string]struct {}", _Struct("struct {}", dict, {}), lambda now: tuple(sorted(now or ())))
-_DIGEST = _Text("digest.Digest")
-_WHEN = _Time("time.Time")
-
-_PLATFORM_FIELDS: dict[str, tuple[str, _Kind]] = {
-    "architecture": ("architecture", _STRING),
-    "os": ("os", _STRING),
-    "os.version": ("os_version", _STRING),
-    "os.features": ("os_features", _STRINGS),
-    "variant": ("variant", _STRING),
-}
-
-
-def _own(**fields: tuple[str, _Kind]) -> dict[str, tuple[str, _Kind, tuple[str, ...]]]:
-    return {name: (attribute, kind, ()) for name, (attribute, kind) in fields.items()}
-
-
-_PLATFORM = _Struct("v1.Platform", Platform, _own(**_PLATFORM_FIELDS))
-_DESCRIPTOR = _Struct(
-    "v1.Descriptor",
-    Descriptor,
-    _own(
-        mediaType=("media_type", _STRING),
-        digest=("digest", _DIGEST),
-        size=("size", _INT64),
-        urls=("urls", _STRINGS),
-        annotations=("annotations", _TEXTS),
-        data=("data", _Bytes()),
-        platform=("platform", _PLATFORM.pointed()),
-        artifactType=("artifact_type", _STRING),
-    ),
-)
-_DESCRIPTORS = _List("[]v1.Descriptor", _DESCRIPTOR, nil=NOTHING)
-_SHARED = {
-    "schemaVersion": ("schema_version", _INT, ("Versioned",)),
-    **_own(
-        mediaType=("media_type", _STRING),
-        artifactType=("artifact_type", _STRING),
-        subject=("subject", _DESCRIPTOR.pointed()),
-        annotations=("annotations", _TEXTS),
-    ),
-}
-MANIFEST = _Struct(
-    "v1.Manifest",
-    Manifest,
-    {**_SHARED, **_own(config=("config", _DESCRIPTOR), layers=("layers", _DESCRIPTORS))},
-)
-INDEX = _Struct("v1.Index", Index, {**_SHARED, **_own(manifests=("manifests", _DESCRIPTORS))})
-PLATFORM = _PLATFORM
-_RUN_CONFIG = _Struct(
-    "v1.ImageConfig",
-    RunConfig,
-    _own(
-        User=("user", _STRING),
-        ExposedPorts=("exposed_ports", _SET),
-        Env=("env", _STRINGS),
-        Entrypoint=("entrypoint", _STRINGS),
-        Cmd=("cmd", _STRINGS),
-        Volumes=("volumes", _SET),
-        WorkingDir=("working_dir", _STRING),
-        Labels=("labels", _LABELS),
-        StopSignal=("stop_signal", _STRING),
-        ArgsEscaped=("args_escaped", _BOOL),
-    ),
-)
-_HISTORY = _Struct(
-    "v1.History",
-    History,
-    _own(
-        created=("created", _WHEN),
-        created_by=("created_by", _STRING),
-        author=("author", _STRING),
-        comment=("comment", _STRING),
-        empty_layer=("empty_layer", _BOOL),
-    ),
-)
-_ROOTFS = _Struct(
-    "v1.RootFS",
-    RootFS,
-    _own(type=("type", _STRING), diff_ids=("diff_ids", _List("[]digest.Digest", _DIGEST, nil=NOTHING))),
-)
-CONFIG = _Struct(
-    "v1.Image",
-    ImageConfig,
-    {
-        **_own(
-            created=("created", _WHEN),
-            author=("author", _STRING),
-            config=("config", _RUN_CONFIG),
-            rootfs=("rootfs", _ROOTFS),
-            history=("history", _List("[]v1.History", _HISTORY)),
-        ),
-        **{name: (attribute, kind, ("Platform",)) for name, (attribute, kind) in _PLATFORM_FIELDS.items()},
-    },
-)
-_PRESENT = _Present("json.RawMessage")
-UNKNOWN = _Struct(
-    "images.unknownDocument",
-    dict,
-    _own(
-        mediaType=("media_type", _STRING),
-        config=("config", _PRESENT),
-        layers=("layers", _PRESENT),
-        manifests=("manifests", _PRESENT),
-        fsLayers=("fs_layers", _PRESENT),
-    ),
-)
-_DURATION = _Integer("time.Duration", -(1 << 63), (1 << 63) - 1)
-_HEALTHCHECK = _Struct(
-    "healthcheck.Healthcheck",
-    dict,
-    _own(
-        Test=("Test", _STRINGS),
-        Interval=("Interval", _DURATION),
-        Timeout=("Timeout", _DURATION),
-        Retries=("Retries", _INT),
-        StartPeriod=("StartPeriod", _DURATION),
-    ),
-    pointer=True,
-)
-HEALTH = _Struct(
-    "struct",
-    dict,
-    _own(config=("config", _Struct("struct", dict, _own(Healthcheck=("check", _HEALTHCHECK))))),
-)
-
-
-def decode(node: Node, kind: _Struct) -> Any:
+def decode(node: Node, kind: Struct) -> Any:
     """The tree of a document as a record of the kind.
 
     Raises:

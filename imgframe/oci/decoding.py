@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from imgframe.errors import DocumentError
-from imgframe.oci import decoder, plain, scanner
+from imgframe.oci import decoder, plain, scanner, structs
 from imgframe.oci.documents import (
     MAX_BYTES,
     ImageConfig,
@@ -44,7 +44,7 @@ def decode_manifest(data: bytes) -> Manifest:
     """
     _limited(data)
     found = plain.manifest(data)
-    return found if found is not None else decoder.decode(scanner.parse(data), decoder.MANIFEST)
+    return found if found is not None else decoder.decode(scanner.parse(data), structs.MANIFEST)
 
 
 def decode_index(data: bytes) -> Index:
@@ -60,7 +60,7 @@ def decode_index(data: bytes) -> Index:
     """
     _limited(data)
     found = plain.index(data)
-    return found if found is not None else decoder.decode(scanner.parse(data), decoder.INDEX)
+    return found if found is not None else decoder.decode(scanner.parse(data), structs.INDEX)
 
 
 def decode_config(data: bytes) -> ImageConfig:
@@ -79,7 +79,7 @@ def decode_config(data: bytes) -> ImageConfig:
     if found is not None:
         return found
     tree = scanner.parse(data)
-    config = decoder.decode(tree, decoder.CONFIG)
+    config = decoder.decode(tree, structs.CONFIG)
     check = _healthcheck(tree)
     if check is None:
         return config
@@ -91,7 +91,7 @@ def decode_config(data: bytes) -> ImageConfig:
 def _healthcheck(tree: Any) -> str | None:
     """The health check of Docker's configs as the label's text; None if there is none or Go cannot decode it."""
     try:
-        found = decoder.decode(tree, decoder.HEALTH)
+        found = decoder.decode(tree, structs.HEALTH)
     except DocumentError:
         return None
     check = found.get("config", {}).get("check")
@@ -102,7 +102,7 @@ def decode_platform(data: bytes, host: Platform = LINUX_AMD64) -> Platform:
     """The normalised platform of a config, of which nothing else is looked at (images.ConfigPlatform)."""
     _limited(data)
     config = plain.config(data)
-    found = config.platform if config is not None else decoder.decode(scanner.parse(data), decoder.PLATFORM)
+    found = config.platform if config is not None else decoder.decode(scanner.parse(data), structs.PLATFORM)
     return normalize(found, host)
 
 
@@ -116,7 +116,7 @@ def checked_manifest(data: bytes, media_type: str, where: str) -> Manifest:
     if found is None:
         tree = scanner_tree(data, where)
         check(tree, media_type, where)
-        return decoder.decode(tree, decoder.MANIFEST)
+        return decoder.decode(tree, structs.MANIFEST)
     if is_index_type(found.media_type):
         raise DocumentError(f"{where}: media-type: expected manifest but found index ({media_type})")
     return found
@@ -129,7 +129,7 @@ def checked_index(data: bytes, media_type: str, where: str) -> Index:
     if found is None:
         tree = scanner_tree(data, where)
         check(tree, media_type, where)
-        return decoder.decode(tree, decoder.INDEX)
+        return decoder.decode(tree, structs.INDEX)
     if is_manifest_type(found.media_type):
         raise DocumentError(f"{where}: media-type: expected index but found manifest ({media_type})")
     return found
@@ -146,7 +146,7 @@ def scanner_tree(data: bytes, where: str) -> scanner.Node:
 def check(tree: scanner.Node, media_type: str, where: str) -> None:
     """Refuse what is not of its media type (containerd's validateMediaType)."""
     try:
-        found = decoder.decode(tree, decoder.UNKNOWN)
+        found = decoder.decode(tree, structs.UNKNOWN)
     except DocumentError as error:
         raise DocumentError(f"{where}: {error}") from error
     own = found.get("media_type", "")

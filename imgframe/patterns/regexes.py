@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from imgframe.errors import FilterError
 from imgframe.patterns import evaluation
-from imgframe.patterns.syntax import Bracket, GoSyntaxError, Syntax, parse_go_regexp
+from imgframe.patterns.cursor import GoSyntaxError
+from imgframe.patterns.syntax import Bracket, Syntax, parse_go_regexp
 from imgframe.patterns.unicode_names import members
 
 _LONGEST = 65_536

@@ -8,35 +8,15 @@ Unicode classes, whose names and tables differ, and names of groups.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, NoReturn
 
-from imgframe.patterns.unicode_names import class_name
+from imgframe.patterns.cursor import Cursor, UnicodeClass
+from imgframe.patterns.sizes import EMPTY, Node, Repeats, around, is_char, joined
 
 _MAX_HEIGHT = 1000
 _MAX_REPEAT = 1000
-_MAX_RUNE = 0x10FFFF
 _PERL_CLASSES = frozenset("dDsSwW")
-_POSIX_NAMES = "alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit"
-_POSIX_CLASSES = frozenset(_POSIX_NAMES.split())
-_ESCAPES = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_OCTAL = frozenset("01234567")
 _MAX_SIZE = (128 << 20) // 40  # instructions that Go may make of a pattern, 40 bytes each
 _WIDE = 8  # RE2 instructions of a class that reaches beyond ASCII, about
-
-
-class GoSyntaxError(Exception):
-    """A pattern that Go refuses; the text is Go's."""
-
-    def __init__(self, reason: str, fragment: str) -> None:
-        super().__init__(f"error parsing regexp: {reason}: `{fragment}`")
-
-
-class UnicodeClass(NamedTuple):
-    r"""``\p{name}``: the name as in :mod:`imgframe.patterns.unicode_names`."""
-
-    name: str
-    negated: bool
-    fold: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,67 +40,19 @@ class Syntax:
     r"""It holds ``\B``, which RE2 also finds between the bytes of one character."""
 
 
-class _Repeats(NamedTuple):
-    """The counted repetitions in a part of the pattern, as a tree."""
-
-    low: int
-    high: int
-    inner: tuple[_Repeats, ...]
-
-    def fit(self, budget: int) -> bool:
-        """Whether no innermost thing is repeated more than ``budget`` times."""
-        todo = [(self, budget)]
-        while todo:
-            repeats, left = todo.pop()
-            if repeats.high == 0:
-                continue
-            count = repeats.low if repeats.high < 0 else repeats.high
-            if count > left:
-                return False
-            todo += [(each, left // max(count, 1)) for each in repeats.inner]
-        return True
-
-
-class _Node(NamedTuple):
-    kind: str  # "literal", "char" (a class), "concat", "alternate", or "" for all else
-    height: int
-    size: int
-    repeats: tuple[_Repeats, ...] = ()
-    go_size: int = 1  # what Go forecasts, counted repetitions written out
-    times: int = 1  # of a counted repetition
-
-
-_EMPTY = _Node("", 1, 1)
-
-
 @dataclass(slots=True)
 class _Group:
     """An open parenthesis, or the whole pattern: its finished alternatives and the items of the last one."""
 
     captures: bool
     fold: bool
-    alternatives: list[_Node] = field(default_factory=list)
-    items: list[_Node] = field(default_factory=list)
+    alternatives: list[Node] = field(default_factory=list)
+    items: list[Node] = field(default_factory=list)
 
 
-def _joined(kind: str, nodes: list[_Node]) -> _Node:
-    """Go's concatenation or alternation of ``nodes``: one of the same kind inside is dissolved."""
-    if not nodes:
-        return _EMPTY
-    if len(nodes) == 1:
-        return nodes[0]
-    height = 1 + max(node.height - (node.kind == kind) for node in nodes)
-    bars = len(nodes) - 1 if kind == "alternate" else 0
-    size = sum(node.size for node in nodes) + bars
-    go_size = sum(node.go_size for node in nodes) + bars
-    return _Node(kind, height, size, tuple(each for node in nodes for each in node.repeats), go_size)
-
-
-class _Parser:
+class _Parser(Cursor):
     def __init__(self, pattern: str) -> None:
-        self.text = pattern
-        self.at = 0
-        self.fold = False
+        super().__init__(pattern)
         self.has_non_boundary = False
         self.made = 0  # nodes, about as many as Go makes
         self.product = 1  # of all counted repetitions, again each time that one is the whole of a group
@@ -128,16 +60,7 @@ class _Parser:
         self.groups = [_Group(captures=False, fold=False)]
         self.edits: list[tuple[int, int, Bracket | str]] = []
 
-    def fail(self, reason: str, start: int, end: int | None = None) -> NoReturn:
-        raise GoSyntaxError(reason, self.text[start : self.at if end is None else end])
-
-    def next(self) -> str:
-        """The next character, taken; empty at the end."""
-        char = self.text[self.at : self.at + 1]
-        self.at += 1 if char else 0
-        return char
-
-    def push(self, node: _Node, *, made: bool = True) -> None:
+    def push(self, node: Node, *, made: bool = True) -> None:
         self.made += made
         self.product = min(self.product * node.times, _MAX_SIZE)
         self.sized |= self.made >= _MAX_SIZE // self.product
@@ -150,7 +73,7 @@ class _Parser:
     def literal(self, char: str) -> None:
         items = self.groups[-1].items
         after_literal = bool(items) and items[-1].kind == "literal"  # Go adds it to that one
-        self.push(_Node("literal", 1, 1 if char.isascii() else 4), made=not after_literal)
+        self.push(Node("literal", 1, 1 if char.isascii() else 4), made=not after_literal)
 
     def parse(self) -> Syntax:
         last_repeat = -1
@@ -184,10 +107,10 @@ class _Parser:
             self.right_paren()
         elif char in "^$":
             self.at += 1
-            self.push(_EMPTY)
+            self.push(EMPTY)
         elif char == ".":
             self.at += 1
-            self.push(_Node("char", 1, _WIDE))
+            self.push(Node("char", 1, _WIDE))
         elif char == "[":
             self.bracket()
         elif char == "\\":
@@ -201,30 +124,30 @@ class _Parser:
     def alternative(self) -> None:
         """Closes the alternative: its items become one node; two characters side by side become one class."""
         group = self.groups[-1]
-        merged: list[_Node] = []
+        merged: list[Node] = []
         for node in group.items:
             if node.kind == "literal" and merged and merged[-1].kind == "literal":
                 both = merged[-1], node
-                merged[-1] = _Node(
+                merged[-1] = Node(
                     "literal", 1, sum(each.size for each in both), go_size=sum(each.go_size for each in both)
                 )
             else:
                 merged.append(node)
         group.items = []
-        node = _joined("concat", merged)
+        node = joined("concat", merged)
         self.push(node, made=len(merged) > 1)
         group.items.pop()
         before = group.alternatives[-1] if group.alternatives else None
-        if before is not None and _is_char(before) and _is_char(node):
-            group.alternatives[-1] = _Node("char", 1, before.size + node.size)
+        if before is not None and is_char(before) and is_char(node):
+            group.alternatives[-1] = Node("char", 1, before.size + node.size)
         else:
             group.alternatives.append(node)
 
-    def close(self) -> _Node:
+    def close(self) -> Node:
         """The innermost group as one node."""
         self.alternative()
         alternatives = self.groups[-1].alternatives
-        node = _joined("alternate", alternatives)
+        node = joined("alternate", alternatives)
         self.push(node, made=len(alternatives) > 1)
         self.groups[-1].items.pop()
         return node
@@ -235,7 +158,7 @@ class _Parser:
             self.fail("unexpected )", 0, len(self.text))
         group = self.groups.pop()
         self.fold = group.fold
-        self.push(_around(node, 2) if group.captures else node)
+        self.push(around(node, 2) if group.captures else node)
 
     def open(self) -> None:
         start = self.at
@@ -290,14 +213,14 @@ class _Parser:
             self.fail("missing argument to repetition operator", start)
         node = items.pop()
         if not counted:
-            self.push(_around(node, 2 if self.text[start] == "*" else 1))
+            self.push(around(node, 2 if self.text[start] == "*" else 1))
             return
         size, go_size = (
             max(1, high * each + high - low if high >= 0 else 1 + (low == 0) + max(low, 1) * each)
             for each in (node.size, node.go_size)
         )
-        repeats = _Repeats(low, high, node.repeats)
-        self.push(_Node("", 1 + node.height, size, (repeats,), go_size, max(high if high >= 0 else low, 1)))
+        repeats = Repeats(low, high, node.repeats)
+        self.push(Node("", 1 + node.height, size, (repeats,), go_size, max(high if high >= 0 else low, 1)))
         if (low >= 2 or high >= 2) and not repeats.fit(_MAX_REPEAT):
             self.fail("invalid repeat count", start)
 
@@ -319,15 +242,6 @@ class _Parser:
         self.repeat(start, last_repeat, low, high, counted=True)
         return True
 
-    def number(self) -> int | None:
-        start = self.at
-        while self.at < len(self.text) and "0" <= self.text[self.at] <= "9":
-            self.at += 1
-        digits = self.text[start : self.at]
-        if not digits or (digits[0] == "0" and len(digits) > 1):
-            return None
-        return int(digits[:10])  # more digits are too many in any case
-
     # classes and escapes
 
     def backslash(self) -> None:
@@ -336,7 +250,7 @@ class _Parser:
         if kind and kind in "AbBz":
             self.at += 2
             self.has_non_boundary |= kind == "B"
-            self.push(_EMPTY)
+            self.push(EMPTY)
         elif kind == "C":
             self.fail("invalid escape sequence", start, start + 2)
         elif kind == "Q":
@@ -351,75 +265,12 @@ class _Parser:
         elif kind and kind in "pP":
             found = self.unicode_class()
             self.edits.append((start, self.at, Bracket(negated=False, plain="", unicode=(found,))))
-            self.push(_Node("char", 1, _WIDE))
+            self.push(Node("char", 1, _WIDE))
         elif kind in _PERL_CLASSES:
             self.at += 2
-            self.push(_Node("char", 1, _WIDE if kind.isupper() else 2))
+            self.push(Node("char", 1, _WIDE if kind.isupper() else 2))
         else:
             self.literal(self.escape())
-
-    def unicode_class(self) -> UnicodeClass:
-        start = self.at
-        negated = self.text[start + 1] == "P"
-        self.at += 2
-        if self.text.startswith("{", self.at):
-            end = self.text.find("}", self.at)
-            if end < 0:
-                self.fail("invalid character class range", start, len(self.text))
-            name = self.text[self.at + 1 : end]
-            self.at = end + 1
-        else:
-            name = self.next()
-        if name.startswith("^"):
-            negated, name = not negated, name[1:]
-        found = class_name(name)
-        if found is None:
-            self.fail("invalid character class range", start)
-        return UnicodeClass(found, negated, self.fold)
-
-    def escape(self) -> str:
-        start = self.at
-        self.at += 1
-        char = self.next()
-        if not char:
-            self.fail("trailing backslash at end of expression", start, start)
-        if char in _OCTAL and (char == "0" or self.text[self.at : self.at + 1] in _OCTAL):
-            value = int(char)
-            for _ in range(2):
-                if self.text[self.at : self.at + 1] not in _OCTAL:
-                    break
-                value = value * 8 + int(self.next())
-            return chr(value)
-        value = self.hexadecimal() if char == "x" else -1
-        if value >= 0:
-            return chr(value)
-        if char not in _ESCAPES and (char.isalnum() or not char.isascii()):
-            self.fail("invalid escape sequence", start)
-        return _ESCAPES.get(char, char)
-
-    def hexadecimal(self) -> int:
-        r"""The value after ``\x``, or -1."""
-        char = self.next()
-        if char != "{":
-            if not char:
-                return -1
-            high, low = _unhex(char), _unhex(self.next())
-            return high * 16 + low if high >= 0 and low >= 0 else -1
-        value = digits = 0
-        while char := self.next():
-            if char == "}":
-                return value if digits else -1
-            digit = _unhex(char)
-            value = value * 16 + digit
-            digits += 1
-            if digit < 0 or value > _MAX_RUNE:
-                return -1
-        return -1
-
-    def class_char(self, whole: int) -> str:
-        if self.at >= len(self.text):
-            self.fail("missing closing ]", whole)
-        return self.escape() if self.text[self.at] == "\\" else self.next()
 
     def bracket(self) -> None:
         start = self.at
@@ -450,44 +301,15 @@ class _Parser:
         self.at += 1
         if unicode:
             self.edits.append((start, self.at, Bracket(negated, "".join(plain), tuple(unicode))))
-        self.push(_Node("char", 1, size))
-
-    def posix_class(self, end: int) -> str:
-        text = self.text[self.at : end]
-        if text[2:-2].removeprefix("^") not in _POSIX_CLASSES:
-            self.fail("invalid character class range", self.at, end)
-        self.at = end
-        return text
-
-    def range(self, whole: int) -> tuple[str, str]:
-        start = self.at
-        low = high = self.class_char(whole)
-        if self.text.startswith("-", self.at) and self.text[self.at + 1 : self.at + 2] not in {"", "]"}:
-            self.at += 1
-            high = self.class_char(whole)
-            if high < low:
-                self.fail("invalid character class range", start)
-        return low, high
-
-
-def _around(node: _Node, more: int) -> _Node:
-    """A group or a repetition around the node, ``more`` instructions to Go."""
-    return _Node("", 1 + node.height, 2 + node.size, node.repeats, more + node.go_size)
-
-
-def _is_char(node: _Node) -> bool:
-    return node.kind == "char" or (node.kind == "literal" and node.size == 1)
-
-
-def _unhex(char: str) -> int:
-    return int(char, 16) if char and char in "0123456789abcdefABCDEF" else -1
+        self.push(Node("char", 1, size))
 
 
 def parse_go_regexp(pattern: str) -> Syntax:
-    """What is to be known about the regular expression ``pattern``; raises :class:`GoSyntaxError` where Go refuses it.
+    """What is to be known about the regular expression ``pattern``; raises :class:`~imgframe.patterns.cursor.GoSyntaxError` where Go refuses it.
 
     Example:
-        >>> from imgframe.patterns.syntax import GoSyntaxError, parse_go_regexp
+        >>> from imgframe.patterns.cursor import GoSyntaxError
+        >>> from imgframe.patterns.syntax import parse_go_regexp
         >>> parse_go_regexp("^a{3}$").size
         5
         >>> try:
