@@ -7,9 +7,8 @@ from pathlib import Path
 
 import debian
 import hypothesis
-import pyarrow as pa
-import pyarrow.parquet as parquet
 import pytest
+import secret_watch
 import truth_stores
 from certificates import Authority
 from daemons import VERSIONS, Daemon
@@ -41,6 +40,7 @@ def containerd(request: pytest.FixtureRequest) -> Iterator[Daemon]:
     require_daemons(f"containerd {request.param}")
     with Daemon(request.param) as daemon:
         yield daemon
+        assert not secret_watch.found(daemon.log_text())
 
 
 @pytest.fixture
@@ -54,8 +54,10 @@ def fresh_daemon() -> Iterator[Callable[..., Daemon]]:
         return started[-1]
 
     yield start
+    logs = [daemon.log_text() for daemon in started]
     for daemon in started:
         daemon.stop()
+    assert not any(map(secret_watch.found, logs))
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +67,7 @@ def registry() -> Iterator[Registry]:
     with Registry() as served:
         truth_stores.serve(served)
         yield served
+        assert not secret_watch.found(served.log_text())
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +89,7 @@ def basic_registry(registry: Registry) -> Iterator[Registry]:
     """Wants basic auth of registries.USER with registries.SECRET, over the store of `registry`."""
     with Registry(config=registry.shared_settings() | basic_settings(registry.folder)) as served:
         yield served
+        assert not secret_watch.found(served.log_text())
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +104,7 @@ def token_registry(registry: Registry, authority: Authority, token_server: Token
     """Wants tokens of `token_server`, over the store of `registry`."""
     with Registry(config=registry.shared_settings() | token_settings(token_server, authority)) as served:
         yield served
+        assert not secret_watch.found(served.log_text())
 
 
 @pytest.fixture
@@ -175,35 +180,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.registry)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def secret_watch_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[secret_watch.Watch]:
+    """The marked credential is in no error, log record, or output of a program; at the end, in no file of this worker."""
+    watch = secret_watch.Watch()
+    with watch.on():
+        yield watch
+    assert not watch.take()
+    assert not secret_watch.in_files(tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture(autouse=True)
-def no_secret_in_files(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The marked credential is in no Parquet file that a test leaves behind."""
+def no_secret_is_left(
+    request: pytest.FixtureRequest, secret_watch_of_the_run: secret_watch.Watch
+) -> Iterator[None]:
+    """Names the test that has shown the marked credential, or left it in a file."""
     yield
+    assert not secret_watch_of_the_run.take()
     folder = getattr(request.node, "funcargs", {}).get("tmp_path")
     if (
-        folder is None or "imgframe.registry" not in sys.modules
-    ):  # no credential was ever read in this process
-        return
-    for file in folder.rglob("*.parquet"):
-        try:
-            columns = parquet.read_table(file).columns
-        except pa.ArrowInvalid:  # spoilt by the test on purpose: its bytes are looked at as they are
-            assert SECRET.encode() not in file.read_bytes(), f"a secret in {file}"
-            continue
-        for column in columns:
-            texts = (
-                column.unique()
-                if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)
-                else ()
-            )
-            assert not any(SECRET in str(one) for one in texts), f"a secret in {file}"
+        folder is not None and "imgframe.registry" in sys.modules
+    ):  # else no credential was ever read in this process
+        assert not secret_watch.in_files(folder)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """A test that prints or logs the marked credential fails."""
     report = yield
-    if report.passed and any(SECRET in text for _, text in report.sections):
+    if report.passed and any(secret_watch.found(text) for _, text in report.sections):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} printed or logged the marked credential in {call.when}"
     return report
