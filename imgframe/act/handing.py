@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from imgframe.act import pushing
 from imgframe.act.pulling import Choice, Told
 from imgframe.act.sites import Site
-from imgframe.act.transferring import SECONDS, Counter, require
+from imgframe.act.transferring import SECONDS, Counter, of_registry, require
 from imgframe.errors import Refused, RegistryError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def push(
         )
     except Refused as error:
         if error.code == "UNKNOWN":
-            raise RegistryError(f"{error} (containerd asked {remote.host} itself)") from error
+            raise of_registry(error, remote) from error
         raise
     arrived = await remote.resolve()
     if arrived.digest != step["digest"]:

@@ -9,7 +9,7 @@ from imgframe import oci, platforms
 from imgframe.act.pulling import Choice, Pulled, Told
 from imgframe.act.sites import DEFAULT_SNAPSHOTTER, Site
 from imgframe.act.waiting import Silent, Watch
-from imgframe.errors import DocumentError, InputError, Missing, Refused, RegistryError
+from imgframe.errors import DocumentError, InputError, Missing, Refused, RegistryDenied, RegistryError
 from imgframe.wire import records as wire
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ async def pull(
         if "no unpack platforms defined" in str(error) and not only:
             return None
         if error.code == "UNKNOWN":
-            raise RegistryError(f"{error} (containerd asked {remote.host} itself)") from error
+            raise of_registry(error, remote) from error
         raise
     except Missing as error:
         if "resolve" in str(error):
@@ -129,6 +129,16 @@ async def pull(
         present,
         None if before is None else before.digest,
     )
+
+
+def of_registry(error: Refused, remote: RegistryImage) -> RegistryError:
+    """What a registry said to containerd, which passes its words on."""
+    words = f"{error} (containerd asked {remote.host} itself)"
+    denied = any(
+        status in words for status in ("401 Unauthorized", "403 Forbidden", "no basic auth credentials")
+    )
+    kind = RegistryDenied if denied else RegistryError
+    return kind(words, reference=remote.reference, host=remote.host, go=str(error))
 
 
 def _platforms(site: Site, choice: Choice) -> list[platforms.Platform]:
