@@ -33,12 +33,14 @@ Usages = dict[str, tuple[int, int, int]]
 _FORMAT = 4
 _MADE_BY = zlib.crc32(f"{__version__} {schema.VERSION} {_FORMAT}".encode()) & 0x7FFFFFFF
 _SCHEMA = f"""
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS bundles (id INTEGER PRIMARY KEY, checksum BLOB NOT NULL, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS members (digest TEXT PRIMARY KEY, bundle INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS usages (
     store TEXT NOT NULL, namespace TEXT NOT NULL, snapshotter TEXT NOT NULL, checksum BLOB NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY (store, namespace, snapshotter));
 PRAGMA application_id = {_MADE_BY};
+COMMIT;
 """
 _FIND_BUNDLE = "SELECT bundle FROM members WHERE digest IN (SELECT value FROM json_each(?)) LIMIT 1"
 _ENCODER = msgspec.msgpack.Encoder()
@@ -158,8 +160,9 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA page_size = 65536")  # of a new file: blocks are megabytes
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
+    empty = db.execute("SELECT 1 FROM sqlite_master").fetchone() is None  # asked first: another may make it now
     made_by = db.execute("PRAGMA application_id").fetchone()[0]
-    if made_by == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+    if made_by == 0 and empty:
         db.executescript(_SCHEMA)
     elif made_by != _MADE_BY:
         raise Damaged("another version of imgframe wrote it")
