@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 import imgframe as imf
 from imgframe.cli.main import app
+from imgframe.cli.text import rounded
 from imgframe.collector.disk import measure
-from imgframe.errors import InputError
+from imgframe.errors import InputError, NotFound
 
 
 def df(*arguments):
@@ -26,7 +27,7 @@ def df(*arguments):
 
 @pytest.fixture
 def saved(tmp_path):
-    return naive_store.inventory(naive_store.random_store(random.Random(4), nodes=3)).save(tmp_path / "saved")
+    return naive_store.inventory(naive_store.random_store(random.Random(5), nodes=3)).save(tmp_path / "saved")
 
 
 @pytest.fixture
@@ -117,3 +118,49 @@ def test_every_image_and_every_node_has_a_line(saved):
 def test_formats_that_are_not_there_are_refused(saved):
     with pytest.raises(InputError, match="unsupported format: 'yaml'; expected table, json or csv"):
         df("--from", saved, "--format", "yaml")
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.stdout
+
+
+def test_reclaim_of_many_saved_nodes_says_what_goes_and_who_keeps_the_rest(saved):
+    inv = imf.open_inventory(saved)
+    assert len(inv.nodes) > 1
+    images = inv.images
+    unused = images[(images["containers"] == 0) & ~images["used_by_digest"]]
+    made = imf.reclaim(inv, unused)
+    assert made.total_bytes and len(made.held)
+    said = json.loads(run("reclaim", "--all", "--from", saved, "--format", "json"))
+    assert (said["total_bytes"], said["garbage_bytes"]) == (made.total_bytes, made.garbage_bytes)
+    assert [row["key"] for row in said["held"]] == made.held["key"].tolist()
+    lines = run("reclaim", "--all", "--from", saved).splitlines()
+    assert lines[0].startswith(f"{len(unused)} images would free ")
+    content = made.held["kind"] == "content"
+    stays = (
+        made.held[content].drop_duplicates(["node", "key"])["size"].sum()
+        + made.held.loc[~content, "size"].sum()
+    )
+    (at,) = [at for at, line in enumerate(lines) if line.endswith("of these images stay, held by")]
+    assert lines[at].split()[0] == rounded(int(stays))
+    assert lines[at + 1].split() == ["BYTES", "ITEMS", "KIND", "HOLDER", "NODE"]
+
+
+def test_why_answers_for_a_digest_and_for_an_image_on_every_node(saved):
+    inv = imf.open_inventory(saved)
+    digest = inv.images["digest"].iloc[0]
+    said = json.loads(run("why", digest, "--from", saved, "--format", "json"))
+    assert [row["holder"] for row in said] == imf.holders(inv, digest)["holder"].astype(object).where(
+        lambda column: column.notna(), None
+    ).tolist()
+    assert {row["node"] for row in said} == set(inv.blobs.loc[inv.blobs["digest"] == digest, "node"])
+    name = inv.images["name"].value_counts().index[0]
+    said = json.loads(run("why", name, "--from", saved, "--format", "json"))
+    assert {row["node"] for row in said} <= set(inv.images.loc[inv.images["name"] == name, "node"])
+    assert len(said) == len(imf.explain_image(inv, name))
+    assert "HELD BY" in run("why", name, "--from", saved).splitlines()[0]
+    with pytest.raises(NotFound, match="no image, blob or snapshot is called 'nothing'"):
+        run("why", "nothing", "--from", saved)

@@ -184,6 +184,89 @@ def test_holders_are_the_roots_whose_loss_lets_go(rng):
             assert ("content", node, namespace, digest) not in naive_store.collect_garbage(store, images)
 
 
+@settings(max_examples=20)
+@given(stores)
+def test_an_image_is_explained_by_what_goes_with_it_and_who_keeps_the_rest(rng):
+    store = naive_store.random_store(rng)
+    inv = naive_store.inventory(store)
+    garbage = naive_store.swept(store, ())
+    for node, namespace, name in list(store.images)[:3]:
+        record = (node, namespace, name)
+        rows = imf.explain_image(inv, name, node=node, namespace=namespace)
+        kept = naive_store.collect_garbage(store, [record])
+        swept = naive_store.swept(store, [record])
+        goes = rows[rows["frees"]]
+        blobs = found(goes[goes["kind"] == "content"], "node", "key")
+        snapshots = found(goes[goes["kind"] == "snapshot"], "node", "namespace", "snapshotter", "key")
+        # what went anyway may be among them (an expired record), nothing else, and nothing is left out
+        assert swept[0] - garbage[0] <= blobs <= swept[0]
+        assert swept[1] - garbage[1] <= snapshots <= swept[1]
+        assert goes["holder"].isna().all()
+        stays = rows[~rows["frees"]]
+        assert stays["holder"].notna().all()
+        for row in stays[stays["kind"] == "snapshot"].to_dict("records"):
+            assert ("snapshot", row["node"], row["namespace"], row["snapshotter"], row["key"]) in kept
+        for row in stays[stays["kind"] == "content"].to_dict("records"):
+            assert any(
+                item[0] == "content" and (item[1], item[3]) == (row["node"], row["key"]) for item in kept
+            )
+
+
+SWEPT = {"goes at the next collection"}
+
+
+@settings(max_examples=40)
+@given(stores)
+def test_orphans_say_why_they_are_here_and_what_becomes_of_them(rng):
+    store = naive_store.random_store(rng)
+    inv = naive_store.inventory(store)
+    kept = naive_store.collect_garbage(store, ())
+    swept = naive_store.swept(store, ())
+    rows = imf.orphans(inv)
+    assert (rows["action"] == rows["reason"].map(imf.reclaiming.ACTIONS)).all()
+    sweeping = rows[rows["action"].isin(SWEPT)]
+    assert found(sweeping[sweeping["kind"] == "content"], "node", "key") == swept[0]
+    snapshot = ["node", "namespace", "snapshotter", "key"]
+    assert found(sweeping[sweeping["kind"] == "snapshot"], *snapshot) == swept[1]
+    assert found(sweeping[sweeping["kind"] == "ingest"], "node", "namespace", "key") == swept[2]
+    for row in rows.to_dict("records"):
+        place = (row["node"], row["namespace"])
+        if row["reason"] in {"live lease", "expired lease"}:
+            expires = store.leases[*place, row["holder"]]["labels"].get("containerd.io/gc.expire")
+            live = expires is None or dt.datetime.fromisoformat(expires) >= naive_store.NOW
+            assert live == (row["reason"] == "live lease")
+        if row["reason"] == "gc.root label":
+            assert ("content", *place, row["key"]) in kept or row["kind"] == "snapshot"
+        if row["kind"] == "ingest":
+            started = store.ingests[*place, row["key"]]["started_at"]
+            assert row["age"] == (naive_store.NOW - started).total_seconds()
+        else:
+            assert pd.isna(row["age"])  # these stores do not say when
+
+
+def test_what_could_not_be_listed_makes_it_an_upper_bound():
+    tables = {
+        "images": {"name": ["app:1"], "digest": ["sha256:a"]},
+        "blobs": {"digest": ["sha256:a"], "size": [5]},
+    }
+    said = ["a: leases: deadline exceeded", "the parents run in a circle", "no namespace 'x'", "unreadable"]
+    errors = {
+        "stage": ["leases", "snapshots", "connect", "documents"],
+        "code": ["DEADLINE_EXCEEDED", "cycle", "not_found", "malformed"],
+        "message": said,
+    }
+    inv = one_store(**tables, errors=errors)
+    made = imf.reclaim(inv, inv.images)
+    assert made.unread[["node", "namespace", "stage", "message"]].to_numpy().tolist() == [
+        ["a", "n", "leases", said[0]]
+    ]
+    assert "at most" in repr(made)
+    whole = imf.reclaim(one_store(**tables), inv.images)
+    assert not len(whole.unread) and "at most" not in repr(whole)
+    elsewhere = one_store(**tables, errors={**errors, "node": ["b"] * 4})
+    assert not len(imf.reclaim(elsewhere, inv.images).unread)
+
+
 ODD_KEYS = [
     *(
         "containerd.io/gc.ref.content.l.0",

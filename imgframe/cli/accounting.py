@@ -72,7 +72,7 @@ def df(
             tables["orphans"] = reclaiming.orphans_table(inventory)
             for name, columns in VERBOSE.items():
                 print(f"\n{name.upper()}")
-                _lines(_table(tables[name], columns))
+                _lines(_table(inventory, tables[name], columns))
             print("\nNODES")
             _lines(
                 [
@@ -160,12 +160,12 @@ def _unmeasured(measured: Measured, most: int = 3) -> None:
         print(text.printable(f"Not reconciled with du: {', '.join(names[:most])}{more}: {reason}"))
 
 
-def _table(table: pa.Table, columns: dict[str, str]) -> list[list[str]]:
-    """Chosen columns as text; a column of one node or namespace only is left out."""
+def _table(inventory: Inventory, table: pa.Table, columns: dict[str, str]) -> list[list[str]]:
+    """Chosen columns as text; that of the node or namespace only where the inventory has several."""
+    spaces = inventory.arrow("namespaces")["namespace"].to_pylist()
+    several = {"node": inventory.arrow("nodes").num_rows > 1, "namespace": len(set(spaces)) > 1}
     names = [name for name in columns if name in table.column_names]
-    shown = [
-        name for name in names if name not in {"node", "namespace"} or len(set(table[name].to_pylist())) > 1
-    ]
+    shown = [name for name in names if several.get(name, True) or len(set(table[name].to_pylist())) > 1]
     rows = [[columns[name] for name in shown]]
     for row in table.select(shown).to_pylist():
         cells = [
@@ -234,7 +234,7 @@ def reclaim(
         }
         frames = {
             name: text.raw_rows(made.arrow(name))
-            for name in ("blobs", "snapshots", "ingests", "held", "unknown")
+            for name in ("blobs", "snapshots", "ingests", "held", "unknown", "unread")
         }
         _json({"images": [str(name) for name in rows["name"]], **numbers, **frames})
     else:
@@ -246,27 +246,34 @@ def reclaim(
             )
         if made.arrow("unknown").num_rows:
             print(f"and {made.arrow('unknown').num_rows} snapshots whose size was not collected")
-        _held(made.arrow("held"))
+        if gaps := made.arrow("unread").num_rows:
+            print(f"at most: {gaps} lists of these stores could not be read")
+        _held(inventory, made.arrow("held"))
     source.finish(inventory)
 
 
-def _held(held: pa.Table, most: int = 20) -> None:
-    """What stays, by holder, largest first."""
-    sums: dict[tuple[Any, ...], list[int]] = {}
+def _held(inventory: Inventory, held: pa.Table, most: int = 20) -> None:
+    """What stays, by holder, largest first; content that several namespaces list once in the sum."""
+    import pyarrow as pa
+
+    found: dict[tuple[Any, ...], list[int]] = {}
+    whole: dict[tuple[Any, ...], int] = {}
     for row in held.to_pylist():
-        entry = sums.setdefault((row["node"], row["namespace"], row["holder_kind"], row["holder"]), [0, 0])
+        entry = found.setdefault((row["node"], row["namespace"], row["holder_kind"], row["holder"]), [0, 0])
         entry[0] += row["size"] or 0
         entry[1] += 1
-    if not sums:
+        place = None if row["kind"] == "content" else (row["namespace"], row["snapshotter"])
+        whole[row["node"], place, row["key"]] = row["size"] or 0
+    if not found:
         return
-    print(f"{text.rounded(sum(entry[0] for entry in sums.values()))} of these images stay, held by")
-    ranked = sorted(sums.items(), key=lambda pair: -pair[1][0])
-    rows = [["BYTES", "ITEMS", "KIND", "HOLDER"]]
-    rows += [
-        [text.rounded(size), str(count), kind or "", text.printable(holder or "")]
-        for (_, _, kind, holder), (size, count) in ranked[:most]
+    print(f"{text.rounded(sum(whole.values()))} of these images stay, held by")
+    ranked = sorted(found.items(), key=lambda pair: -pair[1][0])
+    columns = {"size": "BYTES", "items": "ITEMS", "kind": "KIND", "holder": "HOLDER", "node": "NODE", "namespace": "NAMESPACE"}  # fmt: skip
+    rows = [
+        {"size": size, "items": count, "kind": kind, "holder": holder, "node": node, "namespace": namespace}
+        for (node, namespace, kind, holder), (size, count) in ranked
     ]
-    _lines(rows)
+    _lines(_table(inventory, pa.Table.from_pylist(rows), columns)[: most + 1])
     if len(ranked) > most:
         print(f"and {len(ranked) - most} more holders (--format json has all)")
 
@@ -288,7 +295,7 @@ def why(
     else:
         columns = {"node": "NODE", "namespace": "NAMESPACE", "kind": "KIND", "key": "KEY", "size": "SIZE", "frees": "FREED WITH IT",
                    "holder_kind": "HELD BY", "holder": "HOLDER", "via": "VIA"}  # fmt: skip
-        _lines(_table(table, columns))
+        _lines(_table(inventory, table, columns))
     source.finish(inventory)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imgframe import schema
 from imgframe.inventory import Inventory, human_bytes
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 DELETED, GARBAGE = "deleted", "garbage"
 """Reasons why something goes: a deleted image was the last to hold it; nothing held it before already."""
+_UNREAD = ["node", "namespace", "stage", "message"]
+_LISTS = ("connect", "images", "content", "snapshots", "containers", "leases", "ingests")
+_NO_GAPS = ("not_found", "broken_chain", "cycle")
+"""Errors of these stages whose lists are whole: something asked for is not there, or the list itself says odd things."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,9 @@ class Reclaim:
 
     Frames: ``blobs`` (node, digest, size, reason), ``snapshots`` (node, namespace, snapshotter, key, size, inodes, reason),
     ``ingests`` (node, namespace, ref, size), ``held`` (what the images refer to and stays: node, namespace, kind, snapshotter,
-    key, size, holder_kind, holder, others), ``unknown`` (freed snapshots whose usage was not collected: they count 0) and
-    ``missing`` (rows that name no image record of the inventory). :meth:`arrow` gives each as an Arrow table.
+    key, size, holder_kind, holder, others), ``unknown`` (freed snapshots whose usage was not collected: they count 0),
+    ``missing`` (rows that name no image record of the inventory) and ``unread`` (node, namespace, stage, message: what could not be
+    listed of these stores, and may hold what is said to go). :meth:`arrow` gives each as an Arrow table.
 
     Example:
         >>> import imgframe as imf
@@ -55,6 +62,7 @@ class Reclaim:
     _touched: Bools = field(repr=False, compare=False)
     _now: int | None = field(repr=False, compare=False)
     _missing: pa.Table = field(repr=False, compare=False)
+    _unread: pa.Table = field(repr=False, compare=False)
     _cache: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -92,6 +100,11 @@ class Reclaim:
         """Rows of the given images that name no record of the inventory."""
         return schema.to_frame(self.arrow("missing"))
 
+    @cached_property
+    def unread(self) -> pd.DataFrame:
+        """Lists of these stores that could not be read: where there are any, less may disappear than is said."""
+        return schema.to_frame(self.arrow("unread"))
+
     def arrow(self, name: str) -> pa.Table:
         """One of the frames as an Arrow table, without pandas."""
         if name not in self._cache:
@@ -109,6 +122,8 @@ class Reclaim:
             return self._ingests()
         if name == "missing":
             return self._missing
+        if name == "unread":
+            return self._unread
         from imgframe.reclaiming.holding import held_table
 
         return held_table(self._graph, self._removed, self.after, self._now)
@@ -147,6 +162,8 @@ class Reclaim:
             text += f"; {human_bytes(self.garbage_bytes)} of it is garbage already"
         if unknown := self.arrow("unknown").num_rows:
             text += f"; {unknown:,} of unknown size count 0"
+        if self._unread.num_rows:
+            text += "; at most, as not all of these stores could be read"
         return text + ">"
 
 
@@ -160,7 +177,8 @@ def reclaim(inventory: Inventory, images: Any, *, now: Any = None) -> Reclaim:
     ``images`` is a frame (or Arrow table) with the columns node, namespace and name; node and namespace may be left out where
     the inventory has just one. ``now`` decides which leases and image records have expired; by default each node's own
     ``collected_at``. The rules of the collector are those of each node's containerd version; where the version is not known,
-    everything that some version keeps is kept. Unknown sizes count 0 and are listed in ``unknown``.
+    everything that some version keeps is kept. Unknown sizes count 0 and are listed in ``unknown``. An inventory of chosen
+    namespaces knows only what those hold: content that they share with others is said to go and stays. Collect all of them.
 
     Raises:
         MissingColumn: the frame does not say which records are meant.
@@ -179,7 +197,20 @@ def reclaim(inventory: Inventory, images: Any, *, now: Any = None) -> Reclaim:
     graph = graph_of(inventory)
     asked = as_table(images)
     rows = rows_of(graph.tables["images"], images if asked is images or len(images) else asked)
-    return reclaim_rows(graph, distinct(rows), nanoseconds(now), _missing(asked, rows))
+    found = distinct(rows)
+    unread = _unread(inventory, graph.tables["images"]["node"].take(pa.array(found)).unique().to_pylist())
+    return reclaim_rows(graph, found, nanoseconds(now), _missing(asked, rows), unread)
+
+
+def _unread(inventory: Inventory, nodes: list[str]) -> pa.Table:
+    """The errors that say that a list of one of these nodes is not whole."""
+    errors = inventory.arrow("errors")
+
+    def among(column: str, words: Sequence[str]) -> pa.ChunkedArray:
+        return pc.is_in(errors[column].cast(pa.string()), pa.array(words, pa.string()))
+
+    gaps = pc.and_not(pc.and_(among("stage", _LISTS), among("node", nodes)), among("code", _NO_GAPS))
+    return errors.select(_UNREAD).filter(gaps)
 
 
 def _missing(asked: pa.Table, rows: Ints) -> pa.Table:
@@ -188,7 +219,11 @@ def _missing(asked: pa.Table, rows: Ints) -> pa.Table:
 
 
 def reclaim_rows(
-    graph: Graph, removed: Ints, now: int | None = None, missing: pa.Table | None = None
+    graph: Graph,
+    removed: Ints,
+    now: int | None = None,
+    missing: pa.Table | None = None,
+    unread: pa.Table | None = None,
 ) -> Reclaim:
     """:func:`reclaim` for rows of the table ``images``."""
     marked = graph.roots(now).copy()
@@ -215,6 +250,7 @@ def reclaim_rows(
         graph.tables["images"].select(["node", "namespace", "name"]).slice(0, 0)
         if missing is None
         else missing,
+        schema.empty("errors").select(_UNREAD) if unread is None else unread,
     )
 
 
