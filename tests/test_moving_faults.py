@@ -139,7 +139,7 @@ def test_a_registry_that_hangs_is_given_up(containerd, registry, via):
             cases = Cases(containerd, registry, proxy, "hang-transfer")
             cases.add("layer", match="GET .*LAYER", hang=True)
             result = cases.rows(via="transfer").apply(registry_timeout=SECONDS)
-            cases.judge(result, ["sent containerd nothing for 2 s"])
+            cases.judge(result, ["sent or took nothing of containerd for 2 s"])
 
 
 STAGES = [
@@ -293,6 +293,26 @@ def test_a_fault_at_every_stage_of_a_push(containerd, registry):
         last = list(targets.values())[-1]
         assert steps.loc[last, "status"] == "done", steps.loc[last, "message"]
     assert state(containerd, namespace) == before
+
+
+@pytest.mark.parametrize(
+    "fault", [{"match": "POST .*uploads", "hang": True}, {"match": "PUT .*uploads", "deaf": True}]
+)
+def test_containerds_own_push_is_given_up_too(fresh_daemon, registry, fault):
+    daemon, own = fresh_daemon("2.1"), built("transfer push")
+    registry.push("own/push", "1", own)
+    imf.pull(f"{registry.host}/own/push:1", daemon.address).apply().raise_for_errors()
+    before = state(daemon, "default")
+    inventory = imf.collect(daemon.address, usage="none", cache=False)
+    with FaultyProxy(registry.host, address="127.0.0.2") as proxy:
+        proxy.add(**fault)
+        plan = imf.push(inventory.images, inventory, to=lambda _: f"{proxy.host}/own/copy:1", via="transfer")
+        (message,) = plan.apply(registry_timeout=SECONDS).steps["message"]
+        assert message.startswith(
+            f"{proxy.host}/own/copy:1: {proxy.host} sent or took nothing of containerd for 2 s;"
+        )
+        assert next_step(message)
+    assert state(daemon, "default") == before
 
 
 def test_a_registry_that_stops_taking_an_upload(registry):

@@ -8,6 +8,7 @@ from imgframe.act import pushing
 from imgframe.act.pulling import Choice, Told
 from imgframe.act.sites import Site
 from imgframe.act.transferring import SECONDS, Counter, of_registry, require
+from imgframe.act.waiting import Watch
 from imgframe.errors import Refused, RegistryError
 
 if TYPE_CHECKING:
@@ -32,16 +33,18 @@ async def push(
     if not isinstance(parcel, pushing.Parcel):
         return parcel
     counter = Counter(told)
+    watch = Watch(site, step["namespace"], counter.step)
+    work = site.client.transfer.push(
+        step["namespace"],
+        step["name"],
+        remote.reference,
+        platforms=[],
+        credentials=remote.credentials,
+        progress=watch.step,
+        timeout=SECONDS,
+    )
     try:
-        await site.client.transfer.push(
-            step["namespace"],
-            step["name"],
-            remote.reference,
-            platforms=[],
-            credentials=remote.credentials,
-            progress=counter.step,
-            timeout=SECONDS,
-        )
+        await watch.over(remote, work)
     except Refused as error:
         if error.code == "UNKNOWN":
             raise of_registry(error, remote) from error

@@ -1,4 +1,4 @@
-"""Waiting for containerd's own pulls: its client of registries has no deadline, and what it leaves goes a little later."""
+"""Waiting for containerd's own pulls and pushes: its client of registries has no deadline, and what it leaves goes a little later."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Silent(RegistryError):  # noqa: N818 -- caught by name where it matters
 
 
 class Watch:
-    """Watches one pull that containerd does by itself.
+    """Watches one pull or push that containerd does by itself.
 
     Args:
         site: the node.
-        namespace: that is pulled into.
+        namespace: that is pulled into, or pushed from.
         told: is told every step too.
     """
 
@@ -53,7 +53,7 @@ class Watch:
 
     @property
     def _silence(self) -> float:
-        """Seconds for which this pull has waited for its registry; 0 where containerd unpacks, of which it tells nothing.
+        """Seconds for which it has waited for its registry; 0 where containerd unpacks, of which it tells nothing.
 
         containerd fetches a few blobs of all its pulls at a time: while any of ours moves on, the others wait for their turn.
         """
@@ -62,7 +62,7 @@ class Watch:
         return time.monotonic() - (self._site.heard if self._ended else self._heard)
 
     async def over(self, remote: RegistryImage, work: Coroutine[Any, Any, None]) -> None:
-        """The pull; after a failure nothing is left of it.
+        """The pull or push; after a failure nothing is left of it.
 
         Raises:
             Silent: the registry sent nothing for ``remote.timeout`` seconds.
@@ -80,7 +80,7 @@ class Watch:
             while not (await asyncio.wait([task], timeout=remote.timeout / 4))[0]:
                 if self._silence >= remote.timeout:
                     raise Silent(
-                        f"{remote.host} sent containerd nothing for {remote.timeout:g} s; see whether the registry is up, "
+                        f"{remote.host} sent or took nothing of containerd for {remote.timeout:g} s; see whether the registry is up, "
                         "and try again, with a longer registry_timeout= if it is slow",
                         reference=remote.reference,
                         host=remote.host,
