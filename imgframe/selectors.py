@@ -234,6 +234,8 @@ class _Parser:
         return out.decode("utf-8", "surrogateescape")
 
     def _code(self, start: int, kind: str, code: int) -> bytes:
+        if kind == "U" and code >= 1 << 31:  # negative to Go: no character, and no error
+            code = 0xFFFD
         if code > (0x10FFFF if kind in "uU" else 0xFF):
             raise self.error(start, "unquoting failed: quote syntax error")
         if kind not in "uU":
@@ -255,6 +257,17 @@ def parse(expression: str, end: str = ": invalid argument: invalid argument") ->
     return _Parser(expression, end).selectors() if expression else ()
 
 
+def is_utf8(value: str) -> bool:
+    r"""Whether the value of a selector is text: escapes such as ``\xc3`` can write other bytes.
+
+    Example:
+        >>> from imgframe import selectors
+        >>> [selectors.is_utf8(each.value) for each in selectors.parse(r'name=="\xc3\xbc",name=="\xc3"')]
+        [True, False]
+    """
+    return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+
+
 def holds(selector: Selector, values: list[str | None]) -> Any:
     """The selector's answer per value of its field; an absent one counts as the empty text where Go does not look at presence.
 
@@ -270,6 +283,8 @@ def holds(selector: Selector, values: list[str | None]) -> Any:
         return np.array([value == selector.value for value in values])
     if selector.operator == "!=":
         return np.array([(value or "") != selector.value for value in values])
+    if not is_utf8(selector.value):
+        return np.zeros(len(values), dtype=bool)
     try:
         regexp = patterns.compile_regexp(selector.value)
     except FilterError as error:

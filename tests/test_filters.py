@@ -453,6 +453,7 @@ def test_names_as_typed_find_normalised_records_and_raw_ones():
         ("name~=/a|b/", [(("name",), "~=", "a|b")]),
         ("labels.x", [(("labels", "x"), "", "")]),
         ("name==a=b", [(("name",), "==", "a=b")]),
+        ('name=="\\U80000000"', [(("name",), "==", "\ufffd")]),  # a negative number to Go
     ],
 )
 def test_expressions_are_read_as_containerd_does(expression, selectors):
@@ -506,6 +507,10 @@ def test_expressions_ask_the_record():
         "name": [0, 1],
         "": [0, 1],
         "name~=nginx,target.digest==sha256:1": [],
+        r'name=="\xc3"': [],  # bytes that are not UTF-8
+        r'name~="\xc3"': [],
+        r'name!="\xc3"': [0, 1],
+        'name==""': [],
     }
     for expression, rows_ in asked.items():
         assert expressions.any_of([expressions.verbatim(expression)], images).tolist() == rows_, expression

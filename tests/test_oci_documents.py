@@ -336,3 +336,10 @@ def test_hostile_text_stays_text():
     config = oci.decode_config(json.dumps({"config": {"Labels": {label: label}}}).encode())
     assert config.config.labels == {label: label}
     assert json.loads(oci.config_row("d", config)["labels"]) == {label: label}
+
+
+@pytest.mark.parametrize(("zone", "named"), [("+99:99", "minute"), ("+99:é", "hour"), ("+99:00", "hour")])
+def test_go_names_the_last_part_of_a_zone_that_is_out_of_range(zone, named):
+    text = f"2024-02-29T12:34:56{zone}"
+    with pytest.raises(DocumentError, match=f"time zone offset {named} out of range$"):
+        oci.decode_config(f'{{"created": "{text}"}}'.encode())

@@ -11,7 +11,7 @@ import pandas as pd
 from imgframe import reference
 from imgframe.errors import InputError, ReferenceError_
 from imgframe.filters import columns
-from imgframe.selectors import Selector, holds, parse
+from imgframe.selectors import Selector, holds, is_utf8, parse
 
 
 class Entry(NamedTuple):
@@ -67,7 +67,8 @@ def any_of(given: Iterable[Entry], store: pd.DataFrame) -> Any:
             continue
         selectors = parse(entry.expression)
         if len(selectors) == 1 and selectors[0][:2] == (("name",), "=="):
-            names.append(selectors[0].value)
+            if selectors[0].value and is_utf8(selectors[0].value):  # no other is ever a name
+                names.append(selectors[0].value)
         else:
             others.append(selectors)
     found = [_named(store, names)]

@@ -90,11 +90,14 @@ def _refused(text: str) -> DocumentError:
     else:
         zone = text[at : at + 6]
         shaped = len(zone) == 6 and zone[3] == ":"
+        outside = ""
         for place, limit, name in ((1, 24, "hour"), (4, 60, "minute")):
             digits = zone[place : place + 2]
             shaped = shaped and digits.isascii() and digits.isdigit()
             if shaped and int(digits) > limit:
-                return DocumentError(f"{start}: time zone offset {name} out of range")
+                outside = name  # Go speaks of the last one
+        if outside:
+            return DocumentError(f"{start}: time zone offset {outside} out of range")
         if not shaped or zone[0] not in "+-":
             return _cannot(start, text[at:], "Z07:00")
         at += 6
