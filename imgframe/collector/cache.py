@@ -7,13 +7,14 @@ is thrown away and built anew. Documents are kept as bundles: one block of bytes
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import sqlite3
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -146,7 +147,23 @@ def _checksum(data: bytes) -> bytes:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    """The file opened, made where there is none; one process makes it, for SQLite's change to WAL waits for nobody."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.exists() and path.stat().st_size:
+        return _connect(path)
+    with _locked(path):
+        return _connect(path)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """While no other process makes the file or throws it away."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=10.0, check_same_thread=False)
     try:
         _prepare(db)
@@ -160,7 +177,8 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA page_size = 65536")  # of a new file: blocks are megabytes
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
-    empty = db.execute("SELECT 1 FROM sqlite_master").fetchone() is None  # asked first: another may make it now
+    # asked in this order: another process may make it in between
+    empty = db.execute("SELECT 1 FROM sqlite_master").fetchone() is None
     made_by = db.execute("PRAGMA application_id").fetchone()[0]
     if made_by == 0 and empty:
         db.executescript(_SCHEMA)
@@ -204,13 +222,12 @@ def _is_damage(error: Any) -> bool:
 def _remove_damaged(path: Path) -> bool:
     """Delete the file, unless another process has put a sound one in its place meanwhile; True when it can be opened."""
     try:
-        with path.with_name(f"{path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(path):
             if _sound(path):
                 return True
             for end in ("-wal", "-shm", ""):
                 Path(f"{path}{end}").unlink(missing_ok=True)
-            _open(path).close()
+            _connect(path).close()
     except (OSError, sqlite3.DatabaseError):
         return False
     return True
@@ -218,7 +235,7 @@ def _remove_damaged(path: Path) -> bool:
 
 def _sound(path: Path) -> bool:
     try:
-        db = _open(path)
+        db = _connect(path)
     except (sqlite3.DatabaseError, Damaged):
         return False
     try:
