@@ -17,6 +17,29 @@ _ESCAPES = {
 }
 
 
+# What Unicode 15.0, Go's, has more than 14.0, which Python 3.11 knows.
+_YOUNGER = (
+    "cf3 ece 10efd-10eff 1123f-11241 11b00-11b09 11f00-11f10 11f12-11f3a 11f3e-11f59 1342f 13440-13455 "
+    "1b132 1b155 1d2c0-1d2d3 1df25-1df2a 1e030-1e06d 1e08f 1e4d0-1e4f9 1f6dc 1f774-1f776 1f77b-1f77f "
+    "1f7d9 1fa75-1fa77 1fa87-1fa88 1faad-1faaf 1fabb-1fabd 1fabf 1face-1facf 1fada-1fadb 1fae8 "
+    "1faf7-1faf8 2b739 31350-323af"
+)
+_YOUNGER_RANGES = tuple(
+    (int(first, 16), int(last or first, 16))
+    for first, _, last in (each.partition("-") for each in _YOUNGER.split())
+)
+
+
+def printable(char: str) -> bool:
+    r"""Whether Go prints the character as it is: a letter, mark, number, punctuation, symbol or blank (unicode.IsPrint).
+
+    Example:
+        >>> printable("é"), printable("\u200b"), printable("\U0001fae8")
+        (True, False, True)
+    """
+    return char.isprintable() or any(first <= ord(char) <= last for first, last in _YOUNGER_RANGES)
+
+
 def quote(text: str) -> str:
     r"""The text in double quotes as ``%q`` prints it (strconv.Quote).
 
@@ -31,7 +54,7 @@ def quote(text: str) -> str:
 
 def _escaped(char: str) -> str:
     code = ord(char)
-    if char.isprintable():
+    if printable(char):
         return char
     if code < 0x20 or code == 0x7F:
         return f"\\x{code:02x}"

@@ -8,12 +8,12 @@ containerd's ``filters`` package, with its places counted in bytes.
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from imgframe import patterns
+from imgframe._gotext import printable
 from imgframe.errors import FilterError
 
 _END, _ILLEGAL = "", "illegal"
@@ -136,10 +136,10 @@ class _Scanner:
 
 
 def _in_value(char: str) -> bool:
-    """Letters, numbers, marks, punctuation, symbols and other spaces than white space; no comma."""
+    """Letters, numbers, marks, punctuation and symbols but the comma."""
     if char in {_END, _ILLEGAL, ","} or char in _GO_SPACE:
         return False
-    return unicodedata.category(char)[0] in "LMNPS"
+    return printable(char)
 
 
 class _Parser:

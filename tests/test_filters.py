@@ -454,6 +454,7 @@ def test_names_as_typed_find_normalised_records_and_raw_ones():
         ("labels.x", [(("labels", "x"), "", "")]),
         ("name==a=b", [(("name",), "==", "a=b")]),
         ('name=="\\U80000000"', [(("name",), "==", "\ufffd")]),  # a negative number to Go
+        ("name==a\U0001fae8", [(("name",), "==", "a\U0001fae8")]),  # of Unicode 15
     ],
 )
 def test_expressions_are_read_as_containerd_does(expression, selectors):
