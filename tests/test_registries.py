@@ -41,7 +41,7 @@ def test_tokens(containerd, token_registry, token_server, tmp_path):
     assert len(token_server.requests) > before
 
 
-def ask(host, path="/v2/team/rich/manifests/1.0", method="GET", timeout=30):
+def ask(host, path="/v2/team/rich/manifests/1.0", method="GET", timeout=120):
     connection = http.client.HTTPConnection(host, timeout=timeout)
     try:
         connection.request(method, path, headers={"Accept": MANIFEST, "Authorization": "Basic eDp5"})
@@ -81,4 +81,5 @@ def test_each_fault_of_the_proxy(faulty_registry, other_host):
     hang = faulty_registry.add("manifests", times=1, hang=True)
     with pytest.raises(TimeoutError):
         ask(faulty_registry.host, timeout=0.2)
+    assert hang.struck.wait(60)  # whoever asks may have gone before the proxy read the question
     assert hang.hits == 1
