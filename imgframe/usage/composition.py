@@ -223,19 +223,22 @@ def _expand(found: Ints, scope: Ints, blobs: _Blobs, documents: Documents) -> tu
     count = max(len(blobs.digest), 1)
     target = np.flatnonzero(found >= 0)
     done = read = target * count + found[target]
-    parts = []
+    rounds = []
     while len(read):
         target, rows = _step(read // count, read % count, scope, blobs, documents)
-        keys = target * count + rows
-        parts.append(keys)
-        inner = ascending(keys[documents.has_parts[blobs.digest[rows]]])
-        read = inner[~_among(inner, done)]
+        rounds.append((target, rows))
+        inner = np.flatnonzero(documents.has_parts[blobs.digest[rows]])
+        deeper = ascending(target[inner] * count + rows[inner])
+        read = deeper[~_among(deeper, done)]
         done = ascending(np.concatenate([done, read]))
-    keys = parts[0] if len(parts) == 1 else ascending(np.concatenate([done, *parts]))
-    target = keys // count
+    if len(rounds) == 1:
+        ((target, rows),) = rounds
+    else:
+        keys = ascending(np.concatenate([done, *(target * count + rows for target, rows in rounds)]))
+        target, rows = keys // count, keys % count
     bounds = np.zeros(len(found) + 1, np.int64)
     np.cumsum(np.bincount(target, minlength=len(found)), out=bounds[1:])
-    return bounds, keys - target * count
+    return bounds, rows
 
 
 def _among(keys: Ints, ordered: Ints) -> Bools:
@@ -250,11 +253,10 @@ def _step(target: Ints, rows: Ints, scope: Ints, blobs: _Blobs, documents: Docum
     digest = blobs.digest[rows]
     start = documents.bounds[digest]
     counts = documents.bounds[digest + 1] - start
-    part = documents.parts[ranges(start, counts)]
+    rows = blobs.find(np.repeat(scope[target], counts), documents.parts[ranges(start, counts)])
     target = np.repeat(target, counts)
-    rows = blobs.find(scope[target], part)
     there = rows >= 0
-    return target[there], rows[there]
+    return (target, rows) if there.all() else (target[there], rows[there])
 
 
 def _illegible(media_type: pa.ChunkedArray, first: Ints, has_parts: Bools) -> Bools:
