@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import imgframe._proto as generated
 from imgframe._proto import content_pb2, images_pb2, version_pb2
 from imgframe.errors import Conflict, Refused, TimedOut, Unreachable, WireError
-from imgframe.wire import Client, calls, slices, status, utf8
+from imgframe.wire import Client, calls, slices, status, utf8, writing
 from imgframe.wire.content import DOCUMENT_LIMIT
 from imgframe.wire.convert import nanoseconds
 from imgframe.wire.records import Damage, Descriptor, Resource, Version, labels_of, labels_text
@@ -534,3 +534,9 @@ def test_namespace_and_lease_travel_as_headers(tmp_path):
     first, second = asyncio.run(work())
     assert (first["containerd-namespace"], first["containerd-lease"]) == ("ns", "l")
     assert not {"containerd-namespace", "containerd-lease"} & second.keys()
+
+
+@given(st.integers(0, 2**63 - 1), st.binary(max_size=300) | st.integers(0, 3 << 20).map(bytes))
+def test_a_piece_of_a_blob_is_what_protobuf_reads(offset, data):
+    whole = content_pb2.WriteContentRequest(action=content_pb2.WRITE, offset=offset, data=data)
+    assert content_pb2.WriteContentRequest.FromString(writing._message(offset, data)) == whole

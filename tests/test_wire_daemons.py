@@ -240,7 +240,7 @@ def test_an_interrupted_write_goes_on_where_it_stopped(containerd):
             except Conflict:
                 continue
         assert asked == [MIB + 5]
-        assert offsets[:4] == [0, MIB, MIB + 5, MIB + 5]
+        assert offsets[:3] == [0, MIB + 5, MIB + 5]
         assert offsets[-1] == len(data)
         assert await client.content.document(namespace, digest) == data
 

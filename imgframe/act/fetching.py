@@ -19,8 +19,8 @@ from imgframe.platforms import Matcher
 from imgframe.wire import Client
 from imgframe.wire.records import labels_of
 
-PIECE = 1 << 20
-"""Bytes that are sent to containerd in one message."""
+PIECE = 2 << 20
+"""Bytes that are sent to containerd in one message, or up to half as many more."""
 
 LAYER_SECONDS = 6 * 3600.0
 """How long one blob may take."""
@@ -329,7 +329,7 @@ def no_match(digest: str) -> DocumentError:
 
 
 async def _pieces(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces of :data:`PIECE`."""
+    """The same bytes in pieces of :data:`PIECE` at least."""
     waiting: list[bytes] = []
     length = 0
     async for data in source:

@@ -278,10 +278,12 @@ class Bidi:
 
         A stream that the server has ended already answers with the server's reason.
         """
+        await self.send_bytes(message.SerializeToString())
+
+    async def send_bytes(self, message: bytes) -> None:
+        """As :meth:`send`, of a message that is encoded already."""
         try:
-            await self._calls.guard(
-                self._method, self._timeout, self._call.write(message.SerializeToString())
-            )
+            await self._calls.guard(self._method, self._timeout, self._call.write(message))
         except WireError:
             raise
         except Exception as error:  # grpc.aio's RPC-is-finished error has no class of its own

@@ -12,7 +12,8 @@ ONE_SHOT = 8 << 20
 """Bytes that are written in one message; containerd takes at most 16 MiB in one."""
 
 _WRITE = methods(pb, "Content")["Write"]
-_PIECE = 1 << 20
+_PIECE = 3 << 20
+_DATA_TAG = bytes([pb.WriteContentRequest.DESCRIPTOR.fields_by_name["data"].number << 3 | 2])
 
 Source = Callable[[int], AsyncIterator[bytes]]
 """Gives a blob's bytes from an offset on."""
@@ -112,10 +113,21 @@ async def _send(talk: Bidi, source: Source, offset: int, progress: Callable[[int
     async for data in source(offset):
         for begin in range(0, len(data), _PIECE):
             piece = data[begin : begin + _PIECE]
-            await talk.send(pb.WriteContentRequest(action=pb.WRITE, offset=offset, data=piece))
+            await talk.send_bytes(_message(offset, piece))
             offset = (await _reply(talk)).offset
             progress(offset)
     return offset
+
+
+def _message(offset: int, data: bytes) -> bytes:
+    """A message that writes data at an offset, copied once: protobuf's own encoder takes longer than the way to containerd."""
+    length, size = bytearray(), len(data)
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    length.append(size)
+    head = pb.WriteContentRequest(action=pb.WRITE, offset=offset).SerializeToString()
+    return b"".join((head, _DATA_TAG, length, data))
 
 
 async def _reply(talk: Bidi) -> pb.WriteContentResponse:
