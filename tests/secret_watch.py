@@ -28,7 +28,7 @@ FORMS = tuple(
 """The credential as it may look."""
 
 _INPUTS = ("hosts.toml", "htpasswd", "docker-credential-")
-_LOGGERS = ("imgframe", "aiohttp", "asyncio", "grpc", "tenacity", "urllib3")
+_LOGGERS = ("imgframe", "aiohttp", "tenacity")  # what our requests go through, at every level
 
 
 def found(text: str | bytes) -> bool:
@@ -74,7 +74,7 @@ def _texts(column: pa.ChunkedArray) -> Any:
 class Watch:
     """Remembers where the credential was seen. ``seen`` is emptied by who asks.
 
-    Watched are the texts of our errors as they are made, our log records at every level, and what programs print to us.
+    Watched are the texts of our errors as they are made, log records, ours at every level, and what programs print to us.
     """
 
     def __init__(self) -> None:
@@ -94,8 +94,9 @@ class Watch:
                     stack.enter_context(_followed(kind, "__init__", self._error))
             stack.enter_context(_followed(subprocess.Popen, "communicate", self._program))
             handler = _Handler(self)
+            stack.enter_context(_logged(logging.getLogger(), handler))
             for name in _LOGGERS:
-                stack.enter_context(_logged(logging.getLogger(name), handler))
+                stack.enter_context(_logged(logging.getLogger(name), handler, logging.DEBUG))
             yield
 
     def _error(self, error: BaseException, _result: object) -> None:
@@ -146,9 +147,10 @@ def _followed(owner: type, name: str, then: Callable[[Any, Any], None]) -> Itera
 
 
 @contextlib.contextmanager
-def _logged(logger: logging.Logger, handler: logging.Handler) -> Iterator[None]:
+def _logged(logger: logging.Logger, handler: logging.Handler, wanted: int | None = None) -> Iterator[None]:
+    """A handler for what a logger lets through, or for all from a level on."""
     level = logger.level
-    logger.setLevel(logging.DEBUG)
+    logger.setLevel(level if wanted is None else wanted)
     logger.addHandler(handler)
     try:
         yield
