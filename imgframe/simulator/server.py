@@ -84,7 +84,9 @@ class Daemon:
         self.__dict__.pop("store", None)
 
     async def start(self) -> None:
-        """Open the socket."""
+        """Open the socket, once one that dies has closed and removed its own."""
+        await asyncio.gather(*self._dying)
+        self._dying.clear()
         server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers((_Handlers(self),))
         server.add_insecure_port(f"unix:{self._socket}")
