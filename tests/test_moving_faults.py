@@ -183,6 +183,33 @@ def test_a_fault_at_every_stage_of_a_pull(containerd, registry, via):
         cases.judge(result, words)
 
 
+PASSING = [
+    ("busy manifest", {"match": "GET .*MANIFEST", "status": 429, "headers": {"Retry-After": "1"}}),
+    ("broken manifest", {"match": "GET .*MANIFEST", "status": 500}),
+    ("busy config", {"match": "GET .*CONFIG", "status": 503}),
+    ("busy layer", {"match": "GET .*LAYER", "status": 429}),
+    ("cut layer", {"match": "GET .*LAYER", "cut": 100_000}),
+    ("layer elsewhere", {"match": "GET .*LAYER", "redirect": "OTHER"}),
+    ("config elsewhere", {"match": "GET .*CONFIG", "redirect": "OTHER"}),
+]
+
+
+@pytest.mark.parametrize("via", ["client", None])
+def test_faults_that_pass_are_outlasted(containerd, registry, other_host, via):
+    if via is None and containerd.release != "2.1":
+        return  # the same way
+    with FaultyProxy(registry.host) as proxy:
+        cases = Cases(containerd, registry, proxy, f"passing-{via}".lower())
+        for stage, fault in PASSING:
+            given = {**fault, "redirect": other_host.url} if "redirect" in fault else {**fault, "times": 1}
+            cases.add(stage, **given)
+        result = cases.rows(via=via).apply()
+        cases.judge(result, [None] * len(PASSING))
+        assert all(fault.hits for fault in proxy.faults)
+    elsewhere = {request.path.rpartition("/")[2] for request in other_host.requests}
+    assert len(elsewhere) == 2, "one layer and one config"
+
+
 def with_sizes(image, config=0, layer=0):
     """The same image, whose manifest lies about the sizes of its config and second layer."""
     manifest = image.document
