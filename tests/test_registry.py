@@ -15,8 +15,8 @@ from registries import SECRET, USER, write_hosts
 from web_servers import FaultyProxy, Server, send
 
 from imgframe import oci
-from imgframe.errors import InsecureWarning, RegistryDenied, RegistryError, RegistryNotFound
-from imgframe.registry import Registry
+from imgframe.errors import InputError, InsecureWarning, RegistryDenied, RegistryError, RegistryNotFound
+from imgframe.registry import Registry, urls
 from imgframe.registry import remote as remote_module
 
 NAME = f"{truth.HOST}/team/rich:1.0"
@@ -499,3 +499,39 @@ def test_no_warning_without_insecure():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Registry()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("https://[a]/", 'invalid host: ParseAddr("a"): unable to parse IP'),
+        ("[1.2.3.4]:80", "invalid IP-literal"),
+        ("x[::1]", "invalid IP-literal"),
+        ("[1:2]", 'invalid host: ParseAddr("1:2"): address string too short'),
+        (
+            "[::g]",
+            'invalid host: ParseAddr("::g"): each colon-separated field must have at least one digit (at "g")',
+        ),
+        ("[::1.2.3.256]", 'invalid host: ParseAddr("::1.2.3.256"): IPv4 field has value >255'),
+        ("[::1%25%00]", 'invalid URL escape "%00"'),
+        ("u s@a:b", 'invalid port ":b" after host'),  # the host first, then the user
+        ("u s@a", "net/url: invalid userinfo"),
+        ("u%zz@a", 'invalid URL escape "%zz"'),
+        ("nerdctl-experimental://a:b:c", 'invalid port ":c" after host'),
+        ("a:1:2", 'invalid port ":1:2" after host'),
+        ("a#%zz", 'invalid URL escape "%zz"'),
+        ("a%4é", 'invalid URL escape "%4\\xc3"'),
+    ],
+)
+def test_addresses_that_go_refuses(text, problem):
+    """Measured with nerdctl 2.3.5 and Go 1.26."""
+    shown = text if "://" in text else f"https://{text}"
+    with pytest.raises(InputError) as caught:
+        urls.parse(text)
+    assert caught.value.go == f'unparsable registry URL\nparse "{shown}": {problem}'
+
+
+def test_a_host_of_another_scheme_may_have_colons_and_a_zone_may_be_escaped():
+    found = urls.parse("nerdctl-experimental://a:443:1/v1?ns=docker.io")
+    assert (found.hostname, found.port) == ("a:443", "1")
+    assert urls.parse("[fe80::1%25a%20b]:80").hostname == "fe80::1%a b"

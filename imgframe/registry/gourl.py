@@ -10,10 +10,12 @@ import re
 import urllib.parse
 from dataclasses import dataclass
 
-from imgframe._gotext import quote
+from imgframe._gotext import decode, quote
+from imgframe.registry import goip
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _BAD_HOST = re.compile(r"""[^A-Za-z0-9\-_.~!$&'()*+,;=:\[\]<>"%\x80-\U0010FFFF]""")
+_HOST_PIECE = re.compile(rf"%|{_BAD_HOST.pattern}")
 _USER = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
 _PORT = re.compile(r"(?::[0-9]*)?")
 _HEX = re.compile(r"[0-9a-fA-F]{2}")
@@ -60,11 +62,16 @@ def parse(text: str) -> Address:
         >>> gourl.parse("https://[::1]:5000/v2?ns=x")
         Address(scheme='https', host='[::1]:5000', path='/v2', query='ns=x')
     """
-    raw = text.partition("#")[0]
+    raw, _, fragment = text.partition("#")
     try:
-        return _parse(raw)
+        found = _parse(raw)
     except Unparsable as problem:
         raise Unparsable(f"parse {quote(raw)}: {problem}") from None
+    try:
+        _unescaped(fragment)
+    except Unparsable as problem:
+        raise Unparsable(f"parse {quote(text)}: {problem}") from None
+    return found
 
 
 def _parse(raw: str) -> Address:
@@ -82,9 +89,11 @@ def _parse(raw: str) -> Address:
         authority, slash, rest = rest[2:].partition("/")
         rest = slash + rest
         user, at, host = authority.rpartition("@")
+        host = _host(scheme, host)
         if at and not _USER.fullmatch(user):
             raise Unparsable("net/url: invalid userinfo")
-        host = _host(host)
+        for part in user.split(":", 1):
+            _unescaped(part)
     return Address(scheme, host, _unescaped(rest), query)
 
 
@@ -97,39 +106,76 @@ def _scheme(raw: str) -> tuple[str, str]:
     return "", raw
 
 
-def _host(host: str) -> str:
-    if "[" in host:
+def _host(scheme: str, host: str) -> str:
+    """Host and port, unescaped; brackets hold an IPv6 address."""
+    opened = host.rfind("[")
+    if opened > 0:
+        raise Unparsable("invalid IP-literal")
+    if opened == 0:
         end = host.rfind("]")
         if end < 0:
             raise Unparsable("missing ']' in host")
-        port = host[end + 1 :]
-        if not _PORT.fullmatch(port):
-            raise Unparsable(f"invalid port {quote(port)} after host")
-        zone = host[:end].find("%25")
-        if zone >= 0:
-            _check_host(host[:zone])
-            return host[:zone] + urllib.parse.unquote(host[zone:end]) + host[end:]
-    elif (colon := host.find(":")) >= 0 and not _PORT.fullmatch(host[colon:]):
-        raise Unparsable(f"invalid port {quote(host[colon:])} after host")
-    _check_host(host)
-    return urllib.parse.unquote(host)
+        _check_port(host[end + 1 :])
+        return f"[{_literal(host[1:end])}]{host[end + 1 :]}"
+    # more than one colon is an error of http and https only
+    colon = host.find(":") if scheme in {"http", "https"} else host.rfind(":")
+    if colon >= 0:
+        _check_port(host[colon:])
+    return _unescaped_host(host)
 
 
-def _check_host(host: str) -> None:
-    for found in re.finditer("%", host):
-        escape = host[found.start() : found.start() + 3]
-        if not _HEX.fullmatch(escape[1:]) or (escape != "%25" and int(escape[1], 16) < 8):
-            raise Unparsable(f"invalid URL escape {quote(escape)}")
-    if wrong := _BAD_HOST.search(host):
-        raise Unparsable(f"invalid character {quote(wrong[0])} in host name")
+def _check_port(port: str) -> None:
+    if not _PORT.fullmatch(port):
+        raise Unparsable(f"invalid port {quote(port)} after host")
+
+
+def _literal(text: str) -> str:
+    at = text.find("%25")
+    name = _unescaped_host(text if at < 0 else text[:at])
+    if at >= 0:
+        name += _unescaped_host(text[at:], zone=True)
+    try:
+        if goip.version(name) == 4:
+            raise Unparsable("invalid IP-literal")
+    except goip.NoAddress as problem:
+        raise Unparsable(f"invalid host: {problem}") from None
+    return name
+
+
+def _unescaped_host(text: str, *, zone: bool = False) -> str:
+    """Escapes may write what is not ASCII; in a zone what a host may hold and blanks; and ``%25`` everywhere."""
+    for found in _HOST_PIECE.finditer(text):
+        piece = found[0]
+        if piece == "%":
+            escape = _escape(text, found.start())
+            char = chr(int(escape[1:], 16))
+            allowed = (
+                char == " " or (char.isascii() and not _BAD_HOST.match(char)) if zone else char >= "\x80"
+            )
+            if escape != "%25" and not allowed:
+                raise Unparsable(f"invalid URL escape {quote(escape)}")
+        elif piece:
+            raise Unparsable(f"invalid character {quote(piece)} in host name")
+    return decode(urllib.parse.unquote_to_bytes(text))
+
+
+def _escape(text: str, at: int) -> str:
+    """The escape at the place, three characters."""
+    escape = text[at : at + 3]
+    if not _HEX.fullmatch(escape[1:]):
+        cut = escape.encode("utf-8", "surrogatepass")[:3].decode("utf-8", "surrogateescape")  # Go cuts bytes
+        shown = "".join(
+            f"\\x{ord(char) & 0xFF:02x}" if "\udc80" <= char <= "\udcff" else quote(char)[1:-1]
+            for char in cut
+        )
+        raise Unparsable(f'invalid URL escape "{shown}"')
+    return escape
 
 
 def _unescaped(path: str) -> str:
     for found in re.finditer("%", path):
-        escape = path[found.start() : found.start() + 3]
-        if not _HEX.fullmatch(escape[1:]):
-            raise Unparsable(f"invalid URL escape {quote(escape)}")
-    return urllib.parse.unquote(path)
+        _escape(path, found.start())
+    return decode(urllib.parse.unquote_to_bytes(path))
 
 
 def first_value(query: str, name: str) -> str:
