@@ -16,7 +16,7 @@ from web_servers import FaultyProxy, Server, send
 
 from imgframe import oci
 from imgframe.errors import InputError, InsecureWarning, RegistryDenied, RegistryError, RegistryNotFound
-from imgframe.registry import Registry, urls
+from imgframe.registry import Registry, dockerconfig, urls
 from imgframe.registry import remote as remote_module
 
 NAME = f"{truth.HOST}/team/rich:1.0"
@@ -535,3 +535,41 @@ def test_a_host_of_another_scheme_may_have_colons_and_a_zone_may_be_escaped():
     found = urls.parse("nerdctl-experimental://a:443:1/v1?ns=docker.io")
     assert (found.hostname, found.port) == ("a:443", "1")
     assert urls.parse("[fe80::1%25a%20b]:80").hostname == "fe80::1%a b"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            '{"HttpHeaders": 1}',
+            "number into Go struct field ConfigFile.HttpHeaders of type map[string]string",
+        ),
+        ('{"psFormat": []}', "array into Go struct field ConfigFile.psFormat of type string"),
+        (
+            '{"proxies": {"a": "b"}}',
+            "string into Go struct field ConfigFile.proxies of type configfile.ProxyConfig",
+        ),
+        (
+            '{"plugins": {"a": "b"}}',
+            "string into Go struct field ConfigFile.plugins of type map[string]string",
+        ),
+        (
+            '{"auths": {"a": {"serveraddress": true}}}',
+            "bool into Go struct field AuthConfig.auths.serveraddress of type string",
+        ),
+    ],
+)
+def test_a_config_file_with_any_field_of_a_wrong_type_is_refused(tmp_path, text, problem):
+    """Measured with docker/cli 29.6.1: what has nothing to do with credentials counts too."""
+    file = tmp_path / "config.json"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        dockerconfig.load(file)
+    assert caught.value.go.endswith(f": json: cannot unmarshal {problem}")
+
+
+def test_fields_that_docker_does_not_know_may_hold_anything(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text('{"auths": {"a": {"email": 1, "auth": "dTr/"}}, "experimental": 1}')
+    found = dockerconfig.load(file).entry("a")
+    assert (found.username, found.password) == ("u", "\ufffd")

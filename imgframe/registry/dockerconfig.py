@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from imgframe import _gotext
 from imgframe.errors import DocumentError, InputError
 from imgframe.oci import base64text, scanner
-from imgframe.oci.decoder import folded
+from imgframe.oci.decoder import Kind, List, Map, Struct, Text, decode
 
 UNUSABLE = "unable to instantiate docker credentials store"
 
@@ -105,53 +106,47 @@ def _first_value(data: bytes) -> Any:
         raise
 
 
+def _fields(names: str, kind: Kind) -> dict[str, tuple[str, Kind, tuple[str, ...]]]:
+    return {name: (name, kind, ()) for name in names.split()}
+
+
+_STRING = Text("string")
+_TEXTS = Map("map[string]string", _STRING, lambda now: now or {})
+_STRINGS = List("[]string", _STRING)
+_AUTH = Struct(
+    "types.AuthConfig",
+    dict,
+    _fields("username password auth serveraddress identitytoken registrytoken", _STRING),
+)
+_PROXY = Struct(
+    "configfile.ProxyConfig", dict, _fields("httpProxy httpsProxy noProxy ftpProxy allProxy", _STRING)
+)
+_AUTHS = Map(
+    "map[string]types.AuthConfig",
+    _AUTH,
+    lambda now: {server: _AUTH.build(fields) for server, fields in (now or {}).items()},
+)
+# every field that docker knows: one of a wrong type, and Go reads nothing
+_FILE = Struct(
+    "configfile.ConfigFile",
+    dict,
+    {
+        **_fields("auths", _AUTHS),
+        **_fields("credHelpers HttpHeaders aliases features", _TEXTS),
+        **_fields("credsStore detachKeys currentContext psFormat imagesFormat networksFormat", _STRING),
+        **_fields("pluginsFormat volumesFormat statsFormat serviceInspectFormat servicesFormat", _STRING),
+        **_fields("tasksFormat secretFormat configFormat nodesFormat", _STRING),
+        **_fields("pruneFilters cliPluginsExtraDirs", _STRINGS),
+        **_fields("proxies", Map("map[string]configfile.ProxyConfig", _PROXY, lambda now: now)),
+        **_fields("plugins", Map("map[string]map[string]string", _TEXTS, lambda now: now)),
+    },
+)
+
+
 def _read(tree: Any) -> DockerConfig:
-    auths: dict[str, dict[str, str]] = {}
-    helpers: dict[str, str] = {}
-    store = ""
-    for name, value in _pairs(tree, "value", "configfile.ConfigFile"):
-        if name == "auths":
-            place = "struct field ConfigFile.auths"
-            for server, fields in _named(value, place, "map[string]types.AuthConfig"):
-                found = auths[server] = {}
-                for key, one in _pairs(fields, place, "types.AuthConfig"):
-                    if key in {"username", "password", "auth", "identitytoken", "registrytoken"}:
-                        found[key] = _text(one, f"AuthConfig.auths.{key}", found.get(key, ""))
-        elif name == "credhelpers":
-            place = "ConfigFile.credHelpers"
-            for server, helper in _named(value, f"struct field {place}", "map[string]string"):
-                helpers[server] = _text(helper, place, "")
-        elif name == "credsstore":
-            store = _text(value, "ConfigFile.credsStore", store)
-    return DockerConfig({server: _entry(fields) for server, fields in auths.items()}, helpers, store)
-
-
-def _named(node: Any, place: str, kind: str) -> list[tuple[str, Any]]:
-    if type(node) is scanner.Pairs:
-        return list(node)
-    if node is not None and node != b"null":
-        raise DocumentError(f"json: cannot unmarshal {_kind(node)} into Go {place} of type {kind}")
-    return []
-
-
-def _pairs(node: Any, place: str, kind: str) -> list[tuple[str, Any]]:
-    return [(folded(name), value) for name, value in _named(node, place, kind)]
-
-
-def _text(node: Any, place: str, before: str) -> str:
-    if node == b"null":
-        return before
-    if type(node) is not bytes or not node.startswith(b'"'):
-        raise DocumentError(
-            f"json: cannot unmarshal {_kind(node)} into Go struct field {place} of type string"
-        )
-    return scanner.text(node)
-
-
-def _kind(node: Any) -> str:
-    if type(node) is not bytes:
-        return "object" if type(node) is scanner.Pairs else "array"
-    return {b'"': "string", b"t": "bool", b"f": "bool"}.get(node[:1], "number")
+    found = decode(tree, _FILE) if tree is not None else {}
+    auths = {server: _entry(fields) for server, fields in found.get("auths", {}).items()}
+    return DockerConfig(auths, found.get("credHelpers", {}), found.get("credsStore", ""))
 
 
 def _entry(fields: dict[str, str]) -> Entry:
@@ -165,7 +160,7 @@ def _unpacked(packed: str) -> tuple[str, str]:
     data, bad = base64text.decode(packed.encode())
     if bad is not None:
         raise DocumentError(f"illegal base64 data at input byte {bad}")
-    username, colon, password = data.decode("utf-8", "replace").partition(":")
+    username, colon, password = _gotext.decode(data).partition(":")
     if not colon or not username:
         raise DocumentError("invalid auth configuration file")
     return username, password.strip("\x00")
