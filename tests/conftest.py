@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import debian
 import hypothesis
@@ -49,8 +49,8 @@ def fresh_daemon() -> Iterator[Callable[..., Daemon]]:
     require_daemons("a containerd of its own")
     started: list[Daemon] = []
 
-    def start(release: str = VERSIONS[-1], *, parent: Path | None = None, config: str = "") -> Daemon:
-        started.append(Daemon(release, parent=parent, config=config))
+    def start(release: str = VERSIONS[-1], **options: Any) -> Daemon:
+        started.append(Daemon(release, **options))
         return started[-1]
 
     yield start

@@ -71,10 +71,18 @@ class Daemon:
     """One containerd, started by the constructor and stopped by `stop()` or at the end of a `with`.
 
     `address` is its gRPC socket, `root` its root folder, `version` what it says of itself. `folder` may be given to
-    keep the store elsewhere (on a disk, say); the store is removed with the daemon.
+    keep the store elsewhere (on a disk, say); the store is removed with the daemon. ``config`` is added to its
+    configuration, and the plugins `without` are switched off.
     """
 
-    def __init__(self, release: str = VERSIONS[-1], *, parent: Path | None = None, config: str = "") -> None:
+    def __init__(
+        self,
+        release: str = VERSIONS[-1],
+        *,
+        parent: Path | None = None,
+        config: str = "",
+        without: tuple[str, ...] = (),
+    ) -> None:
         self.release = release
         self.suite = SUITE_OF[release]
         # the tag is for container ids as well: runc and cgroups keep theirs machine-wide
@@ -88,7 +96,7 @@ class Daemon:
         self.log = self.folder / "log"
         self.environment = debian.environment(self.suite)
         self.process: subprocess.Popen | None = None
-        (self.folder / "config.toml").write_text(self._config() + config)
+        (self.folder / "config.toml").write_text(self._config(without) + config)
         try:
             self.start()
         except BaseException:
@@ -104,8 +112,8 @@ class Daemon:
     def __repr__(self) -> str:
         return f"<containerd {self.release} at {self.socket}>"
 
-    def _config(self) -> str:
-        disabled = ", ".join(f'"{name}"' for name in _DISABLED)
+    def _config(self, without: tuple[str, ...]) -> str:
+        disabled = ", ".join(f'"{name}"' for name in (*_DISABLED, *without))
         return (
             f'version = 2\nroot = "{self.root}"\nstate = "{self.state}"\noom_score = 0\n'
             f'disabled_plugins = [{disabled}]\n[grpc]\n  address = "{self.socket}"\n'

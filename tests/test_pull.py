@@ -473,3 +473,17 @@ def test_sources_are_merged_in_order_and_bounded():
     assert source_label({key: "b"}, "reg.example", "a") == {key: "a,b"}
     assert source_label({key: "b" * 4050}, "reg.example", "a") == {}
     assert source_label({}, "[::1]:5000", "a") == {"containerd.io/distribution.source.::1": "a"}
+
+
+def test_a_daemon_without_its_transfer_service(fresh_daemon, registry):
+    """Somebody switched it off: our own pull does the work, unless it was asked for by name."""
+    off = ("io.containerd.transfer.v1.local", "io.containerd.grpc.v1.transfer")
+    daemon = fresh_daemon("2.1", without=off)
+    reference = f"{registry.host}/team/base:1"
+    row = pulled(reference, daemon, "default")
+    assert row["via"] == "client"
+    assert checked(daemon, "default") == {reference: "complete (3/3) true"}
+    result = imf.pull(reference, daemon.address, namespace="other", via="transfer").apply()
+    assert result.steps["status"].tolist() == ["failed"]
+    assert "transfer" in result.steps["message"].iloc[0].lower()
+    assert state(daemon, "other") == EMPTY

@@ -100,7 +100,8 @@ async def pull(
             raise
         return None  # our own pull has deadlines, and tries again
     except Refused as error:
-        if "no unpack platforms defined" in str(error) and not only:
+        cannot = error.code == "UNIMPLEMENTED" or "no unpack platforms defined" in str(error)
+        if cannot and not only:
             return None
         if error.code == "UNKNOWN":
             raise of_registry(error, remote) from error
