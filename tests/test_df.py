@@ -109,7 +109,10 @@ def test_every_image_and_every_node_has_a_line(saved):
     parts = df("--from", saved, "-v").split("\n\n")
     assert [part.splitlines()[0] for part in parts[1:]] == ["IMAGES", "ORPHANS", "NODES"]
     assert len(parts[1].splitlines()) == 2 + len(inv.images)
-    assert len(parts[2].splitlines()) == 2 + len(imf.orphans(inv))
+    loose = imf.orphans(inv)
+    assert len(parts[2].splitlines()) == 2 + len(loose)
+    (write,) = [line for line in parts[2].splitlines() if " w0 " in line]
+    assert "30 hours ago" in write and loose["age"].dropna().tolist() == [30 * 3600]
     assert len(parts[3].splitlines()) == 2 + len(inv.nodes)
     table = list(csv.DictReader(io.StringIO(df("--from", saved, "-v", "--format", "csv"))))
     assert [row["name"] for row in table] == inv.images["name"].tolist()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import imgframe as imf
 from imgframe import schema, usage
 from imgframe.errors import MissingColumn
-from imgframe.usage import chains, sizes
+from imgframe.usage import chains, composition, sizes
 
 VECTORS = Path(__file__).parent / "data/vectors/usage.jsonl"
 # what other tests compare: the text of the nerdctl command (test_listing, test_cli_images)
@@ -269,7 +269,8 @@ def test_sizes_do_not_depend_on_how_much_is_done_at_a_time(rng, some):
     expected = {name: tables["images"][name].combine_chunks() for name in usage.image_sizes(tables)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chains, "_BLOCK", some)
-        patch.setattr(sizes, "_CHUNK", some)
+        patch.setattr(composition, "CHUNK", some)
+        patch.setattr(sizes, "CHUNK", some)
         assert usage.image_sizes(tables) == expected
         totals = usage.snapshot_totals(tables["snapshots"])
     assert totals.total_size == tables["snapshots"]["total_size"].combine_chunks()

@@ -92,7 +92,8 @@ VERBOSE = {
         "content_present_size": "CONTENT", "unpacked_size": "UNPACKED", "reclaimable_size": "ALONE FREES", "containers": "CONTAINERS",
     },
     "orphans": {
-        "node": "NODE", "namespace": "NAMESPACE", "kind": "KIND", "key": "KEY", "size": "SIZE", "reason": "REASON", "action": "ACTION",
+        "node": "NODE", "namespace": "NAMESPACE", "kind": "KIND", "key": "KEY", "size": "SIZE", "age": "AGE", "reason": "REASON",
+        "action": "ACTION",
     },
 }  # fmt: skip
 """Columns of the tables of ``df -v`` and their headings."""
@@ -167,13 +168,16 @@ def _table(inventory: Inventory, table: pa.Table, columns: dict[str, str]) -> li
     names = [name for name in columns if name in table.column_names]
     shown = [name for name in names if several.get(name, True) or len(set(table[name].to_pylist())) > 1]
     rows = [[columns[name] for name in shown]]
-    for row in table.select(shown).to_pylist():
-        cells = [
-            text.rounded(row[name]) if name in _BYTES else "" if row[name] is None else str(row[name])
-            for name in shown
-        ]
-        rows.append([text.printable(cell) for cell in cells])
-    return rows
+    cells = table.select(shown).to_pylist()
+    return [*rows, *([text.printable(_cell(name, row[name])) for name in shown] for row in cells)]
+
+
+def _cell(name: str, value: Any) -> str:
+    if name in _BYTES:
+        return text.rounded(value)
+    if value is None:
+        return ""
+    return text.ago(0, value * 10**9) if name == "age" else str(value)
 
 
 def _lines(rows: list[list[str]]) -> None:

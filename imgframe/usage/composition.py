@@ -32,6 +32,7 @@ from imgframe.usage.rows import (
     unify,
 )
 
+CHUNK = 1 << 16  # edges or snapshots per step: what stays in the cache
 DOCUMENT_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -58,11 +59,13 @@ class Composition:
     """The needs of every target (an image digest in a namespace of a node), as edges sorted by target.
 
     ``target`` gives the target for each row of ``images``, ``first`` one such row for each target. ``group`` joins the
-    targets of one digest in several namespaces of a node. Target ``t`` needs the blobs ``blob[bounds[t]:bounds[t + 1]]``, each
-    once: rows of ``blobs``, one row for each blob of a node whatever namespaces list it (``physical`` gives it for every
-    row). ``holders`` says for each of those rows how many groups need it. ``top_target`` and ``top`` are the tops of the snapshot chains needed, rows of ``snapshots``. ``known`` is False where
-    the needs cannot be known: the target is not there, or it or a config is not readable. ``levels`` are the snapshots that have a
-    parent, with their parents, in an order in which each stands after all that stand on it.
+    targets of one digest in several namespaces of a node. ``known`` is False where the needs cannot be known: the target is
+    not there, or it or a config is not readable. Target ``t`` needs the blobs ``blob[bounds[t]:bounds[t + 1]]``, each once,
+    ``content[t]`` bytes in all: rows of ``blobs``, one row for each blob of a node whatever namespaces list it (``physical``
+    gives it for every row). ``sole`` says which of those rows one group alone needs. ``top_target`` and ``top`` are the tops
+    of the snapshot chains needed, rows of ``snapshots``; ``snapshots`` are the bytes of a target's chains, each snapshot once,
+    where they are ``whole``. ``levels`` are the snapshots that have a parent, with their parents, each after all that stand
+    on it.
     """
 
     target: Ints
@@ -73,12 +76,15 @@ class Composition:
     blob: Ints
     physical: Ints
     blob_size: Ints
-    holders: Ints
+    sole: Bools
     top_target: Ints
     top: Ints
     chains: Chains
     levels: list[tuple[Ints, Ints]]
     snapshot_size: Ints
+    content: Ints
+    snapshots: Ints
+    whole: Bools
 
 
 def scopes(tables: Sequence[pa.Table]) -> tuple[list[Ints], int]:
@@ -133,8 +139,10 @@ def compose(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Com
     node = blob_scope // width
     physical = find(node, blob, node, blob, count)
     group = _groups(image_scope[first] // width * (count + 1) + image[first])
-    needed = physical[edge_blob]
+    needed, blob_size = physical[edge_blob], numbers(blobs["size"])[0]
     chains = chains_of(snapshots) if chains is None else chains
+    snapshot_size = numbers(snapshots["size"])[0]
+    chained, whole = _chain_totals(len(first), top_target, top_row, chains, snapshot_size)
     return Composition(
         target,
         first,
@@ -143,14 +151,60 @@ def compose(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Com
         bounds,
         needed,
         physical,
-        numbers(blobs["size"])[0],
-        _holders(group, bounds, needed, len(physical)),
+        blob_size,
+        _holders(group, bounds, needed, len(physical)) == 1,
         top_target,
         top_row,
         chains,
         _levels(chains),
-        numbers(snapshots["size"])[0],
+        snapshot_size,
+        sums_within(bounds, needed, blob_size),
+        chained,
+        whole,
     )
+
+
+def sums_within(bounds: Ints, blob: Ints, size: Ints, counts: Bools | None = None) -> Ints:
+    """Exact sums of sizes over the blobs between bounds, of those that count; so many at a time as the cache holds.
+
+    Example:
+        >>> import numpy as np
+        >>> sums_within(np.array([0, 2, 2, 3]), np.array([0, 1, 1]), np.array([5, 7])).tolist()
+        [12, 0, 7]
+    """
+    out = np.empty(len(bounds) - 1, np.int64)
+    begin, count = 0, len(out)
+    while begin < count:
+        end = int(np.searchsorted(bounds, bounds[begin] + CHUNK, side="right")) - 1
+        end = min(max(end, begin + 1), count)
+        places = bounds[begin : end + 1] - bounds[begin]
+        some = blob[bounds[begin] : bounds[end]]
+        running = np.zeros(len(some) + 1, np.int64)
+        values = size[some] if counts is None else size[some] * counts[some]
+        np.cumsum(values, out=running[1:])
+        np.subtract(running[places[1:]], running[places[:-1]], out=out[begin:end])
+        begin = end
+    return out
+
+
+def _chain_totals(count: int, top_target: Ints, top: Ints, chains: Chains, size: Ints) -> tuple[Ints, Bools]:
+    """Bytes of all snapshots of each target, each once, and whether they are all known."""
+    out = np.zeros(count, np.int64)
+    known = np.ones(count, np.bool_)
+    known[top_target[~chains.known_size[top]]] = False
+    several = np.bincount(top_target, minlength=count)[top_target] > 1
+    out[top_target[~several]] = chains.size[top[~several]]
+    chosen = several & known[top_target]
+    target, row = top_target[chosen], top[chosen]
+    width = len(size) + 1
+    seen = np.empty(0, np.int64)
+    while len(row):  # chains of one image in several platforms or snapshotters: shared bases count once
+        new = np.setdiff1d(target * width + row, seen)
+        seen = np.union1d(seen, new)
+        target, row = new // width, chains.parent[new % width]
+        np.add.at(out, target, size[new % width])
+        target, row = target[row >= 0], row[row >= 0]
+    return out, known
 
 
 def _groups(keys: Ints) -> Ints:

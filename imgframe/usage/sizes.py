@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe.usage.chains import Chains, code_of
-from imgframe.usage.composition import Composition, compose, scopes
+from imgframe.usage.composition import CHUNK, Composition, compose, scopes, sums_within
 from imgframe.usage.rows import (
     NONE,
     Bools,
@@ -21,8 +21,6 @@ from imgframe.usage.rows import (
     plain_codes,
     unify,
 )
-
-_CHUNK = 1 << 16  # edges or snapshots per step: what stays in the cache
 
 
 class Shares(NamedTuple):
@@ -102,48 +100,8 @@ def image_sizes(tables: Mapping[str, pa.Table], chains: Chains | None = None) ->
 
 def shares(made: Composition) -> Shares:
     """What each target needs, and needs alone."""
-    content, unique = _sums(made, made.blob_size, np.where(made.holders == 1, made.blob_size, 0))
-    snapshots, known = _chain_totals(made)
-    return Shares(content, unique, snapshots, _chain_unique(made), made.known & known)
-
-
-def _sums(made: Composition, *sizes: Ints) -> list[Ints]:
-    """Exact sums over the blobs of each target, for columns of sizes; so many targets at a time as the cache holds."""
-    out = [np.empty(len(made.first), np.int64) for _ in sizes]
-    begin, count = 0, len(made.first)
-    while begin < count:
-        end = int(np.searchsorted(made.bounds, made.bounds[begin] + _CHUNK, side="right")) - 1
-        end = min(max(end, begin + 1), count)
-        bounds = made.bounds[begin : end + 1] - made.bounds[begin]
-        blob = made.blob[made.bounds[begin] : made.bounds[end]]
-        running = np.zeros(len(blob) + 1, np.int64)
-        for column, sums in zip(sizes, out, strict=True):
-            np.cumsum(column[blob], out=running[1:])
-            np.subtract(running[bounds[1:]], running[bounds[:-1]], out=sums[begin:end])
-        begin = end
-    return out
-
-
-def _chain_totals(made: Composition) -> tuple[Ints, Bools]:
-    """Bytes of all snapshots of each target, each once, and whether they are all known."""
-    out = np.zeros(len(made.first), np.int64)
-    known = np.ones(len(made.first), np.bool_)
-    known[made.top_target[~made.chains.known_size[made.top]]] = False
-    several = np.bincount(made.top_target, minlength=len(out))[made.top_target] > 1
-    np.add.at(out, made.top_target[~several], made.chains.size[made.top[~several]])
-    target, row = (
-        made.top_target[several & known[made.top_target]],
-        made.top[several & known[made.top_target]],
-    )
-    count = len(made.snapshot_size) + 1
-    seen = np.empty(0, np.int64)
-    while len(row):  # chains of one image in several platforms or snapshotters: shared bases count once
-        new = np.setdiff1d(target * count + row, seen)
-        seen = np.union1d(seen, new)
-        target, row = new // count, made.chains.parent[new % count]
-        np.add.at(out, target, made.snapshot_size[new % count])
-        target, row = target[row >= 0], row[row >= 0]
-    return out, known
+    unique = sums_within(made.bounds, made.blob, made.blob_size, made.sole)
+    return Shares(made.content, unique, made.snapshots, _chain_unique(made), made.known & made.whole)
 
 
 def _chain_unique(made: Composition) -> Ints:
@@ -161,8 +119,8 @@ def _chain_unique(made: Composition) -> Ints:
         np.minimum.at(low, parent, low[below])
         np.maximum.at(high, parent, high[below])
     out = np.zeros(count + 1, np.int64)  # the last is that of snapshots of none or several
-    for begin in range(0, rows, _CHUNK):
-        some = slice(begin, begin + _CHUNK)
+    for begin in range(0, rows, CHUNK):
+        some = slice(begin, begin + CHUNK)
         owner = np.where(low[some] == high[some], high[some], count).astype(np.int64)
         np.add.at(out, owner, made.snapshot_size[some])
     return out[:count]
