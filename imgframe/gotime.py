@@ -241,7 +241,18 @@ def parse_until(text: str, now_ns: int) -> int:
             "unable to parse until timestamp",
             f"RFC 3339, yyyy-mm-dd or a Go duration such as '720h'; got {text!r}",
         ) from None
-    return now_ns + (duration if duration == -_LIMIT else -duration)  # -2**63 is its own negation in Go
+    return back(now_ns, duration)
+
+
+def back(now_ns: int, duration: int) -> int:
+    """``now_ns`` less the duration; a negative one lies ahead, but for -2**63, which is its own negation in Go.
+
+    Example:
+        >>> from imgframe import gotime
+        >>> gotime.back(10, 3), gotime.back(10, -3), gotime.back(0, -(2**63)) < 0
+        (7, 13, True)
+    """
+    return now_ns + (duration if duration == -_LIMIT else -duration)
 
 
 def saturate(nanoseconds: int) -> int:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import imgframe as imf
 from imgframe.errors import FilterError, InputError, MissingColumn
-from imgframe.filters import expressions, prune_candidates, select_images
+from imgframe.filters import docker, expressions, prune_candidates, select_images
 from imgframe.selectors import parse
 
 NAMES = (
@@ -608,3 +608,25 @@ def test_filters_are_frozen():
 def test_times_without_zone_are_utc():
     images = pd.DataFrame({"created_at": [dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 2)]})
     assert imf.filter_until("2024-01-01T12:00:00Z")(images).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "cutoff"),
+    [
+        ("5.999999999999999999", 6_000_000_000),  # float64, as docker does
+        ("1.+5", 1_050_000_000),
+        ("1.00000000000000000001", 1_000_000_000),
+        ("0000000000000000000009", 9_000_000_000),
+        ("-9223372036854775808ns", -9_223_372_037_000_000_000),  # its own negation
+        ("1.12345678901234567890", None),
+        ("1.-5", None),
+        ("1700000000000000000", None),
+    ],
+)
+def test_until_in_dockers_spellings(text, cutoff):
+    """Measured with docker 27.5.1's api/types/time; the last one docker takes."""
+    if cutoff is not None:
+        assert docker.parse_until(text, now_ns=0) == cutoff
+        return
+    with pytest.raises(InputError, match="failed to parse value as time or duration"):
+        docker.parse_until(text, now_ns=0)

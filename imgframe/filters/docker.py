@@ -27,7 +27,7 @@ _MOMENT = re.compile(
     r"(?:T(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?P<fraction>[.,][0-9]+)?)?)?)?"
     r"(?P<zone>Z|[+-][0-9]{2}:[0-9]{2})?"
 )
-_UNIX = re.compile(r"(?P<seconds>\+?[0-9]{1,18})(?:\.(?P<fraction>[0-9]{1,18}))?")
+_UNIX = re.compile(r"(?P<seconds>\+?0*[0-9]{1,18})(?:\.(?P<fraction>\+?[0-9]{1,40}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,8 @@ def parse_until(text: str, now_ns: int) -> int:
     """The cut-off of docker's ``until`` in nanoseconds since 1970.
 
     A Go duration back from now (cut to whole seconds), RFC 3339, the same without zone, seconds or minutes (UTC here), a
-    date with or without zone, or seconds since 1970 with or without a fraction.
+    date with or without zone, or seconds since 1970 with or without a fraction. Seconds of 19 digits, which are nanoseconds
+    by mistake, are refused; docker would take them for a time that no image is younger than.
 
     Raises:
         InputError: none of these.
@@ -138,7 +139,7 @@ def parse_until(text: str, now_ns: int) -> int:
     """
     if text != "0":
         try:
-            return (now_ns - gotime.parse_duration(text)) // gotime.SECOND * gotime.SECOND
+            return gotime.back(now_ns, gotime.parse_duration(text)) // gotime.SECOND * gotime.SECOND
         except InputError:
             pass  # no duration: a moment, or refused below
     if found := _MOMENT.fullmatch(text):
@@ -149,9 +150,9 @@ def parse_until(text: str, now_ns: int) -> int:
             )
         except InputError:
             pass  # a day or an hour that does not exist: refused below
-    if found := _UNIX.fullmatch(text):
-        fraction = ((found["fraction"] or "") + "000000000")[:9]
-        return int(found["seconds"]) * gotime.SECOND + int(fraction)
+    if (found := _UNIX.fullmatch(text)) and int(fraction := found["fraction"] or "0") < 2**63:
+        nanoseconds = int(int(fraction) * 10.0 ** (9 - len(fraction)))  # float64, as docker does
+        return int(found["seconds"]) * gotime.SECOND + nanoseconds
     error = InputError(f"failed to parse value as time or duration: {quote(text)}")
     error.go = str(error)
     raise error
