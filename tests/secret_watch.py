@@ -47,11 +47,18 @@ def in_files(folder: Path) -> list[Path]:
 
 
 def _is_input(file: Path) -> bool:
-    return file.name.startswith(_INPUTS) or (file.suffix == ".json" and b'"auths"' in file.read_bytes())
+    return file.name.startswith(_INPUTS) or (file.suffix == ".json" and b'"auths"' in _bytes(file))
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:  # removed meanwhile
+        return b""
 
 
 def _in_file(file: Path) -> bool:
-    data = file.read_bytes()
+    data = _bytes(file)
     if found(data):
         return True
     if data[:4] != b"PAR1":

@@ -18,7 +18,7 @@ from imgframe.errors import RegistryError
 from imgframe.registry import Registry
 from imgframe.registry import remote as remote_module
 
-SECONDS = 2.0  # a registry's; long enough for a busy machine
+SECONDS = 3.0  # a registry's; long enough for a busy machine
 PATIENCE = 60.0  # before a test says that something hangs
 
 
@@ -139,7 +139,7 @@ def test_a_registry_that_hangs_is_given_up(containerd, registry, via):
             cases = Cases(containerd, registry, proxy, "hang-transfer")
             cases.add("layer", match="GET .*LAYER", hang=True)
             result = cases.rows(via="transfer").apply(registry_timeout=SECONDS)
-            cases.judge(result, ["sent or took nothing of containerd for 2 s"])
+            cases.judge(result, ["sent or took nothing of containerd for 3 s"])
 
 
 STAGES = [
@@ -282,10 +282,10 @@ PUSHES = [
     ("manifest", {"match": "PUT .*NAME/manifests", "status": 500}, "500 Internal Server Error"),
     ("forbidden", {"match": "PUT .*NAME/manifests", "status": 403}, "403 Forbidden"),
     ("busy", {"match": "PUT .*NAME/manifests", "status": 429}, "429 Too Many Requests"),
-    ("silent look", {"match": "HEAD .*NAME/blobs", "hang": True}, "no answer within 2 s"),
-    ("silent begin", {"match": "POST .*NAME/blobs/uploads/$", "hang": True}, "no answer within 2 s"),
-    ("silent commit", {"match": "PUT .*NAME/blobs/uploads", "hang": True}, "no answer within 2 s"),
-    ("silent manifest", {"match": "PUT .*NAME/manifests", "hang": True}, "no answer within 2 s"),
+    ("silent look", {"match": "HEAD .*NAME/blobs", "hang": True}, "no answer within 3 s"),
+    ("silent begin", {"match": "POST .*NAME/blobs/uploads/$", "hang": True}, "no answer within 3 s"),
+    ("silent commit", {"match": "PUT .*NAME/blobs/uploads", "hang": True}, "no answer within 3 s"),
+    ("silent manifest", {"match": "PUT .*NAME/manifests", "hang": True}, "no answer within 3 s"),
 ]
 
 
@@ -336,7 +336,7 @@ def test_containerds_own_push_is_given_up_too(fresh_daemon, registry, fault):
         plan = imf.push(inventory.images, inventory, to=lambda _: f"{proxy.host}/own/copy:1", via="transfer")
         (message,) = plan.apply(registry_timeout=SECONDS).steps["message"]
         assert message.startswith(
-            f"{proxy.host}/own/copy:1: {proxy.host} sent or took nothing of containerd for 2 s;"
+            f"{proxy.host}/own/copy:1: {proxy.host} sent or took nothing of containerd for 3 s;"
         )
         assert next_step(message)
     assert state(daemon, "default") == before
