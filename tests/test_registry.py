@@ -16,7 +16,7 @@ from web_servers import FaultyProxy, Server, send
 
 from imgframe import oci
 from imgframe.errors import InputError, InsecureWarning, RegistryDenied, RegistryError, RegistryNotFound
-from imgframe.registry import Registry, dockerconfig, urls
+from imgframe.registry import Registry, auth, dockerconfig, urls
 from imgframe.registry import remote as remote_module
 
 NAME = f"{truth.HOST}/team/rich:1.0"
@@ -573,3 +573,22 @@ def test_fields_that_docker_does_not_know_may_hold_anything(tmp_path):
     file.write_text('{"auths": {"a": {"email": 1, "auth": "dTr/"}}, "experimental": 1}')
     found = dockerconfig.load(file).entry("a")
     assert (found.username, found.password) == ("u", "\ufffd")
+
+
+@pytest.mark.parametrize(
+    ("headers", "read"),
+    [
+        (["Bearer a=b c=d"], [("bearer", {"a": "b"})]),
+        (['Bearer realm="a'], [("bearer", {"realm": ""})]),
+        (['Bearer realm="a\\"b\\\\",x=y'], [("bearer", {"realm": 'a"b\\', "x": "y"})]),
+        (
+            ["Basic", "digest a=1", "Negotiate", "BEARER A=,B=c"],
+            [("bearer", {"a": "", "b": "c"}), ("digest", {"a": "1"}), ("basic", {})],
+        ),
+        ([" Basic realm=x", "Basic/realm", 'Bearerrealm="a"'], [("basic", {})]),
+        (['Bearer realm="x",,service="y"'], [("bearer", {"realm": "x"})]),
+    ],
+)
+def test_challenges_are_read_as_containerd_reads_them(headers, read):
+    """Measured with containerd's core/remotes/docker/auth."""
+    assert [(one.scheme, one.parameters) for one in auth.challenges(headers)] == read

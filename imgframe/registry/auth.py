@@ -27,7 +27,10 @@ _MAX_TOKEN_BYTES = 1 << 20
 _EARLY_SECONDS = 10.0
 _LONGEST_WORDS = 64
 _INVALID = "authorization failed"
-_PARAMETER = re.compile(r'\s*,?\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
+_SPACE = re.compile(r"[ \t\r\n]*")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_SCHEMES = ("bearer", "digest", "basic")  # the first that is asked for is answered
 _TRY_GET = {400, 401, 404, 405}
 
 
@@ -40,7 +43,7 @@ class Challenge:
 
 
 def challenges(headers: Iterable[str]) -> list[Challenge]:
-    """The challenges of the header's values, bearer before basic; one per value.
+    """The challenges of the header's values, bearer before digest before basic; one per value at most (auth.ParseAuthHeader).
 
     Example:
         >>> from imgframe.registry import auth
@@ -49,14 +52,39 @@ def challenges(headers: Iterable[str]) -> list[Challenge]:
     """
     found = []
     for value in headers:
-        scheme, _, rest = value.strip().partition(" ")
-        parameters, at = {}, 0
-        while match := _PARAMETER.match(rest, at):
-            quoted = match[2]
-            parameters[match[1].lower()] = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else match[3]
-            at = match.end()
-        found.append(Challenge(scheme.lower(), parameters))
-    return sorted(found, key=lambda one: one.scheme != "bearer")
+        scheme = _match(_TOKEN, value, 0)[0]
+        if scheme.lower() in _SCHEMES:
+            found.append(Challenge(scheme.lower(), _parameters(value, len(scheme))))
+    return sorted(found, key=lambda one: _SCHEMES.index(one.scheme))
+
+
+def _parameters(text: str, at: int) -> dict[str, str]:
+    """``name=value`` pairs with commas between, up to the first thing that is none."""
+    found: dict[str, str] = {}
+    while True:
+        name = _match(_TOKEN, text, _match(_SPACE, text, at).end())
+        if not name[0] or not text.startswith("=", name.end()):
+            return found
+        start = name.end() + 1
+        quoted = _QUOTED.match(text, start)
+        if quoted:
+            value, at = re.sub(r"(?s)\\(.)", r"\1", quoted[1]), quoted.end()
+        elif text.startswith('"', start):  # a quote that nothing ends
+            value, at = "", len(text)
+        else:
+            token = _match(_TOKEN, text, start)
+            value, at = token[0], token.end()
+        found[name[0].lower()] = value
+        at = _match(_SPACE, text, at).end()
+        if not text.startswith(",", at):
+            return found
+        at += 1
+
+
+def _match(pattern: re.Pattern[str], text: str, at: int) -> re.Match[str]:
+    found = pattern.match(text, at)
+    assert found is not None  # these patterns match the empty text
+    return found
 
 
 @dataclass(slots=True)
