@@ -132,6 +132,14 @@ def test_what_is_there_does_not_travel_again(containerd, registry, faulty_regist
     assert asked == built[3].blobs.keys() - {layer.digest for layer in layers}, "only the documents"
     assert elsewhere["present_bytes"] == sum(len(layer.data) for layer in layers)
     assert checked(containerd, second) == {names[3]: "complete (6/6) true"}
+    if containerd.release == "2.1":
+        faulty_registry.clear()
+        row = pulled(names[3], containerd, containerd.new_namespace("third"), via="transfer")
+        assert [one.method for one in faulty_registry.requests] == ["HEAD"], (
+            "all of it was in other namespaces"
+        )
+        assert row["fetched_bytes"] == 0
+        assert row["present_bytes"] == sum(map(len, built[3].blobs.values()))
 
 
 def test_a_second_repository_is_remembered(containerd, registry):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,7 @@ async def pull(
             code="NOT_FOUND",
         )
     await _check(site, namespace, remote.reference, target, before, choice)
+    counter.present |= await _shared(site, namespace, counter.fetched)
     fetched, present = counter.bytes
     return Pulled(
         remote.reference,
@@ -183,6 +185,27 @@ async def _check(
     raise DocumentError(f"no match for platform in manifest {target.digest}: not found", code="not_found")
 
 
+async def _shared(site: Site, namespace: str, digests: set[str]) -> set[str]:
+    """Blobs that did not travel: another namespace had them before this one, and containerd does not tell."""
+    spaces = (
+        [one.name for one in await site.client.daemon.namespaces() if one.name != namespace]
+        if digests
+        else []
+    )
+
+    async def made(space: str, digest: str) -> int | None:
+        with contextlib.suppress(Missing):
+            return (await site.client.content.info(space, digest)).created_at
+        return None
+
+    async def older(digest: str) -> bool:
+        here, *there = await asyncio.gather(*(made(space, digest) for space in (namespace, *spaces)))
+        return here is not None and any(one is not None and one < here for one in there)
+
+    found = await asyncio.gather(*(older(digest) for digest in digests)) if spaces else []
+    return {digest for digest, was_there in zip(digests, found, strict=False) if was_there}
+
+
 class Counter:
     """Bytes of the blobs that containerd tells of.
 
@@ -207,6 +230,11 @@ class Counter:
         size = self._sizes.get(digest, 0)
         ended = step.event in {"complete", "already exists", "extracted"}
         self._told(digest, size if ended else min(step.progress, size), size)
+
+    @property
+    def fetched(self) -> set[str]:
+        """Digests of those that were not there."""
+        return self._sizes.keys() - self.present
 
     @property
     def bytes(self) -> tuple[int, int]:
