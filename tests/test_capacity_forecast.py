@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,6 +48,36 @@ def test_noise_is_no_trend_and_few_are_too_few(tmp_path):
     assert row[["days_to_full", "days_to_threshold_low"]].isna().all()
     assert capacity.forecast(record(tmp_path / "few", [1, 2, 3])).iloc[0]["trend"] == "too few"
     assert capacity.forecast(record(tmp_path / "one", [1])).iloc[0]["trend"] == "too few"
+
+
+@pytest.mark.parametrize(("level", "words"), [(1000, (0.0, 0.0)), (900, (0.0, None)), (800, (None, None))])
+def test_what_is_reached_already_is_said_without_a_trend(level, words, tmp_path):
+    row = capacity.forecast(record(tmp_path / "d", [level] * 8)).iloc[0]
+    assert row["trend"] == "no trend"
+    for name, days in zip(("days_to_threshold", "days_to_full"), words, strict=True):
+        for end in ("", "_low", "_high"):
+            found = row[name + end]
+            assert (days is None and found is pd.NA) or found == days, (name, end)
+
+
+def test_a_collection_that_could_not_read_the_node_is_no_prune(tmp_path):
+    for day in range(12):
+        here = {"node": ["a"], "collected_at": [day * DAY + DAY], "disk_total": [None if day == 6 else 1000]}
+        tables = {"nodes": here | {"status": ["failed" if day == 6 else "ok"]}}
+        if day not in {6, 8}:
+            tables["blobs"] = {"node": ["a"], "namespace": ["d"], "digest": ["x"], "size": [100 + 10 * day]}
+        if day == 8:
+            tables["errors"] = {"node": ["a"], "stage": ["content"], "code": ["UNAVAILABLE"]}
+        inventory = imf.Inventory({name: schema.table(name, rows) for name, rows in tables.items()})
+        dataset.append(tmp_path / "d", inventory)
+    opened = imf.open_dataset(tmp_path / "d")
+    growth = capacity.growth(opened)
+    assert len(growth) == 11
+    assert growth["total_bytes"].isna().sum() == 1
+    row = capacity.forecast(opened).iloc[0]
+    assert row[["trend", "prunes", "used_bytes", "observations"]].tolist() == ["growing", 0, 210, 10]
+    assert row["bytes_per_day"] == pytest.approx(10)
+    assert capacity.lines(growth, "node", 3)["bytes"].min() == 100
 
 
 def test_an_unknown_disk_gives_a_rate_but_no_date(tmp_path):

@@ -316,3 +316,84 @@ def test_empty_tables_keep_their_types(tmp_path):
     for name in schema.TABLES:
         assert back.arrow(name).schema.equals(schema.TABLES[name]), name
     assert isinstance(back.arrow("images"), pa.Table)
+
+
+def unreached(day, nodes=("a", "b")):
+    """A collection that read node a and could not reach the others."""
+    whole = inventory(day, ("a",))
+    away = [node for node in nodes if node != "a"]
+    states = {
+        "node": list(nodes),
+        "collected_at": [START + day * DAY] * len(nodes),
+        "status": ["failed" if node in away else "ok" for node in nodes],
+    }
+    errors = {"node": away, "stage": ["connect"] * len(away), "message": [f"day {day}"] * len(away)}
+    return whole.replace(nodes=schema.table("nodes", states), errors=schema.table("errors", errors))
+
+
+def test_a_node_that_could_not_be_read_is_not_empty(tmp_path):
+    for made in (inventory(0), inventory(1), unreached(2), unreached(3)):
+        dataset.append(tmp_path / "d", made)
+    opened = imf.open_dataset(tmp_path / "d")
+    now = opened.at()
+    before = inventory(1).images.query("node == 'b'")["name"]
+    assert sorted(now.images["name"][now.images["node"] == "b"]) == sorted(before)
+    assert sorted(now.images["name"][now.images["node"] == "a"]) == sorted(
+        inventory(3, ("a",)).images["name"]
+    )
+    collected = now.nodes.set_index("node")["collected_at"]
+    assert (collected["a"] - collected["b"]).days == 2
+    assert now.errors["message"].tolist() == ["day 3"], "the newest failure is told"
+    assert now.nodes["status"].tolist() == ["ok", "ok"]
+
+    growth = imf.capacity.growth(opened)
+    assert growth.groupby("node", observed=True).size().to_dict() == {"a": 4, "b": 2}
+    assert (growth["total_bytes"] > 0).all()
+    by_name = imf.capacity.growth(opened, "namespace")
+    assert by_name["images"].tolist() == [8, 8, 8, 8], "what it had last still counts"
+
+    used = dataset.last_used(opened)
+    there = used[(used["node"] == "b") & used["present"]]
+    assert sorted(there["name"]) == sorted(before)
+
+    dataset.append(tmp_path / "d", inventory(4))
+    assert imf.open_dataset(tmp_path / "d").at().errors.empty, "it was read again"
+    same(imf.open_dataset(tmp_path / "d").at(), inventory(4))
+
+
+def test_a_node_that_was_never_read_keeps_its_row(tmp_path):
+    for day in (0, 1):
+        dataset.append(tmp_path / "d", unreached(day))
+    now = imf.open_dataset(tmp_path / "d").at()
+    assert now.nodes.set_index("node")["status"].to_dict() == {"a": "ok", "b": "failed"}
+    assert now.errors["message"].tolist() == ["day 1"]
+
+
+def test_nobody_says_removed_of_a_node_that_was_not_read():
+    difference = imf.diff(inventory(0), unreached(1))
+    assert set(difference.changes["node"]) == {"a"}
+    assert difference.totals["node"].tolist() == ["a"]
+    same(dataset.apply_diff(inventory(0), difference), unreached(1))
+
+
+def test_use_that_nobody_saw_neither_begins_nor_ends():
+    for old, new in ((1, None), (None, 1), (None, 0), (0, None)):
+        changes = imf.diff(one_image(containers=old), one_image(containers=new)).changes
+        assert not set(changes["change"]) & {"use ended"}, (old, new)
+        assert "use began" not in set(changes["change"]), (old, new)
+
+
+def test_layers_whose_config_came_later_get_their_chains(tmp_path):
+    def state(day, chain):
+        layers = {"manifest_digest": ["m"] * 2, "position": [0, 1], "digest": ["l0", "l1"], "chain_id": chain}
+        images = {"node": ["a"], "name": ["x:1"], "digest": ["m"], "manifest_digest": ["m"]}
+        nodes = {"node": ["a"], "collected_at": [START + day * DAY]}
+        rows = {"nodes": nodes, "images": images, "layers": layers}
+        return imf.Inventory({name: schema.table(name, columns) for name, columns in rows.items()})
+
+    lacking, whole = [None, None], ["k0", "k1"]
+    for day, chain in enumerate((lacking, lacking, whole, lacking, whole)):
+        dataset.append(tmp_path / "d", state(day, chain))
+    opened = imf.open_dataset(tmp_path / "d")
+    assert opened.at().layers["chain_id"].tolist() == whole
+    assert len(opened.table("layers")) == 4, "once without, once with them"

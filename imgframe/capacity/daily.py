@@ -19,7 +19,7 @@ COLUMNS = ("digest", "content_present_size")
 
 
 class DayBytes(NamedTuple):
-    """Image records of one collection: how many, their bytes added up, and each target digest once [bytes]."""
+    """Image records of one collection: how many, their bytes added up, and each target digest once, at its most [bytes]."""
 
     images: int
     total_bytes: int
@@ -45,7 +45,7 @@ def bytes_of(images: pa.Table) -> DayBytes:
         seen += len(chunk)
         codes = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         known = codes >= 0
-        largest[codes[known]] = part[known]  # equal digests have equal sizes
+        np.maximum.at(largest, codes[known], part[known])  # one node may hold more of an image than another
         total += int(part.sum())
     return DayBytes(images.num_rows, total, int(largest.sum()))
 

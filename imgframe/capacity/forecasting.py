@@ -106,8 +106,9 @@ def forecast(
     node where the node itself does not say. Used bytes are those of the file system where known, else content and snapshots.
 
     Columns: node, collected_at (newest), used_bytes, disk_total, threshold_bytes, bytes_per_day with ``_low`` and ``_high``,
-    days_to_threshold and days_to_full each with ``_low`` and ``_high`` (NA: not within 2,700 years, or no trend), trend
-    (``growing``, ``no trend``, ``shrinking`` or ``too few``), prunes (falls seen), observations, method.
+    days_to_threshold and days_to_full each with ``_low`` and ``_high`` (0: reached already, whatever the trend; NA: not within
+    2,700 years, or no trend), trend (``growing``, ``no trend``, ``shrinking`` or ``too few``), prunes (falls seen),
+    observations, method. A node that was never read has no row.
     ``no trend``: the interval of the rate contains zero.
 
     Raises:
@@ -133,11 +134,11 @@ def forecast(
         raise InputError(
             f"confidence {confidence!r} is not a probability; expected a number between 0 and 1, such as 0.9"
         )
+    found = growth(dataset).sort_values(["node", "collected_at"])
+    known = found[found["disk_used"].notna() | found["total_bytes"].notna()]  # what was not read says nothing
     rows = [
         _node_row(str(node), history, threshold, confidence, (disk_total or {}).get(str(node)))
-        for node, history in growth(dataset)
-        .sort_values(["node", "collected_at"])
-        .groupby("node", observed=True)
+        for node, history in known.groupby("node", observed=True)
     ]
     frame = pd.DataFrame(rows, columns=list(_ROW))
     return frame.astype({name: kind for name, kind in _ROW.items() if kind})
@@ -169,7 +170,8 @@ def _node_row(
 
     import pandas as pd
 
-    measured = history["disk_used"].notna().all()
+    measured = bool(history["disk_used"].notna().all())
+    history = history if measured else history[history["total_bytes"].notna()]
     used = history["disk_used" if measured else "total_bytes"].to_numpy(dtype="int64")
     days = history["collected_at"].astype("int64").to_numpy() / DAY_NS
     trend = fit_trend(days - days[0], used)
@@ -192,7 +194,9 @@ def _node_row(
     }
     for name, limit in (("days_to_threshold", row["threshold_bytes"]), ("days_to_full", total)):
         days_left: list[object] = [pd.NA] * 3
-        if limit is not None and words == "growing":
+        if limit is not None and int(used[-1]) >= int(str(limit)):
+            days_left = [0.0] * 3
+        elif limit is not None and words == "growing":
             need = float(int(str(limit))) - float(used[-1])
             days_left = _finite(
                 days_until(need, trend), days_until(need, trend, z), days_until(need, trend, -z)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from imgframe import schema
 from imgframe.errors import InputError
+from imgframe.reclaiming.reclaim import gaps
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imgframe.dataset import Dataset  # only the type: this room does not see that one
-
-_IMAGE_KEYS = ("node", "namespace", "repository")
+    from imgframe.dataset import Collection, Dataset  # only the type: this room does not see that one
 
 
 def growth(dataset: Dataset, by: str = "node") -> pd.DataFrame:
@@ -23,7 +25,8 @@ def growth(dataset: Dataset, by: str = "node") -> pd.DataFrame:
 
     ``by``: ``node`` counts what the store holds (each blob once, each snapshot). ``namespace``, ``repository`` or the key of
     an image label such as a team's count what the images of the group need, each target digest of a store once; bytes that two
-    groups share are in both.
+    groups share are in both. A node that a collection could not read has no row there, and counts in groups with its last
+    state. Where a list of blobs or snapshots could not be read, the node's bytes are NA.
 
     Columns: collected_at (UTC), the group (named as ``by``), images (records), content_bytes, snapshot_bytes, total_bytes;
     for nodes also disk_total and disk_used (total minus free of the file system, NA where not readable).
@@ -68,19 +71,27 @@ def _by_node(dataset: Dataset) -> list[tuple[Any, ...]]:
         dataset.batches("images", ["node"]),
         dataset.batches("blobs", ["node", "digest", "size"]),
         dataset.batches("snapshots", ["node", "size"]),
+        dataset.batches("errors", ["node", "stage", "code"]),
     ]
     rows = []
-    for (_, nodes), (_, images), (_, blobs), (_, snapshots) in zip(*tables, strict=True):
+    for (one, nodes), (_, images), (_, blobs), (_, snapshots), (_, errors) in zip(*tables, strict=True):
         records = _counts(images)
         content = _sums(blobs.group_by(["node", "digest"]).aggregate([("size", "max")]), "size_max")
         unpacked = _sums(snapshots, "size")
+        unread = {
+            (row["node"], row["stage"]) for row in gaps(errors).to_pylist() if row["code"] != "malformed"
+        }  # of a malformed entry the rest of the list is known, day after day
         for row in nodes.to_pylist():
             node, total, free = row["node"], row["disk_total"], row["disk_free"]
-            sizes = content.get(node, 0), unpacked.get(node, 0)
-            used = None if total is None or free is None else total - free
-            rows.append(
-                (_stamp(row["collected_at"]), node, records.get(node, 0), *sizes, sum(sizes), total, used)
+            if node in one.failed:
+                continue
+            images_here, *sizes = (
+                None if (node, stage) in unread else found.get(node, 0)
+                for stage, found in (("images", records), ("content", content), ("snapshots", unpacked))
             )
+            whole = None if None in sizes else sum(size for size in sizes if size is not None)
+            used = None if total is None or free is None else total - free
+            rows.append((_stamp(row["collected_at"]), node, images_here, *sizes, whole, total, used))
     return rows
 
 
@@ -104,7 +115,7 @@ def _by_group(dataset: Dataset, by: str) -> list[tuple[Any, ...]]:
     column = by if by in {"namespace", "repository"} else "labels"
     wanted = ["node", "namespace", column, "digest", "content_present_size", "unpacked_size"]
     rows = []
-    for one, images in dataset.batches("images", list(dict.fromkeys(wanted))):
+    for one, images in _carried(dataset, list(dict.fromkeys(wanted))):
         groups, codes = _grouped(images[column].combine_chunks(), None if column == by else by)
         found = np.bincount(codes[codes >= 0], minlength=len(groups))
         content, unpacked = _deduplicated(images, codes, len(groups))
@@ -124,6 +135,22 @@ def _by_group(dataset: Dataset, by: str) -> list[tuple[Any, ...]]:
             f"no image has the label {by!r}; group by node, namespace, repository or a label that images carry"
         )
     return rows
+
+
+def _carried(dataset: Dataset, columns: list[str]) -> Iterator[tuple[Collection, pa.Table]]:
+    """The images of each collection, and those that nodes it did not read had before."""
+    known: set[str] = set()
+    before: pa.Table | None = None
+    for one, images in dataset.batches("images", columns):
+        away = known - set(one.read)
+        known |= set(one.read)
+        if away and before is not None:
+            old = before.filter(
+                pc.is_in(before["node"].cast(pa.string()), pa.array(sorted(away), pa.string()))
+            )
+            images = schema.ordered(pa.concat_tables([images, old]))
+        before = images
+        yield one, images
 
 
 def _grouped(values: pa.Array, label: str | None) -> tuple[list[str], np.ndarray]:

@@ -65,7 +65,7 @@ def lines(growth: pd.DataFrame, by: str, most: int) -> pd.DataFrame:
     """Bytes over time of the ``most`` groups that are largest at the end; where there are more, the last line is their sum.
 
     ``growth``: as :func:`imgframe.capacity.growth` gives it; bytes are ``disk_used`` where it is known throughout, else
-    ``total_bytes``. Columns ``by``, collected_at, bytes and ``is_rest``; lines one after the other, the largest first.
+    ``total_bytes``, and times at which that is unknown are left out. Columns ``by``, collected_at, bytes and ``is_rest``; lines one after the other, the largest first.
 
     Example:
         >>> import pandas as pd
@@ -78,6 +78,7 @@ def lines(growth: pd.DataFrame, by: str, most: int) -> pd.DataFrame:
     import pandas as pd
 
     known = "disk_used" in growth.columns and bool(growth["disk_used"].notna().all())
+    growth = growth[growth["disk_used" if known else "total_bytes"].notna()]
     data = pd.DataFrame(
         {
             by: growth[by].astype("str").astype("object"),

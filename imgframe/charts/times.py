@@ -41,9 +41,9 @@ def growth(
     by = by or str(frame.columns[1])
     look.need(frame, ("collected_at", by, "total_bytes"), "growth")
     ax, colours = look.canvas(ax, theme, f"Bytes over time by {by}", (9.5, 4.8))
-    if frame.empty:
-        return look.say_empty(ax, colours, "No collections yet: append some to the dataset.")
     drawn = capacity.lines(frame, by, most)
+    if drawn.empty:
+        return look.say_empty(ax, colours, "No collections yet: append some to the dataset.")
     for at, (name, line) in enumerate(drawn.groupby(by, sort=False)):
         times, values = line["collected_at"].dt.tz_localize(None).to_numpy(), line["bytes"].to_numpy()
         colour = colours.rest if line["is_rest"].iloc[0] else colours.series[at % len(colours.series)]

@@ -31,7 +31,8 @@ class Diff:
     """What turns one inventory into another.
 
     ``changes``: a frame with node, namespace, name, change (one of :data:`KINDS`), old_digest, new_digest, content_delta and
-    unpacked_delta (bytes of this image that the store holds more or less), one row per image and kind of change.
+    unpacked_delta (bytes of this image that the store holds more or less), one row per image and kind of change. Nodes that
+    either inventory could not read are left out here and in ``totals``: nobody knows what happened there.
     ``totals``: a frame per node with content_delta and snapshot_delta: bytes of the store itself, each blob once.
     ``removed`` and ``added``: for every table the rows that go and the rows that come (Arrow tables).
     """
@@ -63,7 +64,10 @@ def diff(old: Inventory, new: Inventory) -> Diff:
     for name in schema.TABLES:
         if name != "labels":
             removed[name], added[name] = _rows_apart(name, old.arrow(name), new.arrow(name))
-    return Diff(_changes(removed["images"], added["images"]), _totals(old, new), removed, added)
+    unread = _failed(old) | _failed(new)
+    return Diff(
+        _changes(removed["images"], added["images"], unread), _totals(old, new, unread), removed, added
+    )
 
 
 def apply_diff(inventory: Inventory, difference: Diff) -> Inventory:
@@ -136,11 +140,19 @@ def _rows_apart(name: str, old: pa.Table, new: pa.Table) -> tuple[pa.Table, pa.T
     return schema.concat(name, [gone]), schema.concat(name, [come])
 
 
-def _changes(removed: pa.Table, added: pa.Table) -> pd.DataFrame:
+def _failed(inventory: Inventory) -> set[str]:
+    """The nodes of which nothing was read."""
+    nodes = inventory.arrow("nodes").select(["node", "status"]).to_pylist()
+    return {row["node"] for row in nodes if row["status"] == "failed"}
+
+
+def _changes(removed: pa.Table, added: pa.Table, unread: set[str]) -> pd.DataFrame:
     import pandas as pd
 
-    before = {tuple(row[k] for k in _KEY): row for row in removed.to_pylist()}
-    after = {tuple(row[k] for k in _KEY): row for row in added.to_pylist()}
+    before, after = (
+        {tuple(row[k] for k in _KEY): row for row in table.to_pylist() if row["node"] not in unread}
+        for table in (removed, added)
+    )
     rows = [
         (*key, kind, (was or {}).get("digest"), (now or {}).get("digest"), *_deltas(was, now))
         for key in sorted(before.keys() | after.keys(), key=lambda key: tuple(part or "" for part in key))
@@ -177,11 +189,18 @@ def _kinds(was: dict[str, Any] | None, now: dict[str, Any] | None) -> Iterator[s
             grown = now["content_present_size"] - was["content_present_size"]
             if grown:
                 yield "content dropped" if grown < 0 else "content fetched"
-        used = [bool(row["containers"]) or bool(row["used_by_digest"]) for row in (was, now)]
-        if used[0] != used[1]:
+        used = [_used(row) for row in (was, now)]
+        if None not in used and used[0] != used[1]:
             yield "use began" if used[1] else "use ended"
         if bool(was["pinned"]) != bool(now["pinned"]):
             yield "pinned" if now["pinned"] else "unpinned"
+
+
+def _used(row: dict[str, Any]) -> bool | None:
+    """Whether a container uses the image; None where the containers were not read."""
+    if row["containers"] or row["used_by_digest"]:
+        return True
+    return None if row["containers"] is None else False
 
 
 def _deltas(was: dict[str, Any] | None, now: dict[str, Any] | None) -> list[int | None]:
@@ -193,12 +212,12 @@ def _deltas(was: dict[str, Any] | None, now: dict[str, Any] | None) -> list[int 
     return deltas
 
 
-def _totals(old: Inventory, new: Inventory) -> pd.DataFrame:
+def _totals(old: Inventory, new: Inventory, unread: set[str]) -> pd.DataFrame:
     """Per node: bytes of content (each blob once) and of snapshots that came or went."""
     import pandas as pd
 
     sums = [(_content(one), _snapshots(one)) for one in (old, new)]
-    nodes = sorted({node for content, snapshots in sums for node in (*content, *snapshots)})
+    nodes = sorted({node for content, snapshots in sums for node in (*content, *snapshots)} - unread)
     frame = pd.DataFrame(
         {
             "node": nodes,

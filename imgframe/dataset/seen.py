@@ -20,7 +20,8 @@ def last_used(dataset: Dataset) -> pd.DataFrame:
     Columns: node, namespace, name, digest; first_seen, last_seen; first_used, last_used (NaT: never observed in use);
     observations (collections in which it was there), used_observations; present (in its node's last collection);
     not_observed_before (the node's first collection: what happened earlier, or between two collections, was not observed).
-    In use: a container names the record, or uses its digest under any name.
+    In use: a container names the record, or uses its digest under any name. A collection that could not read a node observed
+    nothing there.
 
     Example:
         >>> import imgframe as imf, tempfile
@@ -39,7 +40,7 @@ def last_used(dataset: Dataset) -> pd.DataFrame:
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for one, table in dataset.batches("images", _COLUMNS):
-        for node in one.nodes:
+        for node in one.read:
             first.setdefault(node, one.collected_at)
             last[node] = one.collected_at
         _observe(seen, table, one.collected_at)

@@ -32,13 +32,23 @@ _FOLDER = re.compile(r"date=(\d{4}-\d{2}-\d{2})/collection=([0-9a-f]{16})$")
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """One appended collection: its folder, when its nodes were read (UTC), and which nodes."""
+    """One appended collection: its folder, when its nodes were read (UTC), which nodes, and which of them failed.
+
+    Of a failed node nothing was read (``nodes.status``): that it has no rows says nothing about what it holds.
+    """
 
     path: Path
     date: str
     id: str
     collected_at: int
     nodes: tuple[str, ...]
+    failed: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The nodes that were read."""
+        failed = set(self.failed)
+        return tuple(node for node in self.nodes if node not in failed) if failed else self.nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,9 @@ class Dataset:
     def at(self, when: Any = None) -> Inventory:
         """The state at a moment: for each node its last collection at or before ``when`` (default: the newest).
 
+        A collection that could not read a node says nothing about what it holds: the one before it counts, as
+        ``nodes.collected_at`` tells, and ``errors`` has the failure. A node that was never read keeps its failed row.
+
         ``when``: a date (its end is meant), a datetime or pandas Timestamp, or RFC 3339 text.
 
         Raises:
@@ -81,9 +94,14 @@ class Dataset:
         """
         limit = _ns(when, end_of_day=True) if when is not None else None
         chosen: dict[str, Collection] = {}
+        failed: dict[str, Collection] = {}
         for one in self.collections:
             if limit is None or one.collected_at <= limit:
-                chosen.update(dict.fromkeys(one.nodes, one))
+                chosen |= dict.fromkeys(one.read, one)
+                for node in one.read:
+                    failed.pop(node, None)
+                failed |= dict.fromkeys(one.failed, one)
+        chosen = failed | chosen
         if not chosen:
             raise InputError(
                 f"nothing was collected by {when}; the dataset begins {self.dates[0] if self.dates else 'with nothing'}"
@@ -96,6 +114,10 @@ class Dataset:
             for one in dict.fromkeys(chosen.values()):
                 nodes = [node for node, home in chosen.items() if home is one]
                 parts.append(_read(one, name, nodes=None if len(nodes) == len(one.nodes) else nodes))
+            if name == "errors":
+                parts += [
+                    _read(one, name, nodes=[node]) for node, one in failed.items() if chosen[node] is not one
+                ]
             tables[name] = schema.concat(name, parts)
         return Inventory({**tables, **self._documents(tables)})
 
@@ -119,6 +141,12 @@ class Dataset:
         for name, key in BY_DIGEST.items():
             rows = (_read(one, name) for one in self.collections)
             kept = [part.filter(pc.is_in(part[key].cast(pa.string()), wanted[name])) for part in rows]
+            if name == "layers":  # rows whose manifest had its config come before those that lacked it
+                lacking = [_among(part, key, _lacking(part)) for part in kept]
+                kept = [
+                    *(part.filter(pc.invert(odd)) for part, odd in zip(kept, lacking, strict=True)),
+                    *(part.filter(odd) for part, odd in zip(kept, lacking, strict=True)),
+                ]
             found[name] = once(schema.concat(name, kept), key)
         return found
 
@@ -159,6 +187,15 @@ class Dataset:
         times = pd.to_datetime(_repeat([one.collected_at for one, _ in parts], rows), unit="ns", utc=True)
         frame.insert(1, "collected_at", times.as_unit("ns"))
         return frame
+
+
+def _among(table: pa.Table, key: str, digests: pa.Array) -> pa.ChunkedArray:
+    return pc.is_in(table[key].cast(pa.string()), digests)
+
+
+def _lacking(layers: pa.Table) -> pa.Array:
+    """The manifests that have a layer without a chain ID: their config was not there, or is another kind of document."""
+    return _words(layers.filter(pc.is_null(layers["chain_id"]))["manifest_digest"])
 
 
 def _repeat(values: list[int], counts: list[int]) -> Any:
@@ -264,17 +301,37 @@ def append(path: str | os.PathLike[str], inventory: Inventory) -> Path:
 
 
 def _known_digests(root: Path) -> dict[str, pa.Array]:
-    """Per table keyed by digest, the digests that some collection holds already."""
+    """Per table keyed by digest, the digests that some collection holds already.
+
+    ``layers`` are all that it holds; those among them that lack no chain ID are the key ``whole layers``.
+    """
     import pyarrow.parquet as pq
+
+    def united(parts: Iterable[pa.Array]) -> pa.Array:
+        return pc.unique(pa.chunked_array(list(parts), pa.string()))
 
     known = {}
     for name, key in BY_DIGEST.items():
-        parts = [
-            pq.read_table(file, columns=[key])[key].cast(pa.string())
-            for file in sorted(root.glob(f"date=*/collection=*/{name}.parquet"))
-        ]
-        known[name] = pc.unique(pa.chunked_array([c for part in parts for c in part.chunks], pa.string()))
+        files = sorted(root.glob(f"date=*/collection=*/{name}.parquet"))
+        columns = [key, "chain_id"] if name == "layers" else [key]
+        parts = [pq.read_table(file, columns=columns) for file in files]
+        known[name] = united(_words(part[key]) for part in parts)
+        if name == "layers":
+            whole = (part.filter(pc.invert(_among(part, key, _lacking(part)))) for part in parts)
+            known["whole layers"] = united(_words(part[key]) for part in whole)
     return known
+
+
+def _fresh(name: str, table: pa.Table, known: dict[str, pa.Array]) -> pa.Table:
+    """The rows of a table keyed by digest that no collection holds yet, or holds only without their chain IDs."""
+    key = BY_DIGEST[name]
+    stored = _among(table, key, known[name])
+    if name == "layers":
+        better = pc.invert(
+            pc.or_(_among(table, key, _lacking(table)), _among(table, key, known["whole layers"]))
+        )
+        stored = pc.and_not(stored, better)
+    return table.filter(pc.invert(stored))
 
 
 def _write_collection(folder: Path, inventory: Inventory, known: dict[str, pa.Array]) -> None:
@@ -285,7 +342,7 @@ def _write_collection(folder: Path, inventory: Inventory, known: dict[str, pa.Ar
             continue
         table = inventory.arrow(name)
         if name in BY_DIGEST and table.num_rows and len(known[name]):
-            table = table.filter(pc.invert(pc.is_in(table[BY_DIGEST[name]].cast(pa.string()), known[name])))
+            table = _fresh(name, table, known)
         if "node" in table.column_names and table.num_rows:
             order = pc.sort_indices(
                 table["node"].combine_chunks().indices
@@ -388,9 +445,13 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
             raise SchemaError(
                 f"{str(folder)!r} has schema version {version}; this imgframe reads version {schema.VERSION}"
             )
-        nodes = file.read(columns=["node", "collected_at"])
+        nodes = file.read(columns=["node", "collected_at", "status"])
         times = [time for time in nodes["collected_at"].cast("int64").to_pylist() if time is not None]
-        found.append(Collection(folder, match[1], match[2], max(times), tuple(nodes["node"].to_pylist())))
+        names = nodes["node"].to_pylist()
+        failed = [
+            node for node, how in zip(names, nodes["status"].to_pylist(), strict=True) if how == "failed"
+        ]
+        found.append(Collection(folder, match[1], match[2], max(times), tuple(names), tuple(failed)))
     if not found and any(root.iterdir()):
         raise SchemaError(f"{str(path)!r} is not a dataset: it has no date=*/collection=* folder")
     return Dataset(root, tuple(sorted(found, key=lambda one: (one.collected_at, one.id))))

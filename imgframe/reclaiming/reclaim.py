@@ -204,13 +204,17 @@ def reclaim(inventory: Inventory, images: Any, *, now: Any = None) -> Reclaim:
 
 def _unread(inventory: Inventory, nodes: list[str]) -> pa.Table:
     """The errors that say that a list of one of these nodes is not whole."""
-    errors = inventory.arrow("errors")
+    found = gaps(inventory.arrow("errors"))
+    return found.filter(_among(found, "node", nodes)).select(_UNREAD)
 
-    def among(column: str, words: Sequence[str]) -> pa.ChunkedArray:
-        return pc.is_in(errors[column].cast(pa.string()), pa.array(words, pa.string()))
 
-    gaps = pc.and_not(pc.and_(among("stage", _LISTS), among("node", nodes)), among("code", _NO_GAPS))
-    return errors.select(_UNREAD).filter(gaps)
+def gaps(errors: pa.Table) -> pa.Table:
+    """The rows of ``errors`` (columns stage and code) that say that a list of a store is not whole."""
+    return errors.filter(pc.and_not(_among(errors, "stage", _LISTS), _among(errors, "code", _NO_GAPS)))
+
+
+def _among(table: pa.Table, column: str, words: Sequence[str]) -> pa.ChunkedArray:
+    return pc.is_in(table[column].cast(pa.string()), pa.array(words, pa.string()))
 
 
 def _missing(asked: pa.Table, rows: Ints) -> pa.Table:

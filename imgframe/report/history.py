@@ -43,15 +43,16 @@ def add_history(facts: Facts, dataset: Dataset) -> None:
 def changes(dataset: Dataset) -> pd.DataFrame:
     """The image changes between consecutive collections of each node: the columns of ``Diff.changes`` after collected_at.
 
-    ``collected_at`` is that of the later collection. A node's first collection is no change.
+    ``collected_at`` is that of the later collection. A node's first collection is no change; one that could not read a node is
+    passed over, and the next is compared with the one before.
     """
     import pandas as pd
 
     state: dict[str, pa.Table] = {}
     parts = []
     for one, table in dataset.batches("images"):
-        by_node = _by_node(table, one.nodes)
-        known = [node for node in one.nodes if node in state]
+        by_node = _by_node(table, one.read)
+        known = [node for node in one.read if node in state]
         old = Inventory({"images": schema.concat("images", [state[node] for node in known])})
         new = Inventory({"images": schema.concat("images", [by_node[node] for node in known])})
         found = diff(old, new).changes
