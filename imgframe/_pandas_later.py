@@ -1,9 +1,12 @@
-"""Keeps pyarrow from importing pandas before somebody wants a frame.
+"""Keeps pyarrow from importing pandas before somebody wants a frame, in a process of our own.
 
-pyarrow looks for pandas at its first array, which costs 0.7 to 1.4 s, ten times what a small collection takes. Where we
-need no frame it is made to look while pandas cannot be found; afterwards, or as soon as pandas is imported by anyone, it
-looks again. While pandas is away, pyarrow cannot turn nanosecond times into Python objects (``as_py``, ``to_pylist``):
-cast them to int64 or to microseconds.
+pyarrow looks for pandas at its first array, which costs 0.5 to 1.4 s: more than a small collection takes. While a command of
+``imgframe`` reads its inventory, pyarrow is made to look where pandas cannot be found; afterwards, or as soon as pandas is
+imported by anyone, it looks again. While pandas is away, pyarrow cannot turn nanosecond times into Python objects
+(``as_py``, ``to_pylist``): cast them to int64 or to microseconds.
+
+This is for the command line alone: the compiled half of pyarrow looks only once, and never again takes ``pandas.NA`` or
+``pandas.NaT`` among Python objects for what they are. No program of a user may come to feel that.
 """
 
 from __future__ import annotations

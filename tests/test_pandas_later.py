@@ -1,4 +1,4 @@
-"""pyarrow does without pandas until pandas is imported, and then works with it as ever."""
+"""The commands do without pandas until they need it; a user's own program never comes to feel it."""
 
 import subprocess
 import sys
@@ -33,7 +33,6 @@ with postponed():
 assert pa.array(pd.Series([1.0, None])).null_count == 1
 """
 
-
 UNKNOWN = """
 import imgframe as imf
 from imgframe import schema
@@ -44,6 +43,31 @@ inv = imf.Inventory({"snapshots": table})
 frame = inv.snapshots
 assert inv.replace(snapshots=frame.assign(snapshotter="x")).arrow("snapshots")["size"].to_pylist() == [1, None, 2]
 assert inv.replace(snapshots=frame.astype("object")).arrow("snapshots")["key"].to_pylist() == ["k", None, "l"]
+"""
+
+OTHERS = """
+import imgframe as imf
+inv = imf.collect("/nonexistent.sock", cache=False)
+import pandas as pd, pyarrow as pa
+assert pa.array([pd.NA, 1], from_pandas=True).null_count == 1
+assert pa.array([pd.NaT, pd.Timestamp("2026-01-02")], from_pandas=True).null_count == 1
+"""
+
+COMMAND = """
+import io, sys
+from imgframe import simulator
+with simulator.node(images=5, seed=1) as node:
+    from imgframe.cli import main
+    assert "pandas" not in sys.modules
+    sys.argv = ["imgframe", "images", "--all-namespaces", "--address", node.address]
+    sys.stdout = io.TextIOWrapper(io.BytesIO())
+    try:
+        main()
+    except SystemExit as done:
+        assert not done.code
+    sys.stdout.seek(0)
+    assert "IMAGE" in sys.stdout.read()
+    assert "pandas" not in sys.modules
 """
 
 
@@ -63,10 +87,12 @@ def test_unknown_values_of_frames_stay_unknown():
     run(UNKNOWN)
 
 
-def test_a_collection_imports_no_pandas():
-    run(
-        "import sys, imgframe as imf; imf.collect('/nonexistent.sock', cache=False); assert 'pandas' not in sys.modules"
-    )
+def test_a_program_that_collected_has_a_whole_pyarrow():
+    run(OTHERS)
+
+
+def test_a_command_imports_no_pandas():
+    run(COMMAND)
 
 
 HOOK = """

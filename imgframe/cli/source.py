@@ -64,6 +64,7 @@ def load(
         InputError: ``--from`` together with ``--address`` or ``--nodes``.
         typer.Exit: with code 4 when no node could be read.
     """
+    from imgframe._pandas_later import postponed
     from imgframe.inventory import open_inventory
 
     if saved is not None:
@@ -71,7 +72,8 @@ def load(
             raise InputError(
                 "--from reads a saved inventory; give either it or --address and --nodes, not both"
             )
-        return open_inventory(saved)
+        with postponed():
+            return open_inventory(saved)
     from imgframe.collector import collect
     from imgframe.node import load_nodes
 
@@ -79,7 +81,8 @@ def load(
     if nodes_file is not None:
         nodes += load_nodes(nodes_file)
     try:
-        inventory = collect(nodes or None, namespaces=namespaces, cache=cache, usage=usage)
+        with postponed():
+            inventory = collect(nodes or None, namespaces=namespaces, cache=cache, usage=usage)
     except NodeError as error:
         print(f"imgframe: {error}", file=sys.stderr)
         raise typer.Exit(UNREADABLE) from error

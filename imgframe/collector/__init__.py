@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import Any, get_args
 
 from imgframe import _loop
-from imgframe._pandas_later import postponed
 from imgframe.collector.assembly import assemble
 from imgframe.collector.cache import open_cache
 from imgframe.collector.garbage import rare_collections
@@ -157,7 +156,7 @@ async def _collect(nodes: tuple[Node, ...], wanted: Wanted, cache: Any, progress
             turn += 1
 
     try:
-        with rare_collections(), postponed():
+        with rare_collections():
             async with asyncio.TaskGroup() as group:
                 for place, node in enumerate(nodes):
                     group.create_task(read(place, node))
