@@ -237,3 +237,42 @@ def test_unknown_free_space_is_unknown_and_unknown_images_are_named():
         capacity.will_it_fit("z:1", fleet())
     with pytest.raises(InputError, match="no node 'q'"):
         capacity.will_it_fit("x:1", fleet(), ["q"])
+
+
+def test_names_are_taken_as_one_types_them():
+    whole = fleet()
+    renamed = whole.images.assign(name=["docker.io/library/x:1", "docker.io/library/y:latest"])
+    inv = whole.replace(images=schema.from_frame("images", renamed))
+    assert capacity.will_it_fit(["x:1", "y"], inv, ["b"])["missing_bytes"].tolist()[:2] == [56, 44]
+
+
+def test_a_name_of_two_images_is_refused_and_its_rows_are_told_apart():
+    whole = fleet()
+    both = whole.replace(images=schema.from_frame("images", whole.images.assign(name=["x:1", "x:1"])))
+    with pytest.raises(InputError, match=r"'x:1' means 2 different images on the nodes \(i1, m2\)"):
+        capacity.will_it_fit("x:1", both)
+    fit = capacity.will_it_fit(both.images, both, ["b"]).set_index("name")
+    assert fit["missing_bytes"].to_dict() == {"x:1@i1": 56, "x:1@m2": 44, capacity.fitting.TOGETHER: 100}
+
+
+def test_each_node_takes_the_manifest_of_its_platform():
+    whole = fleet()
+    nodes = whole.nodes.assign(platform=["linux/amd64", "linux/amd64", "linux/arm64"])
+    images = whole.images.assign(platform=["linux/amd64", "linux/amd64"])
+    children = {
+        "node": ["a"] * 3,
+        "parent_digest": ["i1"] * 3,
+        "digest": ["m1", "m2", "m3"],
+        "platform": ["linux/amd64", "linux/arm64", None],
+        "config_digest": ["c1", "c2", None],
+    }
+    tables = {"nodes": schema.from_frame("nodes", nodes), "images": schema.from_frame("images", images)}
+    fits = [
+        capacity.will_it_fit("x:1", whole.replace(**tables, manifests=schema.table("manifests", rows)))
+        for rows in (children, {name: values[:1] for name, values in children.items()})
+    ]
+    found, lost = (fit.set_index("node")["missing_bytes"] for fit in fits)
+    assert found[["b", "c"]].tolist() == [1 + 2 + 3 + 50, 1 + 4 + 100 + 40]
+    assert lost["b"] == 56
+    assert pd.isna(lost["c"])
+    assert fits[1].set_index("node").loc["c", ["unpacked_bytes", "fits"]].isna().all()

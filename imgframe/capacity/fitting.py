@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from imgframe.errors import InputError, MissingColumn, NotFound
+from imgframe import platforms
+from imgframe.errors import InputError, MissingColumn, NotFound, ReferenceError_
+from imgframe.reference import parse_docker_ref
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,18 +52,21 @@ def will_it_fit(
 ) -> pd.DataFrame:
     """What each image would take on each node, and all of them together.
 
-    ``images``: an images frame (columns name and digest) or names; they must be known to some node of the inventory, whose
-    layers then say what is missing elsewhere. ``nodes``: by name, default all. ``namespace``: where they would be unpacked.
-    ``disk_free``: bytes per node where the node itself does not say.
+    ``images``: an images frame (columns name and digest) or names as in the inventory or as one types them; they must be known
+    to some node of the inventory, whose layers then say what is missing elsewhere. ``nodes``: by name, default all.
+    ``namespace``: where they would be unpacked. ``disk_free``: bytes per node where the node itself does not say.
 
-    Columns: node, name (an image, or ``all together`` with shared layers counted once), missing_bytes (to download), unpacked
+    Of an index a node takes the manifest for its own platform; where no node has read that one, the numbers are NA.
+
+    Columns: node, name (an image, with its digest behind ``@`` where the frame has several of the name, or ``all together``
+    with shared layers counted once), missing_bytes (to download), unpacked
     _bytes with _low and _high (exact where any node has the same chain unpacked in the same snapshotter, else from the ratios
     that the inventory shows for the media type), exact, peak_bytes (download and unpacked), free_after (at the expected size;
     NA: free space unknown), fits (even at the high end; NA: unknown).
 
     Raises:
         NotFound: no node knows the image.
-        InputError: no such node.
+        InputError: no such node, or a name that means different images on different nodes.
 
     Example:
         >>> import imgframe as imf
@@ -76,7 +83,8 @@ def will_it_fit(
     """
     import pandas as pd
 
-    wants = _wants(_digests(images, inventory), inventory)
+    digests = _digests(images, inventory)
+    catalogue = _Catalogue(inventory)
     table = inventory.arrow("nodes").to_pylist()
     known = {row["node"]: row for row in table}
     chosen = list(known) if nodes is None else list(nodes)
@@ -87,6 +95,9 @@ def will_it_fit(
     rows = []
     for name in chosen:
         here = _Here(inventory, name, namespace, known[name]["snapshotter"] or "overlayfs")
+        wants = {
+            image: catalogue.want(image, digest, known[name]["platform"]) for image, digest in digests.items()
+        }
         free = (disk_free or {}).get(name, known[name]["disk_free"])
         rows += [(name, image, *_fit([want], here, sizes, free)) for image, want in wants.items()]
         if len(wants) > 1:
@@ -102,47 +113,86 @@ def _digests(images: Any, inventory: Inventory) -> dict[str, str]:
         for column in ("name", "digest"):
             if column not in images.columns:
                 raise MissingColumn(column, "will_it_fit", images.columns)
-        return dict(zip(images["name"].astype(str), images["digest"].astype(str), strict=True))
-    records = inventory.arrow("images")
-    known = dict(zip(records["name"].to_pylist(), records["digest"].to_pylist(), strict=True))
-    found = {}
-    for name in images:
-        if name not in known:
-            raise NotFound(
-                f"no node of the inventory knows {name!r}, so its layers are unknown; pull it to one node and collect again"
-            )
-        found[name] = known[name]
-    return found
-
-
-def _wants(digests: dict[str, str], inventory: Inventory) -> dict[str, _Want]:
-    records = (
-        inventory.arrow("images")
-        .select(["digest", "manifest_digest", "config_digest", "target_size"])
-        .to_pylist()
-    )
-    resolved = {row["digest"]: row for row in records if row["manifest_digest"] is not None}
-    blobs = inventory.arrow("blobs")
-    size_of = dict(zip(blobs["digest"].to_pylist(), blobs["size"].to_pylist(), strict=True))
-    layers: dict[str, list[_Layer]] = {}
-    for row in inventory.arrow("layers").to_pylist():
-        layers.setdefault(row["manifest_digest"], []).append(
-            _Layer(row["digest"], row["chain_id"], row["size"] or 0, row["media_type"])
+        pairs = list(
+            dict.fromkeys(zip(images["name"].astype(str), images["digest"].astype(str), strict=True))
         )
-    wants = {}
-    for name, digest in digests.items():
-        if digest not in resolved:
+        times = Counter(name for name, _ in pairs)
+        return {name if times[name] == 1 else f"{name}@{digest}": digest for name, digest in pairs}
+    records = inventory.arrow("images")
+    known: dict[str, set[str]] = {}
+    for name, digest in zip(records["name"].to_pylist(), records["digest"].to_pylist(), strict=True):
+        known.setdefault(name, set()).add(digest)
+    return {name: _one_digest(name, known) for name in images}
+
+
+def _one_digest(name: str, known: dict[str, set[str]]) -> str:
+    """The digest of a name as it stands in stores, or as one types it."""
+    found = known.get(name)
+    if found is None:
+        with suppress(ReferenceError_):
+            found = known.get(parse_docker_ref(name))
+    if found is None:
+        raise NotFound(
+            f"no node of the inventory knows {name!r}, so its layers are unknown; pull it to one node and collect again"
+        )
+    if len(found) > 1:
+        raise InputError(
+            f"{name!r} means {len(found)} different images on the nodes ({', '.join(sorted(found))}); give rows of inventory.images"
+        )
+    return next(iter(found))
+
+
+class _Catalogue:
+    """The documents and layers of every image that some node could read, by platform."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        images, blobs = inventory.arrow("images"), inventory.arrow("blobs")
+        columns = ("digest", "manifest_digest", "config_digest", "platform")
+        self._targets: dict[str, dict[str, dict[str, Any]]] = {}
+        for row in images.select(columns).to_pylist():
+            if row["manifest_digest"] is not None:
+                self._targets.setdefault(row["digest"], {})[row["manifest_digest"]] = row
+        names = ("parent_digest", "digest", "config_digest", "platform", "is_attestation")
+        for row in inventory.arrow("manifests").select(names).to_pylist():
+            target = self._targets.get(row["parent_digest"])
+            if target is not None and row["config_digest"] is not None and not row["is_attestation"]:
+                target.setdefault(row["digest"], {**row, "manifest_digest": row["digest"]})
+        self._sizes = dict(zip(blobs["digest"].to_pylist(), blobs["size"].to_pylist(), strict=True))
+        self._layers: dict[str, list[_Layer]] = {}
+        for row in inventory.arrow("layers").to_pylist():
+            self._layers.setdefault(row["manifest_digest"], []).append(
+                _Layer(row["digest"], row["chain_id"], row["size"] or 0, row["media_type"])
+            )
+
+    def want(self, name: str, digest: str, platform: str | None) -> _Want | None:
+        """What a node of the platform needs for an image; None: no node has read the manifest that it would take."""
+        known = self._targets.get(digest)
+        if known is None:
             raise NotFound(
                 f"no node has a readable manifest of {name!r} ({digest}), so its layers are unknown"
             )
-        row = resolved[digest]
-        documents = {
-            one: size_of.get(one) or 0
-            for one in (digest, row["manifest_digest"], row["config_digest"])
-            if one
-        }
-        wants[name] = _Want(documents, tuple(layers.get(row["manifest_digest"], ())))
-    return wants
+        row = known.get(digest) or _best(list(known.values()), platform)
+        if row is None:
+            return None
+        manifest = row["manifest_digest"]
+        parts = (digest, manifest, row["config_digest"])
+        documents = {one: self._sizes.get(one) or 0 for one in parts if one}
+        return _Want(documents, tuple(self._layers.get(manifest, ())))
+
+
+def _best(rows: list[dict[str, Any]], platform: str | None) -> dict[str, Any] | None:
+    """The manifest of an index that a node of the platform takes; of an unknown one what some other node took."""
+    if platform is None:
+        return rows[0]
+    matcher = platforms.default(platform)
+    best: tuple[platforms.Platform, dict[str, Any]] | None = None
+    for row in rows:
+        if row["platform"] is None:
+            continue
+        own = platforms.parse(row["platform"])
+        if matcher.match(own) and (best is None or matcher.less(own, best[0])):
+            best = own, row
+    return None if best is None else best[1]
 
 
 class _Here:
@@ -196,7 +246,10 @@ class _Sizes:
         return int(middle), int(low), int(np.ceil(high)), False
 
 
-def _fit(wants: Sequence[_Want], here: _Here, sizes: _Sizes, free: int | None) -> tuple[Any, ...]:
+def _fit(asked: Sequence[_Want | None], here: _Here, sizes: _Sizes, free: int | None) -> tuple[Any, ...]:
+    wants = [want for want in asked if want is not None]
+    if len(wants) < len(asked):
+        return None, None, None, None, False, None, None, None
     documents = {
         digest: size for want in wants for digest, size in want.documents.items() if digest not in here.blobs
     }

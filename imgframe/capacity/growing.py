@@ -17,7 +17,8 @@ from imgframe.reclaiming.reclaim import gaps
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imgframe.dataset import Collection, Dataset  # only the type: this room does not see that one
+    from imgframe.dataset import Dataset  # only the types: this room does not see that one
+    from imgframe.dataset.store import Collection
 
 
 def growth(dataset: Dataset, by: str = "node") -> pd.DataFrame:

@@ -17,14 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
+from imgframe.dataset.documents import BY_DIGEST, known_digests, not_stored, united, words
 from imgframe.errors import InputError, SchemaError
 from imgframe.inventory import Inventory
 
 if TYPE_CHECKING:
     import pandas as pd
-
-BY_DIGEST = {"configs": "digest", "history": "digest", "layers": "manifest_digest", "documents": "digest"}
-"""Tables that are the same wherever the digest is: stored once per digest, by this key column."""
 
 _ROW_GROUP = 250_000
 _FOLDER = re.compile(r"date=(\d{4}-\d{2}-\d{2})/collection=([0-9a-f]{16})$")
@@ -125,12 +123,12 @@ class Dataset:
         """The rows of the tables keyed by digest that these tables refer to."""
         images, manifests = tables["images"], tables["manifests"]
         configs = pc.unique(
-            pa.concat_arrays([_words(images["config_digest"]), _words(manifests["config_digest"])])
+            pa.concat_arrays([words(images["config_digest"]), words(manifests["config_digest"])])
         )
         targets = pa.concat_arrays(
-            [_words(images[name]) for name in ("digest", "manifest_digest")] + [_words(manifests["digest"])]
+            [words(images[name]) for name in ("digest", "manifest_digest")] + [words(manifests["digest"])]
         )
-        documents = pc.unique(pa.concat_arrays([targets, configs, _words(manifests["parent_digest"])]))
+        documents = pc.unique(pa.concat_arrays([targets, configs, words(manifests["parent_digest"])]))
         wanted = {
             "configs": configs,
             "history": configs,
@@ -141,13 +139,7 @@ class Dataset:
         for name, key in BY_DIGEST.items():
             rows = (_read(one, name) for one in self.collections)
             kept = [part.filter(pc.is_in(part[key].cast(pa.string()), wanted[name])) for part in rows]
-            if name == "layers":  # rows whose manifest had its config come before those that lacked it
-                lacking = [_among(part, key, _lacking(part)) for part in kept]
-                kept = [
-                    *(part.filter(pc.invert(odd)) for part, odd in zip(kept, lacking, strict=True)),
-                    *(part.filter(odd) for part, odd in zip(kept, lacking, strict=True)),
-                ]
-            found[name] = once(schema.concat(name, kept), key)
+            found[name] = united(name, kept)
         return found
 
     def batches(
@@ -189,43 +181,10 @@ class Dataset:
         return frame
 
 
-def _among(table: pa.Table, key: str, digests: pa.Array) -> pa.ChunkedArray:
-    return pc.is_in(table[key].cast(pa.string()), digests)
-
-
-def _lacking(layers: pa.Table) -> pa.Array:
-    """The manifests that have a layer without a chain ID: their config was not there, or is another kind of document."""
-    return _words(layers.filter(pc.is_null(layers["chain_id"]))["manifest_digest"])
-
-
 def _repeat(values: list[int], counts: list[int]) -> Any:
     import numpy as np
 
     return np.repeat(np.array(values, dtype="int64"), counts)
-
-
-def _words(column: pa.ChunkedArray) -> pa.Array:
-    return pc.unique(column.cast(pa.string())).drop_null()
-
-
-def once(table: pa.Table, key: str) -> pa.Table:
-    """The table without later repeats of a key whose rows came with an earlier block of rows."""
-    import numpy as np
-
-    if not table.num_rows:
-        return table
-    codes = table[key].combine_chunks().indices.to_numpy(zero_copy_only=False)
-    if (
-        "position" in table.column_names
-    ):  # several rows a key: a new copy begins where the position falls back
-        position = table["position"].to_numpy()
-        fresh = np.concatenate([[True], (codes[1:] != codes[:-1]) | (position[1:] <= position[:-1])])
-    else:
-        fresh = np.ones(len(codes), dtype=bool)
-    block = np.cumsum(fresh) - 1
-    first = np.full(codes.max() + 1, len(codes))
-    np.minimum.at(first, codes, block)
-    return table.filter(pa.array(first[codes] == block))
 
 
 def _ns(when: Any, *, end_of_day: bool = False) -> int:
@@ -286,7 +245,7 @@ def append(path: str | os.PathLike[str], inventory: Inventory) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".new.", dir=root))
     try:
-        _write_collection(fresh, inventory, _known_digests(root))
+        _write_collection(fresh, inventory, known_digests(root))
         fresh.chmod(0o755)
         fresh.rename(target)
     except OSError:
@@ -300,40 +259,6 @@ def append(path: str | os.PathLike[str], inventory: Inventory) -> Path:
     return target
 
 
-def _known_digests(root: Path) -> dict[str, pa.Array]:
-    """Per table keyed by digest, the digests that some collection holds already.
-
-    ``layers`` are all that it holds; those among them that lack no chain ID are the key ``whole layers``.
-    """
-    import pyarrow.parquet as pq
-
-    def united(parts: Iterable[pa.Array]) -> pa.Array:
-        return pc.unique(pa.chunked_array(list(parts), pa.string()))
-
-    known = {}
-    for name, key in BY_DIGEST.items():
-        files = sorted(root.glob(f"date=*/collection=*/{name}.parquet"))
-        columns = [key, "chain_id"] if name == "layers" else [key]
-        parts = [pq.read_table(file, columns=columns) for file in files]
-        known[name] = united(_words(part[key]) for part in parts)
-        if name == "layers":
-            whole = (part.filter(pc.invert(_among(part, key, _lacking(part)))) for part in parts)
-            known["whole layers"] = united(_words(part[key]) for part in whole)
-    return known
-
-
-def _fresh(name: str, table: pa.Table, known: dict[str, pa.Array]) -> pa.Table:
-    """The rows of a table keyed by digest that no collection holds yet, or holds only without their chain IDs."""
-    key = BY_DIGEST[name]
-    stored = _among(table, key, known[name])
-    if name == "layers":
-        better = pc.invert(
-            pc.or_(_among(table, key, _lacking(table)), _among(table, key, known["whole layers"]))
-        )
-        stored = pc.and_not(stored, better)
-    return table.filter(pc.invert(stored))
-
-
 def _write_collection(folder: Path, inventory: Inventory, known: dict[str, pa.Array]) -> None:
     import pyarrow.parquet as pq
 
@@ -342,7 +267,7 @@ def _write_collection(folder: Path, inventory: Inventory, known: dict[str, pa.Ar
             continue
         table = inventory.arrow(name)
         if name in BY_DIGEST and table.num_rows and len(known[name]):
-            table = _fresh(name, table, known)
+            table = not_stored(name, table, known)
         if "node" in table.column_names and table.num_rows:
             order = pc.sort_indices(
                 table["node"].combine_chunks().indices

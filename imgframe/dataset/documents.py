@@ -1,0 +1,94 @@
+"""What is the same wherever a digest is: stored with the first collection that saw it, whole where that could be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgframe import schema
+
+BY_DIGEST = {"configs": "digest", "history": "digest", "layers": "manifest_digest", "documents": "digest"}
+"""Tables that are the same wherever the digest is: stored once per digest, by this key column."""
+
+
+def known_digests(root: Path) -> dict[str, pa.Array]:
+    """Per table keyed by digest, the digests that some collection holds already.
+
+    ``layers`` are all that it holds; those among them that lack no chain ID are the key ``whole layers``.
+    """
+    import pyarrow.parquet as pq
+
+    def distinct(parts: Iterable[pa.Array]) -> pa.Array:
+        return pc.unique(pa.chunked_array(list(parts), pa.string()))
+
+    known = {}
+    for name, key in BY_DIGEST.items():
+        files = sorted(root.glob(f"date=*/collection=*/{name}.parquet"))
+        columns = [key, "chain_id"] if name == "layers" else [key]
+        parts = [pq.read_table(file, columns=columns) for file in files]
+        known[name] = distinct(words(part[key]) for part in parts)
+        if name == "layers":
+            whole = (part.filter(pc.invert(_among(part, key, _lacking(part)))) for part in parts)
+            known["whole layers"] = distinct(words(part[key]) for part in whole)
+    return known
+
+
+def not_stored(name: str, table: pa.Table, known: dict[str, pa.Array]) -> pa.Table:
+    """The rows of a table keyed by digest that no collection holds yet, or holds only without their chain IDs."""
+    key = BY_DIGEST[name]
+    stored = _among(table, key, known[name])
+    if name == "layers":
+        better = pc.invert(
+            pc.or_(_among(table, key, _lacking(table)), _among(table, key, known["whole layers"]))
+        )
+        stored = pc.and_not(stored, better)
+    return table.filter(pc.invert(stored))
+
+
+def united(name: str, parts: Sequence[pa.Table]) -> pa.Table:
+    """The rows of collections, oldest first, with each digest once; layers with all their chain IDs before others."""
+    key = BY_DIGEST[name]
+    if name == "layers":
+        odd = [_among(part, key, _lacking(part)) for part in parts]
+        parts = [
+            *(part.filter(pc.invert(rows)) for part, rows in zip(parts, odd, strict=True)),
+            *(part.filter(rows) for part, rows in zip(parts, odd, strict=True)),
+        ]
+    return once(schema.concat(name, parts), key)
+
+
+def once(table: pa.Table, key: str) -> pa.Table:
+    """The table without later repeats of a key whose rows came with an earlier block of rows."""
+    import numpy as np
+
+    if not table.num_rows:
+        return table
+    codes = table[key].combine_chunks().indices.to_numpy(zero_copy_only=False)
+    if (
+        "position" in table.column_names
+    ):  # several rows a key: a new copy begins where the position falls back
+        position = table["position"].to_numpy()
+        fresh = np.concatenate([[True], (codes[1:] != codes[:-1]) | (position[1:] <= position[:-1])])
+    else:
+        fresh = np.ones(len(codes), dtype=bool)
+    block = np.cumsum(fresh) - 1
+    first = np.full(codes.max() + 1, len(codes))
+    np.minimum.at(first, codes, block)
+    return table.filter(pa.array(first[codes] == block))
+
+
+def _among(table: pa.Table, key: str, digests: pa.Array) -> pa.ChunkedArray:
+    return pc.is_in(table[key].cast(pa.string()), digests)
+
+
+def _lacking(layers: pa.Table) -> pa.Array:
+    """The manifests that have a layer without a chain ID: their config was not there, or is another kind of document."""
+    return words(layers.filter(pc.is_null(layers["chain_id"]))["manifest_digest"])
+
+
+def words(column: pa.ChunkedArray) -> pa.Array:
+    """The distinct texts of a column."""
+    return pc.unique(column.cast(pa.string())).drop_null()
