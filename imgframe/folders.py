@@ -12,6 +12,18 @@ from pathlib import Path
 from imgframe.errors import InputError
 
 
+def replaceable(path: str | os.PathLike[str], mark: str, kind: str) -> Path:
+    """The folder ``path``, which is not there, or empty, or an older one of this ``kind``.
+
+    Raises:
+        InputError: ``path`` exists and is something else.
+    """
+    target = Path(path)
+    if target.exists() and not (target / mark).exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{str(path)!r} exists and is not {kind}; give a new or empty folder")
+    return target
+
+
 @contextmanager
 def replaced(path: str | os.PathLike[str], mark: str, kind: str) -> Iterator[Path]:
     """A fresh folder to write into; at the end it takes the place of ``path``, unless writing failed.
@@ -21,9 +33,7 @@ def replaced(path: str | os.PathLike[str], mark: str, kind: str) -> Iterator[Pat
     Raises:
         InputError: ``path`` exists and is something else.
     """
-    target = Path(path)
-    if target.exists() and not (target / mark).exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{str(path)!r} exists and is not {kind}; give a new or empty folder")
+    target = replaceable(path, mark, kind)
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:

@@ -34,6 +34,9 @@ _LABELLED: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("namespaces", "namespace", ("namespace",), "labels"),
 )
 
+SAVED = ("nodes.parquet", "a saved inventory")
+"""The file by which the folder of a saved inventory is known, and what it is called."""
+
 
 class Inventory:
     """What one or many nodes hold, at one moment: one attribute per table, each a DataFrame.
@@ -134,9 +137,15 @@ class Inventory:
             InputError: ``path`` exists and is not a saved inventory.
             OSError: the disk is full or read-only; nothing was changed.
         """
-        with replaced(path, "nodes.parquet", "a saved inventory") as folder:
-            for name in schema.TABLES:
-                _write(folder / f"{name}.parquet", name, self.arrow(name))
+        try:
+            with replaced(path, *SAVED) as folder:
+                for name in schema.TABLES:
+                    _write(folder / f"{name}.parquet", name, self.arrow(name))
+        except OSError as error:
+            if error.errno is None:
+                raise
+            words = f"{os.strerror(error.errno)}; nothing was saved, and what was there is as it was"
+            raise OSError(error.errno, words, os.fspath(path)) from error
         return Path(path)
 
     def __repr__(self) -> str:

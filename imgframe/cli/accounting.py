@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from imgframe.cli import acting, source, text
-from imgframe.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +49,7 @@ def df(
     """
     from imgframe import reclaiming
 
-    _known(format, "table", "json", "csv")
+    source.known_format(format, "table", "json", "csv")
     usage: Literal["committed", "all"] = "committed" if no_du else "all"
     inventory = source.load(addresses, nodes_file, saved, cache=not no_cache, usage=usage)
     measured = _measured(inventory, "the inventory is a saved one" if saved else "--no-du" if no_du else "")
@@ -184,11 +183,6 @@ def _lines(rows: list[list[str]]) -> None:
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.columns(rows)))
 
 
-def _known(format: str, *names: str) -> None:
-    if format not in names:
-        raise InputError(f"unsupported format: {format!r}; expected {', '.join(names[:-1])} or {names[-1]}")
-
-
 def _csv(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
@@ -219,9 +213,10 @@ def reclaim(
     """
     from imgframe.reclaiming import reclaim as replay
 
-    _known(format, "table", "json")
+    source.known_format(format, "table", "json")
     inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
-    wanted = source.chosen_namespaces(namespaces, all_namespaces or (saved is not None and not namespaces))
+    default = "default" if saved is None else None
+    wanted = source.chosen_namespaces(namespaces, all_namespaces, default=default)
     rows = acting.candidates(inventory, wanted, filters or [], everything=everything)
     made = replay(inventory, rows)
     if format == "json":
@@ -291,7 +286,7 @@ def why(
     no_cache: source.NoCache = False,
 ) -> None:
     """Show who holds a blob or snapshot, or why the bytes of an image are here and what would have to go."""
-    _known(format, "table", "json")
+    source.known_format(format, "table", "json")
     inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
     table = _reasons(inventory, what)
     if format == "json":

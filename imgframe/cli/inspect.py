@@ -12,6 +12,7 @@ import typer
 
 from imgframe.cli import source, text
 from imgframe.errors import NotFound
+from imgframe.folders import replaceable
 
 if TYPE_CHECKING:
     from imgframe.inventory import Inventory
@@ -33,7 +34,8 @@ def collect(
     ] = None,
     more: source.Addresses = None,
     nodes_file: source.NodesFile = None,
-    namespaces: source.Namespaces = None,
+    namespaces: source.WhichNamespaces = None,
+    all_namespaces: source.AllNamespaces = False,
     usage: Annotated[
         Literal["none", "committed", "all"],
         typer.Option(help="Sizes of snapshots to ask for; all walks the active ones on the node's disk."),
@@ -41,11 +43,21 @@ def collect(
     no_cache: source.NoCache = False,
 ) -> None:
     """Read nodes, all namespaces by default, and save every table as Parquet."""
+    from imgframe.inventory import SAVED
+
+    if output is not None:
+        replaceable(output, *SAVED)  # before the work, not after it
+    wanted = source.chosen_namespaces(namespaces, all_namespaces, default=None)
+    if wanted and not namespaces:
+        print(
+            f"imgframe: only namespace {wanted[0]} is read (CONTAINERD_NAMESPACE); --all-namespaces reads every one",
+            file=sys.stderr,
+        )
     inventory = source.load(
         [*(addresses or []), *(more or [])],
         nodes_file,
         None,
-        namespaces=namespaces,
+        namespaces=wanted,
         cache=not no_cache,
         usage=usage,
     )
@@ -61,17 +73,20 @@ def show(
     format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     addresses: source.Addresses = None,
     nodes_file: source.NodesFile = None,
-    namespaces: source.Namespaces = None,
+    namespaces: source.WhichNamespaces = None,
+    all_namespaces: source.AllNamespaces = False,
     saved: source.From = None,
     no_cache: source.NoCache = False,
 ) -> None:
     """Show one image wherever it is: records, manifests, layers, history, and who holds it."""
-    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
-    found = [_details(inventory, row) for row in _records(inventory, image, namespaces)]
+    source.known_format(format, "text", "json")
+    wanted = source.chosen_namespaces(namespaces, all_namespaces, default=None)
+    inventory = source.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
+    found = [_details(inventory, row) for row in _records(inventory, image, wanted)]
     if not found:
-        raise NotFound(
-            f"no image {image!r} in {', '.join(inventory.arrow('nodes')['node'].to_pylist())}; imgframe images -A lists what is there"
-        )
+        nodes = ", ".join(inventory.arrow("nodes")["node"].to_pylist())
+        where = f"namespace {', '.join(wanted)} of {nodes}" if wanted else nodes
+        raise NotFound(f"no image {image!r} in {where}; imgframe images -A lists what is there")
     if format == "json":
         json.dump(found, sys.stdout, ensure_ascii=False, indent=1)
         sys.stdout.write("\n")
@@ -154,7 +169,7 @@ def _text(details: dict[str, Any]) -> list[str]:
         clean(details["name"]),
         f"  node {clean(details['node'])}, namespace {details['namespace']}",
         f"  target {details['digest']} ({details['media_type']})",
-        f"  created {details['created_at']}, built {details['built_at'] or 'unknown'}",
+        f"  created {details['created_at'] or 'unknown'}, built {details['built_at'] or 'unknown'}",
         "  " + ", ".join(f"{name} {text.rounded(details[column])}" for name, column in SIZES),
         f"  containers {', '.join(map(clean, details['used_by'])) or 'none'}{'; pinned' if details['pinned'] else ''}",
     ]

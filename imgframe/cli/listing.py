@@ -16,6 +16,8 @@ from imgframe.cli import source, text
 from imgframe.errors import InputError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from imgframe.inventory import Inventory
     from imgframe.listing import PlatformRow
 
@@ -58,15 +60,16 @@ def images(
     """
     if quiet and format:
         raise InputError("format and quiet must not be specified together")
-    wanted = source.chosen_namespaces(namespaces, all_namespaces or (saved is not None and not namespaces))
+    default = "default" if saved is None else None
+    wanted = source.chosen_namespaces(namespaces, all_namespaces, default=default)
     inventory = source.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
     positions = _select(inventory, wanted, filters or [], name, dialect)
     if format in {"json", "csv"}:
-        _print_raw(inventory, positions, format)
+        table = inventory.arrow("images").select(RAW)
+        _print_raw(table if positions is None else table.take(positions), format)
     else:
-        _print_tables(
-            inventory, positions, format, quiet=quiet, no_trunc=no_trunc, digests=digests, names=names
-        )
+        shown = {"quiet": quiet, "no_trunc": no_trunc, "digests": digests, "names": names}
+        _print_tables(inventory, positions, format, _front(inventory, wanted), **shown)
     source.finish(inventory)
 
 
@@ -94,6 +97,7 @@ def _print_tables(
     inventory: Inventory,
     positions: list[int] | None,
     format: str,
+    front: Sequence[str],
     *,
     quiet: bool,
     no_trunc: bool,
@@ -103,7 +107,6 @@ def _print_tables(
     from imgframe.listing import image_rows, platform_rows
 
     rows = platform_rows(inventory, positions)
-    front = _front(rows)
     if quiet:
         lines = [row.digest if no_trunc else text.short(row.digest) for row in rows]
     elif "{{" in format:
@@ -127,9 +130,11 @@ def _print_tables(
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-def _front(rows: Sequence[PlatformRow]) -> list[str]:
-    """Which of node and namespace differ between rows, and so come as columns in front."""
-    return [at for at in ("node", "namespace") if len({getattr(row, at) for row in rows}) > 1]
+def _front(inventory: Inventory, namespaces: list[str] | None) -> list[str]:
+    """Which of node and namespace come as columns in front: those of which several were asked for, whatever they hold."""
+    spaces = inventory.arrow("namespaces")["namespace"].to_pylist() if namespaces is None else namespaces
+    several = {"node": inventory.arrow("nodes").num_rows > 1, "namespace": len(set(spaces)) > 1}
+    return [name for name, is_so in several.items() if is_so]
 
 
 def _clean(rows: list[list[str]]) -> list[list[str]]:
@@ -137,7 +142,7 @@ def _clean(rows: list[list[str]]) -> list[list[str]]:
 
 
 def _wide(
-    rows: Sequence[PlatformRow], front: list[str], *, no_trunc: bool, digests: bool, names: bool
+    rows: Sequence[PlatformRow], front: Sequence[str], *, no_trunc: bool, digests: bool, names: bool
 ) -> list[list[str]]:
     from imgframe.inventory import human_bytes
 
@@ -201,20 +206,20 @@ def _template(format: str, row: PlatformRow) -> str:
             f"template field {word!r} is unknown; expected json . or one of {', '.join('.' + name for name in fields)}"
         )
 
-    return re.sub(r"\{\{(.*?)\}\}", fill, format)
+    filled = re.sub(r"\{\{(.*?)\}\}", fill, format)
+    if "{{" in re.sub(r"\{\{(.*?)\}\}", "", format):
+        raise InputError(f"template {format!r} has {{{{ without }}}}")
+    return filled
 
 
-def _print_raw(inventory: Inventory, positions: list[int] | None, format: str) -> None:
-    """Every chosen record with all its columns: integers raw, times RFC 3339, unknown null (JSON) or empty (CSV)."""
-    table = inventory.arrow("images").select(RAW)
-    if positions is not None:
-        table = table.take(positions)
+def _print_raw(table: pa.Table, format: str) -> None:
+    """Every row with all its columns: integers raw, times RFC 3339, unknown null (JSON) or empty (CSV)."""
     rows = text.raw_rows(table)
     if format == "json":
         json.dump(rows, sys.stdout, ensure_ascii=False, indent=1)
         sys.stdout.write("\n")
         return
-    writer = csv.DictWriter(sys.stdout, RAW, lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, table.column_names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(
         {key: json.dumps(value) if isinstance(value, dict | bool) else value for key, value in row.items()}
@@ -223,19 +228,19 @@ def _print_raw(inventory: Inventory, positions: list[int] | None, format: str) -
 
 
 def nodes(
-    format: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    format: Annotated[str, typer.Option("--format", help="table, json or csv (raw integers).")] = "table",
     addresses: source.Addresses = None,
     nodes_file: source.NodesFile = None,
     saved: source.From = None,
     no_cache: source.NoCache = False,
 ) -> None:
     """List the nodes: version, platform, images, bytes, how long the reading took."""
+    source.known_format(format, "table", "json", "csv")
     inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
-    rows = text.raw_rows(inventory.arrow("nodes"))
-    if format == "json":
-        json.dump(rows, sys.stdout, ensure_ascii=False, indent=1)
-        sys.stdout.write("\n")
+    if format != "table":
+        _print_raw(inventory.arrow("nodes"), format)
     else:
+        rows = text.raw_rows(inventory.arrow("nodes"))
         sys.stdout.write(
             "".join(
                 f"{line}\n"

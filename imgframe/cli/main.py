@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imgframe.cli import accounting, acting, demo, inspect, listing, remote, reporting
+from imgframe.cli import accounting, acting, demo, inspect, listing, remote, reporting, text
 from imgframe.errors import ImgframeError
 
 app = typer.Typer(
@@ -46,14 +49,25 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command line; errors of ours become one sentence on stderr and an exit code."""
+    _streams()
     try:
         app()
     except ImgframeError as error:
-        print(f"imgframe: {error}", file=sys.stderr)
+        print(f"imgframe: {text.printable_lines(str(error))}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        print(f"imgframe: {error}", file=sys.stderr)
+        words = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        print(f"imgframe: {text.printable_lines(words)}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("imgframe: interrupted", file=sys.stderr)
-        sys.exit(130)
+
+
+def _streams() -> None:
+    """Names are UTF-8 whatever the locale says, as Go's tools print them; a stream may be closed from the start."""
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 -- for as long as the process
+    if sys.stdout is None:
+        print("imgframe: standard output is closed; send it to a file, a pipe or /dev/null", file=sys.stderr)
+        sys.exit(1)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    warnings.showwarning = lambda message, *_: print(f"imgframe: {message}", file=sys.stderr)

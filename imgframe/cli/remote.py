@@ -12,7 +12,6 @@ import typer
 
 from imgframe.cli import source, text
 from imgframe.cli.acting import HostsDirs, Unchecked
-from imgframe.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +46,7 @@ def stale(
     """
     from imgframe import act
 
-    _check(format)
+    source.known_format(format, "table", "json", "csv")
     inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
     images = _within(inventory.images, namespaces, all_namespaces or (saved is not None and not namespaces))
     found = act.stale(inventory.replace(images=images), **_manner(hosts_dirs, insecure, docker_config))
@@ -75,7 +74,7 @@ def irreplaceable(
     """
     from imgframe import act
 
-    _check(format)
+    source.known_format(format, "table", "json", "csv")
     inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
     everything, images = all_namespaces or (saved is not None and not namespaces), inventory.images
     mine = _within(images, namespaces, everything)
@@ -87,11 +86,6 @@ def irreplaceable(
     columns = {"digest": "DIGEST", "copies": "COPIES", "in_registry": "IN REGISTRY", "reason": "WHY"}
     _show(found, columns, format)
     _finish(inventory, found[found["in_registry"].isna()])
-
-
-def _check(format: str) -> None:
-    if format not in {"table", "json", "csv"}:
-        raise InputError(f"unsupported format: {format!r}; expected table, json or csv")
 
 
 def _within(rows: pd.DataFrame, namespaces: list[str] | None, everything: bool) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from imgframe.cli import text
 from imgframe.errors import InputError, NodeError
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ Namespaces = Annotated[
         help="containerd namespace; repeat for several. Default: CONTAINERD_NAMESPACE, else default.",
     ),
 ]
+WhichNamespaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="containerd namespace; repeat for several. Default: CONTAINERD_NAMESPACE, else every namespace.",
+    ),
+]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Every namespace.")]
 From = Annotated[
     Path | None, typer.Option("--from", metavar="DIR", help="Read a saved inventory instead of nodes.")
@@ -42,11 +51,31 @@ PARTIAL, UNREADABLE = 3, 4
 """Exit codes: some nodes failed; none could be read."""
 
 
-def chosen_namespaces(namespaces: Sequence[str] | None, everything: bool) -> list[str] | None:
-    """The namespaces to show; None is all of them."""
+def chosen_namespaces(
+    namespaces: Sequence[str] | None, everything: bool, *, default: str | None = "default"
+) -> list[str] | None:
+    """The namespaces named, else CONTAINERD_NAMESPACE, else ``default``; None is all of them.
+
+    Raises:
+        InputError: some are named, and all are asked for.
+    """
+    if namespaces and everything:
+        raise InputError("--all-namespaces is every namespace; give either it or --namespace, not both")
     if everything:
         return None
-    return list(namespaces) if namespaces else [os.environ.get("CONTAINERD_NAMESPACE") or "default"]
+    named = os.environ.get("CONTAINERD_NAMESPACE") or default
+    return list(namespaces) if namespaces else None if named is None else [named]
+
+
+def known_format(format: str, *names: str) -> None:
+    """Refuse a format that the command does not have.
+
+    Raises:
+        InputError: ``format`` is none of ``names``.
+    """
+    if format not in names:
+        *most, last = names
+        raise InputError(f"unsupported format: {format!r}; expected {', '.join(most)} or {last}")
 
 
 def load(
@@ -73,7 +102,9 @@ def load(
                 "--from reads a saved inventory; give either it or --address and --nodes, not both"
             )
         with postponed():
-            return open_inventory(saved)
+            opened = open_inventory(saved)
+        _tell_missing(opened, saved, namespaces)
+        return opened
     from imgframe.collector import collect
     from imgframe.node import load_nodes
 
@@ -84,7 +115,7 @@ def load(
         with postponed():
             inventory = collect(nodes or None, namespaces=namespaces, cache=cache, usage=usage)
     except NodeError as error:
-        print(f"imgframe: {error}", file=sys.stderr)
+        print(f"imgframe: {text.printable_lines(str(error))}", file=sys.stderr)
         raise typer.Exit(UNREADABLE) from error
     tell_errors(inventory)
     if all(status == "failed" for status in inventory.arrow("nodes")["status"].to_pylist()):
@@ -92,12 +123,22 @@ def load(
     return inventory
 
 
+def _tell_missing(inventory: Inventory, saved: Path, namespaces: Sequence[str] | None) -> None:
+    """Say which namespaces a saved inventory does not have; those of nodes are rows of ``errors``."""
+    there = sorted(set(inventory.arrow("namespaces")["namespace"].to_pylist()))
+    for name in namespaces or ():
+        if name not in there:
+            has = ", ".join(there) or "none"
+            print(f"imgframe: {str(saved)!r} has no namespace {name!r}; it has {has}", file=sys.stderr)
+
+
 def tell_errors(inventory: Inventory, most: int = 10) -> None:
     """What could not be read, a line each on stderr, at most ``most`` of them."""
     errors = inventory.arrow("errors")
     for row in errors.slice(0, most).to_pylist():
         where = "/".join(part for part in (row["node"], row["namespace"]) if part)
-        print(f"imgframe: {where}: {row['message']}", file=sys.stderr)
+        said = row["message"] if row["message"].startswith(row["node"]) else f"{where}: {row['message']}"
+        print(f"imgframe: {text.printable(said)}", file=sys.stderr)
     if errors.num_rows > most:
         print(
             f"imgframe: and {errors.num_rows - most} more (imgframe collect saves them all in errors.parquet)",

@@ -21,6 +21,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def printable_lines(text: str) -> str:
+    """The same for text of several lines: only line feeds stay what they are."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def short(digest: str) -> str:
     """The first twelve characters of a digest's hex part."""
     return digest.partition(":")[2][:12]

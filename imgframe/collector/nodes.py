@@ -150,8 +150,8 @@ class NodeReader:
         wanted = self._wanted.namespaces or self._node.namespaces or None
         by_name = {namespace.name: namespace for namespace in sorted(found, key=lambda n: n.name)}
         for name in wanted or ():
-            if name not in by_name and found:
-                text = f"{self._node.name} has no namespace {name!r}; it has {', '.join(by_name)}"
+            if name not in by_name:
+                text = f"{self._node.name} has no namespace {name!r}; it has {', '.join(by_name) or 'none'}"
                 self._fail("connect", name, "not_found", text, name)
         chosen = [n for n in by_name.values() if wanted is None or n.name in wanted]
         parts = [Rows() for _ in chosen]
