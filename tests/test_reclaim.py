@@ -244,7 +244,7 @@ def test_orphans_say_why_they_are_here_and_what_becomes_of_them(rng):
             assert pd.isna(row["age"])  # these stores do not say when
 
 
-def test_what_could_not_be_listed_makes_it_an_upper_bound():
+def test_what_could_not_be_listed_makes_it_an_upper_bound(tmp_path):
     tables = {
         "images": {"name": ["app:1"], "digest": ["sha256:a"]},
         "blobs": {"digest": ["sha256:a"], "size": [5]},
@@ -261,6 +261,11 @@ def test_what_could_not_be_listed_makes_it_an_upper_bound():
         ["a", "n", "leases", said[0]]
     ]
     assert "at most" in repr(made)
+    plan = imf.prune(inv.images, inv, keep_unknown=False)
+    plan.save(tmp_path / "plan")
+    for one in (plan, imf.open_plan(tmp_path / "plan")):
+        assert "at most" in one.summary()[1] and "exactly" not in repr(one)
+        assert one.summary()[-1].startswith("at most, because lists of these stores")
     whole = imf.reclaim(one_store(**tables), inv.images)
     assert not len(whole.unread) and "at most" not in repr(whole)
     elsewhere = one_store(**tables, errors={**errors, "node": ["b"] * 4})

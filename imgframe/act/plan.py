@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from imgframe.reclaiming import Reclaim
 
-FREED = ("blobs", "snapshots", "ingests", "held", "unknown", "missing")
+FREED = ("blobs", "snapshots", "ingests", "held", "unknown", "missing", "unread")
 NUMBERS = ("content_bytes", "snapshot_bytes", "ingest_bytes", "garbage_bytes", "inodes", "total_bytes")
 
 
@@ -42,7 +42,7 @@ class SavedReclaim:
     _tables: Mapping[str, pa.Table] = field(repr=False)
 
     def arrow(self, name: str) -> pa.Table:
-        """One of the frames (blobs, snapshots, ingests, held, unknown, missing) as an Arrow table."""
+        """One of the frames (blobs, snapshots, ingests, held, unknown, missing, unread) as an Arrow table."""
         return self._tables[name]
 
     def __getattr__(self, name: str) -> pd.DataFrame:
@@ -209,13 +209,17 @@ class Plan:
         ]
         lines = [f"Plan {self.id}: {', '.join(words)}, {self.kept_table.num_rows:,} kept"]
         if self.freed is not None:
+            unknown, unread = (self.freed.arrow(name).num_rows for name in ("unknown", "unread"))
+            how = " at most" if unread else "" if unknown else " exactly"
             lines.append(
-                f"frees {human_bytes(self.freed.total_bytes)} exactly: {human_bytes(self.freed.content_bytes)} of content, "
+                f"frees {human_bytes(self.freed.total_bytes)}{how}: {human_bytes(self.freed.content_bytes)} of content, "
                 f"{human_bytes(self.freed.snapshot_bytes)} of snapshots, {self.freed.inodes:,} inodes"
             )
-            if self.freed.arrow("unknown").num_rows:
+            if unknown:
+                lines.append(f"and {unknown} snapshots whose size was not collected (counted as 0)")
+            if unread:
                 lines.append(
-                    f"and {self.freed.arrow('unknown').num_rows} snapshots whose size was not collected (counted as 0)"
+                    f"at most, because lists of these stores that could not be read ({unread}) may hold some of it"
                 )
             if self.undo_for is not None:
                 lines.append(
