@@ -263,8 +263,8 @@ def test_each_node_takes_the_manifest_of_its_platform():
         "node": ["a"] * 3,
         "parent_digest": ["i1"] * 3,
         "digest": ["m1", "m2", "m3"],
-        "platform": ["linux/amd64", "linux/arm64", None],
-        "config_digest": ["c1", "c2", None],
+        "platform": ["linux/amd64", "linux/arm64", "<no platform>"],
+        "config_digest": ["c1", "c2", "c3"],
     }
     tables = {"nodes": schema.from_frame("nodes", nodes), "images": schema.from_frame("images", images)}
     fits = [

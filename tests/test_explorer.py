@@ -220,6 +220,24 @@ def test_the_live_line_says_the_bytes_of_reclaim_and_of_prune(explorer, inventor
     assert tags == ["div", "strong"]
 
 
+def test_a_list_that_could_not_be_read_makes_the_line_an_upper_bound(inventory):
+    image = inventory.images.iloc[0]
+    lost = {
+        "node": [image["node"]],
+        "namespace": [image["namespace"]],
+        "stage": ["leases"],
+        "code": ["UNAVAILABLE"],
+    }
+    explorer = imf.explore(inventory.replace(errors=schema.table("errors", lost)))
+    explorer.selected = [0]
+    said, _ = text_of(explorer._line.value)
+    assert "This image frees at most" in said
+    assert "as 1 list of these stores could not be read (freed.unread)" in said
+    assert "exactly" not in said
+    explorer.make_plan()
+    assert "exactly" not in text_of(explorer._plan_line.value)[0]
+
+
 def test_what_stays_counts_each_blob_once(inventory):
     for seed in range(5):
         freed = freeing_of(inventory, some(inventory, seed, 30)).whole

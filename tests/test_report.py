@@ -184,6 +184,38 @@ def test_every_link_leads_to_a_file_and_nothing_to_a_network(written):
     assert set(files(made.path)) == listed | {"index.html", "report.json"}
 
 
+def test_the_numbers_behind_every_figure_are_beside_it_and_tables_can_be_reached_by_keyboard(written):
+    made, told = written
+    page = Page(made.path)
+    links = page.values("href")
+    for figure in told["figures"].values():
+        for file in (
+            figure["png"],
+            figure["svg"],
+            *(f"tables/{figure['table']}.{kind}" for kind in ("csv", "parquet")),
+        ):
+            assert file in links
+    regions = [attrs for tag, attrs in page.elements if attrs.get("role") == "region"]
+    grids = [tag for tag, attrs in page.elements if tag == "table" and attrs.get("class") != "rules"]
+    assert len(regions) == len(grids) > 5
+    assert all(one["tabindex"] == "0" and one["aria-label"] for one in regions)
+    assert all(attrs.get("scope") in {"col", "row"} for tag, attrs in page.elements if tag == "th")
+    assert all(attrs["alt"] for tag, attrs in page.elements if tag == "img")
+
+
+def test_a_store_that_could_not_be_read_whole_makes_an_upper_bound(inventory, written, tmp_path):
+    made, told = written
+    assert told["totals"]["reclaimable_is_upper_bound"] is False
+    assert "exact to the byte" in " ".join(Page(made.path).text)
+    node = inventory.nodes["node"].iloc[0]
+    lost = {"node": [node], "namespace": ["default"], "stage": ["leases"], "code": ["UNAVAILABLE"]}
+    less = report.write(inventory.replace(errors=schema.table("errors", lost)), tmp_path / "less")
+    text = " ".join(Page(less.path).text)
+    assert less.totals["reclaimable_is_upper_bound"] is True
+    assert "at most: not all stores could be read" in text
+    assert f"at most {less.totals['reclaimable_bytes']:,} bytes" in text
+
+
 def test_the_policy_allows_our_script_alone(written):
     page = Page(written[0].path)
     (policy,) = [attrs["content"] for tag, attrs in page.elements if "http-equiv" in attrs]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from imgframe import platforms
-from imgframe.errors import InputError, MissingColumn, NotFound, ReferenceError_
+from imgframe.errors import InputError, MissingColumn, NotFound, PlatformError, ReferenceError_
 from imgframe.reference import parse_docker_ref
 
 if TYPE_CHECKING:
@@ -187,11 +187,10 @@ def _best(rows: list[dict[str, Any]], platform: str | None) -> dict[str, Any] | 
     matcher = platforms.default(platform)
     best: tuple[platforms.Platform, dict[str, Any]] | None = None
     for row in rows:
-        if row["platform"] is None:
-            continue
-        own = platforms.parse(row["platform"])
-        if matcher.match(own) and (best is None or matcher.less(own, best[0])):
-            best = own, row
+        with suppress(PlatformError):  # a config may name anything, and then no node takes it
+            own = platforms.parse(row["platform"] or "")
+            if matcher.match(own) and (best is None or matcher.less(own, best[0])):
+                best = own, row
     return None if best is None else best[1]
 
 

@@ -298,9 +298,10 @@ class Explorer(ipywidgets.VBox):
             return
         steps, kept, freed = self.plan.table.num_rows, self.plan.kept_table.num_rows, self.plan.freed
         total = 0 if freed is None else freed.total_bytes
+        sure = "at most" if freed is not None and freed.arrow("unread").num_rows else "exactly"
         self._plan_line.value = _html(
             "note",
-            f"explorer.plan deletes {steps:,} image{'' if steps == 1 else 's'}, keeps {kept:,} and frees exactly "
+            f"explorer.plan deletes {steps:,} image{'' if steps == 1 else 's'}, keeps {kept:,} and frees {sure} "
             f"{human_bytes(total)} ({total:,} bytes). Nothing is done yet: look at it in the next cell.",
         )
 

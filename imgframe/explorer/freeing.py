@@ -52,12 +52,18 @@ class Freeing:
             return ["Nothing is selected."]
         total = self.whole.total_bytes
         what = "This image" if count == 1 else f"This selection of {count:,} images"
-        first = f"{what} frees exactly {human_bytes(total)} ({total:,} bytes)"
+        first = f"{what} frees {self._sure} {human_bytes(total)} ({total:,} bytes)"
         if self.whole.garbage_bytes:
             first += f", {human_bytes(self.whole.garbage_bytes)} of it already garbage"
         if unknown := self.whole.arrow("unknown").num_rows:
             first += f", not counting {unknown:,} snapshot{'' if unknown == 1 else 's'} of unknown size"
+        if unread := self.whole.arrow("unread").num_rows:
+            first += f", as {unread:,} list{'' if unread == 1 else 's'} of these stores could not be read (freed.unread)"
         return [f"{first}.", *self._held(), self._plan(count)]
+
+    @property
+    def _sure(self) -> str:
+        return "at most" if self.whole.arrow("unread").num_rows else "exactly"
 
     def _held(self) -> list[str]:
         """Who holds what the images refer to and leave behind."""
@@ -81,7 +87,7 @@ class Freeing:
         total = self.planned.total_bytes
         if kept == count:
             return f"A plan keeps all of it ({reasons}) and frees nothing."
-        return f"A plan keeps {kept:,} of them ({reasons}) and frees exactly {human_bytes(total)} ({total:,} bytes)."
+        return f"A plan keeps {kept:,} of them ({reasons}) and frees {self._sure} {human_bytes(total)} ({total:,} bytes)."
 
 
 def freeing_of(inventory: Inventory, positions: np.ndarray) -> Freeing:

@@ -166,6 +166,7 @@ def _add_reclaimable(facts: Facts) -> None:
         "reclaimable_content_bytes": freed.content_bytes,
         "reclaimable_snapshot_bytes": freed.snapshot_bytes,
         "reclaimable_bytes": freed.total_bytes,
+        "reclaimable_is_upper_bound": bool(freed.arrow("unread").num_rows),
         "reclaimable_unknown_snapshots": freed.arrow("unknown").num_rows,
         "unused_bytes": reclaim(inventory, unused).total_bytes,
         "kept_images": len(facts.tables["kept"]),

@@ -78,7 +78,7 @@ def write(
             }
         for name, table in facts.tables.items():
             _write_table(folder / "tables" / name, table)
-        (folder / "index.html").write_text(render(facts, pictures, checks), encoding="utf-8")
+        (folder / "index.html").write_text(render(facts, pictures, about, checks), encoding="utf-8")
         (folder / "report.json").write_text(_json(facts, about, checks), encoding="utf-8")
     return Report(Path(path), facts.totals, checks)
 

@@ -43,8 +43,10 @@ class Grid:
     file: str
 
 
-def render(facts: Facts, pictures: dict[str, dict[str, str]], checks: list[Check]) -> str:
-    """The page as text: ``pictures`` are data URLs by figure and theme."""
+def render(
+    facts: Facts, pictures: dict[str, dict[str, str]], about: dict[str, dict[str, str]], checks: list[Check]
+) -> str:
+    """The page as text: ``pictures`` are data URLs by figure and theme, ``about`` the files and the table of each figure."""
     environment = Environment(
         loader=PackageLoader("imgframe.report", "templates"),
         autoescape=True,
@@ -66,6 +68,7 @@ def render(facts: Facts, pictures: dict[str, dict[str, str]], checks: list[Check
         history=facts.history,
         sections=sections,
         pictures=pictures,
+        about=about,
         checks=checks,
         store=facts.sharing_store,
         version=__version__,

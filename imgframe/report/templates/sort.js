@@ -3,8 +3,10 @@
 for (const head of document.querySelectorAll("thead th")) {
   const table = head.closest("table");
   if (table.classList.contains("rules")) continue;
-  head.setAttribute("role", "button");
-  head.tabIndex = 0;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.append(...head.childNodes);
+  head.append(button);
   const numeric = ["bytes", "count", "days", "flag"].some((kind) => head.classList.contains(kind));
   const sort = () => {
     const falls = head.getAttribute("aria-sort") !== "descending" && (numeric || head.hasAttribute("aria-sort"));
@@ -19,8 +21,5 @@ for (const head of document.querySelectorAll("thead th")) {
     });
     body.append(...rows);
   };
-  head.addEventListener("click", sort);
-  head.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" || event.key === " ") { event.preventDefault(); sort(); }
-  });
+  button.addEventListener("click", sort);
 }
