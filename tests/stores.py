@@ -14,7 +14,8 @@ import grpc
 from daemons import Daemon
 
 FOLDER = Path(__file__).parent / "data/stores"
-_COMMIT = 2
+_WRITE, _COMMIT = 1, 2
+_PIECE = 8 << 20  # containerd takes messages up to 16 MiB
 _SPEC = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
 
 
@@ -82,11 +83,17 @@ class Wire:
         return ask(message(*fields), metadata=self._metadata(lease), timeout=240)
 
     def write(self, digest: str, data: bytes, labels: dict[str, str], *, lease: str = "") -> None:
-        """Commits a blob in one message; `digest` must be right. A blob that is there keeps its labels."""
+        """Commits a blob piece by piece; `digest` must be right. A blob that is there keeps its labels."""
         talk = self.channel.stream_stream("/containerd.services.content.v1.Content/Write")
-        fields = ((1, _COMMIT), (2, f"write-{digest}"), (3, len(data)), (4, digest), (6, data), (7, labels))
+        head = ((2, f"write-{digest}"), (3, len(data)), (4, digest))
+        pieces = [
+            message((1, _WRITE), *head, (5, at), (6, data[at : at + _PIECE]))
+            for at in range(0, len(data) - _PIECE, _PIECE)
+        ]
+        last = len(pieces) * _PIECE
+        commit = message((1, _COMMIT), *head, (5, last), (6, data[last:]), (7, labels))
         try:
-            list(talk(iter([message(*fields)]), metadata=self._metadata(lease), timeout=240))
+            list(talk(iter([*pieces, commit]), metadata=self._metadata(lease), timeout=240))
         except grpc.RpcError as error:
             if error.code() != grpc.StatusCode.ALREADY_EXISTS:
                 raise

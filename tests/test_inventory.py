@@ -2,6 +2,8 @@
 
 import errno
 import os
+import random
+import subprocess
 
 import hypothesis.strategies as st
 import pandas as pd
@@ -208,3 +210,41 @@ def test_table_and_frame_agree_on_any_values(rows):
     assert [None if pd.isna(v) else int(v) for v in frame["content_size"]] == sizes
     assert [None if pd.isna(v) else bool(v) for v in frame["pinned"]] == pins
     assert schema.concat("images", [table, table])["name"].to_pylist() == names * 2
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own with 1 MiB; only root can have one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("only root can mount a small disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_full_or_read_only_leaves_the_old_report(small_disk):
+    target = small("old").save(small_disk / "report")
+    old = {path.name: path.read_bytes() for path in target.iterdir()}
+    rng = random.Random(7)
+    blobs = pd.DataFrame(
+        {"node": "new", "digest": [f"sha256:{rng.randbytes(32).hex()}" for _ in range(60_000)]}
+    )
+    new = small("new").replace(blobs=blobs)
+
+    def refused(code, where):
+        with pytest.raises(OSError, match="nothing was saved") as caught:
+            new.save(where)
+        assert (caught.value.errno, caught.value.filename) == (code, str(where))
+        assert {path.name: path.read_bytes() for path in target.iterdir()} == old
+        assert [path.name for path in small_disk.iterdir()] == ["report"]
+
+    refused(errno.ENOSPC, target)
+    refused(errno.ENOSPC, small_disk / "another")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    refused(errno.EROFS, target)
+    refused(errno.EROFS, small_disk / "another")
+    assert imf.open_inventory(target).nodes["node"].tolist() == ["old"]

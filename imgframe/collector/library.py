@@ -42,6 +42,8 @@ class Library:
         self._wave = wave
         self._shelf = Shelf([], {}, {}, set(), Rows())
         self._reading: dict[str, asyncio.Future[None]] = {}
+        self._passed: set[tuple[str, str]] = set()
+        self._final: list[set[tuple[str, str]]] = []
 
     def get(self, kind: str, digest: str) -> Summary | None:
         """What the document says when read as ``kind`` (index, manifest or config); None where it was not read yet."""
@@ -118,9 +120,16 @@ class Library:
         self._shelf.data[digest] = data
         return None
 
+    def settle(self, reached: set[tuple[str, str]], passed: set[tuple[str, str]]) -> None:
+        """What a namespace reached when it was read last, and in rounds before, when it was about to move."""
+        self._final.append(reached)
+        self._passed |= passed
+
     def tables(self) -> dict[str, pa.Table]:
         """The tables ``documents``, ``configs``, ``history`` and ``layers`` of all documents that were used.
 
         What is new goes into the cache.
         """
+        if self._passed:  # documents of a store that moved, and that no store has any more, were never in one inventory
+            self._shelf.used -= self._passed.difference(*self._final)
         return finish(self._cache, self._shelf)

@@ -57,7 +57,7 @@ async def collect_namespace(
     job: Job, namespace: str, snapshotter: str | None, rows: Rows
 ) -> tuple[int, bool]:
     """Rows of one namespace; gives the number of rows of errors, and whether the store moved while it was read."""
-    moved, lost = False, set[str]()
+    moved, lost, passed = False, set[str](), set[tuple[str, str]]()
     for _ in range(ROUNDS):
         reading = await _read(job, namespace)
         asked = asyncio.create_task(
@@ -72,6 +72,8 @@ async def collect_namespace(
                 break
             lost |= reading.vanished
         moved = True
+        passed |= reading.walk.reached if reading.walk else set()
+    job.library.settle(reading.walk.reached if reading.walk else set(), passed)
     _add_errors(job, namespace, reading, own)
     rows.extend(own)
     return len(reading.errors), moved
