@@ -7,6 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Self
@@ -41,9 +42,9 @@ class Lab:
         self.work.mkdir(parents=True, exist_ok=True)
         self._settings("notification", {"checkForUpdates": False, "fetchNews": "false"})
         self._settings("themes", {"theme": self.theme})
-        own = {
-            f"JUPYTER_{kind}_DIR": str(self.folder / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")
-        }
+        self._sockets = tempfile.TemporaryDirectory(prefix="l-")  # a socket's path may have 107 characters
+        own = {f"JUPYTER_{kind}_DIR": str(self.folder / kind.lower()) for kind in ("CONFIG", "DATA")}
+        own["JUPYTER_RUNTIME_DIR"] = self._sockets.name
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root"),
@@ -54,6 +55,7 @@ class Lab:
                     "--LabApp.extension_manager=readonly",
                 ),
                 f"--LabApp.workspaces_dir={self.folder / 'workspaces'}",
+                "--KernelManager.transport=ipc",  # a port would be chosen before it is bound
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -94,3 +96,4 @@ class Lab:
         self._reader.join()
         assert self._process.stderr is not None
         self._process.stderr.close()
+        self._sockets.cleanup()

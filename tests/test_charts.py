@@ -13,6 +13,7 @@ from PIL import Image
 
 import imgframe as imf
 from imgframe import charts
+from imgframe.dataset.changes import KINDS
 from imgframe.errors import InputError, MissingColumn
 
 PICTURES = Path(__file__).parent / "data" / "charts"
@@ -168,6 +169,25 @@ def test_the_rest_is_grouped_and_said_so():
     for bar in ax.patches:
         widths[round(bar.get_y(), 3)] = widths.get(round(bar.get_y(), 3), 0) + bar.get_width()
     assert sum(widths.values()) == pytest.approx(frame[["unique_bytes", "shared_bytes"]].to_numpy().sum())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_kind_of_change_looks_different_and_no_bar_touches_the_frame(theme):
+    frame = pd.DataFrame({"date": ["2026-01-01"] * len(KINDS), "change": KINDS})
+    ax = charts.timeline(frame, theme=theme)
+    looks = {(bar.get_facecolor(), bar.get_hatch()) for bar in ax.patches}
+    assert len(looks) == len(KINDS)
+    low, high = ax.get_ylim()
+    ends = [end for bar in ax.patches for end in (bar.get_y(), bar.get_y() + bar.get_height())]
+    assert low < min(ends) < 0 < max(ends) < high
+
+
+def test_thresholds_have_the_colour_of_no_line():
+    ax = charts.growth(over_time(6), forecast())
+    drawn = {line.get_color() for line in ax.lines if line.get_label() != "GC threshold"}
+    assert len(drawn) == 6
+    (threshold,) = (line.get_color() for line in ax.lines if line.get_label() == "GC threshold")
+    assert threshold not in drawn
 
 
 def test_draws_into_the_given_axes_and_leaves_pyplot_alone():

@@ -200,7 +200,13 @@ def test_the_numbers_behind_every_figure_are_beside_it_and_tables_can_be_reached
     assert len(regions) == len(grids) > 5
     assert all(one["tabindex"] == "0" and one["aria-label"] for one in regions)
     assert all(attrs.get("scope") in {"col", "row"} for tag, attrs in page.elements if tag == "th")
-    assert all(attrs["alt"] for tag, attrs in page.elements if tag == "img")
+    alts = [attrs["alt"] for tag, attrs in page.elements if tag == "img"]
+    assert len(alts) == len(told["figures"]) == len(set(alts))
+    largest = table(made, "repositories").sort_values("share_bytes", ascending=False).iloc[0]
+    words = f"{largest['repository']} {imf.inventory.human_bytes(largest['share_bytes'], 3)}"
+    assert sum(words in alt for alt in alts) == 2, "the bars and the rectangles are told in words too"
+    steps = table(made, "waterfall")["step"]
+    assert any(all(step in alt for step in steps) for alt in alts)
 
 
 def test_a_store_that_could_not_be_read_whole_makes_an_upper_bound(inventory, written, tmp_path):

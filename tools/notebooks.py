@@ -7,27 +7,35 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 def run(notebook: nbformat.NotebookNode, timeout: int = 300) -> nbformat.NotebookNode:
-    """Execute all cells in the folder of the notebooks; a cell that fails raises."""
+    """Execute all cells in the folder of the notebooks; a cell that fails raises.
+
+    The kernel is reached by sockets in a folder of its own: ports of TCP are chosen before they are bound, and others take them.
+    """
     notebook.metadata["kernelspec"] = dict(KERNEL)
-    client = NotebookClient(
-        notebook,
-        timeout=timeout,
-        kernel_name="python3",
-        record_timing=False,
-        resources={"metadata": {"path": str(FOLDER)}},
-    )
-    return client.execute()
+    with tempfile.TemporaryDirectory(prefix="k-") as folder:  # a socket's path may have 107 characters
+        sockets = {"transport": "ipc", "connection_file": f"{folder}/k.json"}
+        client = NotebookClient(
+            notebook,
+            timeout=timeout,
+            kernel_name="python3",
+            record_timing=False,
+            resources={"metadata": {"path": str(FOLDER)}},
+            config=Config({"KernelManager": sockets}),
+        )
+        return client.execute()
 
 
 def read(twin: Path) -> nbformat.NotebookNode:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MOST_DAYS = 3650
 """A forecast is drawn ten years ahead at most."""
 
+_THRESHOLD = "GC threshold"
+
 
 def growth(
     frame: pd.DataFrame,
@@ -50,7 +52,7 @@ def growth(
         ax.plot(times, values, color=colour, linewidth=1.8, label=look.shorten(name, 26))
         row = _forecast_row(forecast, by, name)
         if row is not None:
-            _band(ax, colours, colour, row, times[-1], values[-1], label=at == 0)
+            _band(ax, colours, colour, row, times[-1], values[-1])
     look.byte_axis(ax.yaxis)
     look.grid(ax, colours, "y")
     ax.set_ylim(bottom=0)
@@ -67,21 +69,21 @@ def _forecast_row(forecast: pd.DataFrame | None, by: str, name: str) -> Any:
     return rows.iloc[0] if len(rows) else None
 
 
-def _band(
-    ax: Any, colours: look.Theme, colour: str, row: Any, when: Any, value: float, *, label: bool
-) -> None:
+def _band(ax: Any, colours: look.Theme, colour: str, row: Any, when: Any, value: float) -> None:
     """The way to the threshold: expected, earliest and latest, and the threshold itself."""
     import pandas as pd
 
     if pd.isna(row["threshold_bytes"]):
         return
     limit = float(row["threshold_bytes"])
+    told = any(line.get_label() == _THRESHOLD for line in ax.lines)
     ax.axhline(
         limit,
-        color=colours.series[5],
+        color=colours.ink,  # no line's own colour: nodes with disks of one size share it
+        alpha=0.7,
         linewidth=1,
         linestyle=(0, (4, 3)),
-        label="GC threshold" if label else None,
+        label=None if told else _THRESHOLD,
     )
     if pd.isna(row["days_to_threshold"]) or row["days_to_threshold"] > MOST_DAYS or limit <= value:
         return
@@ -162,6 +164,7 @@ def timeline(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> An
     if frame.empty:
         return look.say_empty(ax, colours, "Nothing changed.")
     counts = capacity.changes_by_day(frame)
+    ax.use_sticky_edges = False  # room beyond the longest bars
     up = down = 0.0
     for at, (kind, bars) in enumerate(counts.groupby("change")):
         values = bars["count"].to_numpy(dtype=float)
@@ -175,6 +178,7 @@ def timeline(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> An
             width=0.8,
             label=kind,
             edgecolor=colours.paper,
+            hatch="//" if at >= len(colours.series) else None,  # there are more kinds than colours
             linewidth=0.4,
         )
         up, down = (up, down + values) if falls else (up + values, down)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from imgframe._version import __version__
 from imgframe.inventory import human_bytes
-from imgframe.report.sections import SECTIONS, Column, View
+from imgframe.report.sections import SECTIONS, Column, Picture, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +58,12 @@ def render(
     source = environment.loader
     assert source is not None
     script = source.get_source(environment, "sort.js")[0]
+    alts = {
+        picture.name: _alt(facts.tables[about[picture.name]["table"]], picture)
+        for section in SECTIONS
+        for picture in section.pictures
+        if picture.name in about
+    }
     sections = [
         (section, [_grid(facts, view) for view in section.tables])
         for section in SECTIONS
@@ -69,6 +75,7 @@ def render(
         sections=sections,
         pictures=pictures,
         about=about,
+        alts=alts,
         checks=checks,
         store=facts.sharing_store,
         version=__version__,
@@ -76,6 +83,19 @@ def render(
         script=Markup(script),  # noqa: S704 -- our own file
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
+
+
+def _alt(table: pd.DataFrame, picture: Picture) -> str:
+    """What the picture shows, in words: its kind, and the largest values with their names."""
+    if not picture.value or table.empty:
+        return f"{picture.alt}." if len(table) else f"{picture.alt}; there are none."
+    steps = picture.label == "step"
+    head = table if steps else _sorted(table, picture.value).head(3)
+    pairs = zip(head[picture.label].astype("object"), head[picture.value], strict=True)
+    kind = "repository" if picture.label == "repository" else "text"
+    words = [f"{cell(name, kind).text} {cell(size, 'bytes').text}" for name, size in pairs]
+    column = "" if steps else f"; most {picture.value.removesuffix('_bytes')} bytes"
+    return f"{picture.alt}{column}: {', '.join(words)}."
 
 
 def _grid(facts: Facts, view: View) -> Grid:

@@ -27,10 +27,15 @@ class View(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A figure on the page and what a reader who cannot see it should know."""
+    """A figure on the page and what a reader who cannot see it should know.
+
+    ``label`` and ``value`` are columns of the table behind it: the page adds its largest rows, and all rows of a plan.
+    """
 
     name: str
     alt: str
+    label: str = ""
+    value: str = ""
 
 
 class Section(NamedTuple):
@@ -55,8 +60,12 @@ SECTIONS = (
         "the bars, and the column “its share”, add up to the disk. A record whose name gives no repository (the CRI makes one for "
         "each image) counts with the other names of its digest.",
         (
-            Picture("repositories", "Bars: unique and shared bytes by repository"),
-            Picture("treemap", "Rectangles: bytes by repository, shared ones divided"),
+            Picture(
+                "repositories", "Bars: unique and shared bytes by repository", "repository", "share_bytes"
+            ),
+            Picture(
+                "treemap", "Rectangles: bytes by repository, shared ones divided", "repository", "share_bytes"
+            ),
         ),
         (
             View(
@@ -107,7 +116,14 @@ SECTIONS = (
         "What disappears when every image is deleted that no container uses by name, digest or snapshots and nobody pinned: the "
         "garbage collector's marking replayed on the tables, exact to the byte. What these images share with images that stay "
         "is held.",
-        (Picture("waterfall", "Bars: bytes before, freed content and snapshots, held, and after"),),
+        (
+            Picture(
+                "waterfall",
+                "Bars: bytes before, freed content and snapshots, held, and after",
+                "step",
+                "bytes",
+            ),
+        ),
         (
             View(
                 "reclaimable",
@@ -178,7 +194,14 @@ SECTIONS = (
         "nodes",
         "Nodes",
         "What each node's store holds: content is compressed, snapshots are unpacked.",
-        (Picture("nodes", "Heat map: bytes of content, of snapshots and reclaimable ones by node"),),
+        (
+            Picture(
+                "nodes",
+                "Heat map: bytes of content, of snapshots and reclaimable ones by node",
+                "node",
+                "snapshot_bytes",
+            ),
+        ),
         (
             View(
                 "nodes",
@@ -205,7 +228,14 @@ SECTIONS = (
         "Copies across nodes",
         "Content that lies on more than one node. Copies are no waste where every node runs the image; they are what a local "
         "mirror or a shared base would save in pulls.",
-        (Picture("duplicates", "Bars: bytes of the first and of all further copies by repository"),),
+        (
+            Picture(
+                "duplicates",
+                "Bars: bytes of the first and of all further copies by repository",
+                "repository",
+                "duplicate_bytes",
+            ),
+        ),
         (
             View(
                 "duplicates",
