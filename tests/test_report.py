@@ -279,6 +279,7 @@ def test_hostile_names_are_text_and_nothing_else(tmp_path):
     assert links[0] == links[1]
     assert files(evil) == files(good)
     text = "".join(pages[0].text)
+    assert f"{len(HOSTILE)} snapshots of unknown size not counted" in text
     assert "<script>alert(1)</script>" in text
     assert "{{ 7 * 7 }}{% raw %}" in text
     assert not set(text) & {"\x1b", "\x00", "\u202e"}
@@ -423,6 +424,20 @@ def test_days_until_full_needs_a_history_and_does_not_pass_what_nobody_knows(tmp
     assert set(broken[0].examples) == {"growing", "blind"}
     with pytest.raises(InputError, match="days_until_full needs a history"):
         verdicts(history.at(), tmp_path, "days_until_full = 80")
+
+
+def test_a_disk_that_is_full_and_a_node_that_was_never_read_keep_no_rule(tmp_path):
+    for day in range(6):
+        rows = {
+            "node": ["full", "gone"],
+            "collected_at": [10**18 + day * DAY] * 2,
+            "status": ["ok", "failed"],
+        }
+        rows |= {"disk_total": [10**9, None], "disk_free": [0, None]}
+        imf.dataset.append(tmp_path / "dataset", imf.Inventory({"nodes": schema.table("nodes", rows)}))
+    _, broken = verdicts(imf.open_dataset(tmp_path / "dataset"), tmp_path, "days_until_full = 1")
+    assert broken[0].examples == ("full", "gone")
+    assert broken[0].words.startswith("1 node is full in less than 1 day; of 1 nobody can tell")
 
 
 def test_an_unknown_age_is_not_young(tmp_path):

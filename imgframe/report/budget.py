@@ -228,23 +228,27 @@ def _age(rule: str, column: str, limit: int, facts: Facts) -> Check:
 
 
 def _until_full(limit: float, facts: Facts) -> Check:
-    """Nodes that are full too soon; of a node whose disk or trend is unknown nobody can say that it is not."""
+    """Nodes that are full too soon; of one that was never read, or of unknown disk or trend, nobody can say that it is not."""
     if not facts.history:
         raise InputError(
             "the rule days_until_full needs a history; report on a dataset (imgframe.dataset.append) or leave it out"
         )
     table = facts.tables["forecast"]
     soon = (table["days_to_full"] < limit).fillna(False)
-    unknown = table["disk_total"].isna() | (table["trend"] == "too few")
+    full = table["days_to_full"] == 0
+    unknown = table["disk_total"].isna() | ((table["trend"] == "too few") & ~full.fillna(False))
+    unread = sorted(set(facts.tables["nodes"]["node"]) - set(table["node"]))
     bad = table[(soon | unknown).to_numpy(dtype=bool)].sort_values("days_to_full")
-    words = f"{int(soon.sum()):,} nodes are full in less than {limit:g} days"
+    count = int(soon.sum())
+    words = f"{count:,} node{' is' if count == 1 else 's are'} full in less than {limit:g} day{'' if limit == 1 else 's'}"
     words += (
-        f"; of {int(unknown.sum()):,} nobody can tell (no disk size, or too few collections)"
-        if unknown.any()
+        f"; of {int(unknown.sum()) + len(unread):,} nobody can tell (no disk size, or too few collections)"
+        if unknown.any() or unread
         else ""
     )
-    examples = tuple(str(node) for node in bad["node"][:5])
-    return Check("days_until_full", f"{limit:g}", str(len(bad)), bad.empty, words, examples)
+    found = [*bad["node"], *unread]
+    examples = tuple(str(node) for node in found[:5])
+    return Check("days_until_full", f"{limit:g}", str(len(found)), not found, words, examples)
 
 
 def _examples(rows: Any, most: int = 5) -> tuple[str, ...]:
