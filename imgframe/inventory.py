@@ -214,6 +214,7 @@ def _write(path: Path, name: str, table: pa.Table) -> None:
         use_dictionary=flat,
         row_group_size=1_000_000,
         write_statistics=True,
+        write_page_checksum=True,
     )
 
 
@@ -240,10 +241,13 @@ def open_inventory(path: str | os.PathLike[str]) -> Inventory:
         if not file.is_file():
             raise SchemaError(f"{str(path)!r} is not a whole inventory: it has no {name}.parquet")
         try:
-            read = pq.read_table(file)
-        except (pa.ArrowInvalid, OSError) as error:
+            read = pq.read_table(file, page_checksum_verification=True)
+            read.validate(full=True)
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise SchemaError(f"{str(file)!r} cannot be read as Parquet: {error}") from error
-        version = (read.schema.metadata or {}).get(b"imgframe.schema_version", b"none").decode()
+        version = (
+            (read.schema.metadata or {}).get(b"imgframe.schema_version", b"none").decode(errors="replace")
+        )
         if version != str(schema.VERSION):
             raise SchemaError(
                 f"{str(file)!r} has schema version {version}; this imgframe reads version {schema.VERSION}"
@@ -251,6 +255,11 @@ def open_inventory(path: str | os.PathLike[str]) -> Inventory:
         if read.column_names != wanted.names:
             odd = sorted(set(read.column_names) ^ set(wanted.names)) or ["another order"]
             raise SchemaError(f"{str(file)!r} has other columns than table {name!r}: {', '.join(odd)}")
+        for stored, field in zip(read.schema, wanted, strict=True):
+            if stored.type != field.type:
+                raise SchemaError(
+                    f"{str(file)!r} has {stored.type} in column {field.name!r}; table {name!r} has {field.type} there"
+                )
         tables[name] = schema.table(name, {column: read[column] for column in read.column_names})
     return Inventory(tables)
 
