@@ -1,12 +1,13 @@
 """Collecting a node beside ``ctr images ls`` on the same real daemon, one after the other in the same run.
 
-Ours gives every table of the inventory; ``ctr images ls`` one line per image. Three sizes of store, made by ``ctr import``
-and wholly unpacked; then 20,000 images of a simulated node. Each figure is the median of a few runs of whole processes;
-"alone" is the call of ``collect`` without the interpreter's start and the imports.
+Ours is ``imgframe nodes``, which reads every table of the inventory; ``ctr images ls`` gives one line per image. Three sizes of
+store, made by ``ctr import`` and wholly unpacked; then 20,000 images of a simulated node. Each figure is the median of a few
+runs of whole processes; "alone" is the call of ``collect`` in a process of its own, without its start and the imports.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -20,19 +21,19 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 SIZES = {100: 7, 1000: 5, 5000: 3}  # images: runs
-OURS = """
+COMMAND = "import sys; from imgframe.cli import main; sys.argv[0] = 'imgframe'; main()"
+ALONE = """
 import sys, time
 import imgframe as imf
 from imgframe._pandas_later import postponed
 imf.collect
 start = time.perf_counter()
 with postponed():  # as the commands do: pandas is for those who want frames
-    inv = imf.collect(sys.argv[1], cache=sys.argv[2] or False)
+    inv = imf.collect(sys.argv[1], cache=sys.argv[2] == "cached")
 alone = time.perf_counter() - start
 assert inv.arrow("nodes")["status"][0].as_py() in ("ok", "moved"), inv.errors
 print(alone, inv.arrow("nodes")["rpcs"][0], *(inv.arrow(name).num_rows for name in ("images", "blobs", "snapshots")))
 """
-IMAGES = "import sys; from imgframe.cli import main; sys.argv = ['imgframe', 'images', '--address', sys.argv[1]]; main()"
 SIMULATOR = """
 import sys
 from imgframe import simulator
@@ -82,44 +83,54 @@ def compare(daemon, runs: int) -> None:
     """Cold, warm, as files, and ctr, in turn."""
     listing = daemon.ctr_command("images", "ls")
     with tempfile.TemporaryDirectory() as folder:
-        cache = f"{folder}/cache.sqlite"
-        ours = [sys.executable, "-c", OURS, daemon.address]
-        files = os.environ | {"IMGFRAME_READ_FILES": "1"}
-        kinds = {
-            "ctr images ls": lambda: run(listing, daemon.pid, os.environ | daemon.environment),
-            "collect, cold": lambda: run([*ours, ""], daemon.pid),
-            "collect, cold, files": lambda: run([*ours, ""], daemon.pid, files),
-            "collect, warm": lambda: run([*ours, cache], daemon.pid),
-        }
-        run([*ours, cache], daemon.pid)
-        found: dict[str, list[Run]] = {name: [] for name in kinds}
+        usual = os.environ | {"XDG_CACHE_HOME": folder}
+        files = usual | {"IMGFRAME_READ_FILES": "1"}
+        kinds = {"cold": ("", usual), "cold, files": ("", files), "warm": ("cached", usual)}
+
+        def whole(cache: str, environment: dict[str, str]) -> Run:
+            words = ["nodes", "--format", "json", "--address", daemon.address]
+            words += [] if cache else ["--no-cache"]
+            done = run([sys.executable, "-c", COMMAND, *words], daemon.pid, environment)
+            assert json.loads("".join(done.said))[0]["status"] in ("ok", "moved")
+            return done
+
+        def alone(cache: str, environment: dict[str, str]) -> Run:
+            return run([sys.executable, "-c", ALONE, daemon.address, cache], daemon.pid, environment)
+
+        whole("cached", usual)
+        found: dict[str, list[Run]] = {"ctr images ls": [], **{kind: [] for kind in kinds}}
+        by_itself: dict[str, list[Run]] = {kind: [] for kind in kinds}
         for _ in range(runs):
-            for name, call in kinds.items():
-                found[name].append(call())
-    report(found)
+            found["ctr images ls"].append(run(listing, daemon.pid, os.environ | daemon.environment))
+            for kind, how in kinds.items():
+                found[kind].append(whole(*how))
+                by_itself[kind].append(alone(*how))
+    report(found, by_itself)
 
 
-def report(found: dict[str, list[Run]]) -> None:
+def report(found: dict[str, list[Run]], by_itself: dict[str, list[Run]]) -> None:
     yardstick = median(found["ctr images ls"])
-    rows = found["collect, warm"][-1].said[-1].split()[2:]
+    rows = by_itself["warm"][-1].said[-1].split()[2:]
     print(f"\n{rows[0]} images, {rows[1]} blobs, {rows[2]} snapshots; ratios to ctr images ls in brackets")
     print(
-        f"{'':22}{'wall s':>16}{'client CPU s':>14}{'daemon CPU s':>16}{'alone s':>16}{'RPCs':>8}{'peak MB':>9}"
+        f"{'':14}{'wall s':>16}{'client CPU s':>14}{'daemon CPU s':>16}{'alone s':>16}{'RPCs':>8}{'peak MB':>9}"
     )
     for name, several in found.items():
         mid = median(several)
         alone = rpcs = ""
-        if name != "ctr images ls":
-            seconds = statistics.median(float(r.said[-1].split()[0]) for r in several)
-            alone, rpcs = f"{seconds:.2f} ({seconds / yardstick.wall:.2f})", mid.said[-1].split()[1]
+        if name in by_itself:
+            said = [one.said[-1].split() for one in by_itself[name]]
+            seconds = statistics.median(float(words[0]) for words in said)
+            alone, rpcs = f"{seconds:.2f} ({seconds / yardstick.wall:.2f})", said[-1][1]
         wall = f"{mid.wall:.2f} ({mid.wall / yardstick.wall:.2f})"
         daemon = f"{mid.daemon:.2f} ({mid.daemon / max(yardstick.daemon, 0.01):.2f})"
-        print(f"{name:22}{wall:>16}{mid.cpu:>14.2f}{daemon:>16}{alone:>16}{rpcs:>8}{mid.memory:>9.0f}")
+        print(f"{name:14}{wall:>16}{mid.cpu:>14.2f}{daemon:>16}{alone:>16}{rpcs:>8}{mid.memory:>9.0f}")
 
 
 def small(daemon) -> None:
     """``imgframe images`` as a whole on ten images."""
-    runs = [run([sys.executable, "-c", IMAGES, daemon.address], daemon.pid) for _ in range(5)]
+    command = [sys.executable, "-c", COMMAND, "images", "--address", daemon.address]
+    runs = [run(command, daemon.pid) for _ in range(5)]
     print(
         f"\nimgframe images, 10 images: {median(runs).wall:.2f} s whole process, {median(runs).cpu:.2f} s CPU"
     )
@@ -143,7 +154,7 @@ def simulated() -> None:
         [sys.executable, "-c", SIMULATOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as node:
         address = node.stdout.readline().strip()
-        done = run([sys.executable, "-c", OURS, address, ""], node.pid)
+        done = run([sys.executable, "-c", ALONE, address, ""], node.pid)
         node.stdin.close()
     images = int(done.said[-1].split()[2])
     print(

@@ -41,11 +41,17 @@ async def attempt(work: Awaitable[T], stage: str, subject: str, fail: Fail) -> T
         return None
 
 
-async def read_content_lists(client: Client, namespace: str, fail: Fail, lists: Lists) -> None:
-    """Images and blobs: what the documents are found by."""
-    lists.images, lists.blobs = await asyncio.gather(
-        attempt(client.images.list(namespace), "images", namespace, fail),
-        attempt(client.content.list(namespace), "content", namespace, fail),
+async def read_content_lists(
+    client: Client, namespace: str, fail: Fail, lists: Lists, ready: Callable[[list[records.Image]], None]
+) -> None:
+    """Images and blobs: what the documents are found by. ``ready`` is called with the images while the blobs come in."""
+
+    async def images() -> None:
+        lists.images = await attempt(client.images.list(namespace), "images", namespace, fail)
+        ready(lists.images or [])
+
+    _, lists.blobs = await asyncio.gather(
+        images(), attempt(client.content.list(namespace), "content", namespace, fail)
     )
 
 

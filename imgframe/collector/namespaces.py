@@ -15,7 +15,7 @@ from imgframe.collector.usages import Meter
 from imgframe.collector.walking import Walk, walk
 from imgframe.errors import Missing, WireError
 from imgframe.platforms import Matcher
-from imgframe.wire import Client
+from imgframe.wire import Client, records
 
 ROUNDS = 3
 """How often a namespace is read at most while its images move."""
@@ -83,8 +83,11 @@ async def _read(job: Job, namespace: str) -> Reading:
     reading = Reading()
     lists, client = reading.lists, job.client
 
+    def recall(images: list[records.Image]) -> None:
+        job.library.recall(image.target.digest for image in images)
+
     async def documents() -> None:
-        await listing.read_content_lists(client, namespace, reading.fail, lists)
+        await listing.read_content_lists(client, namespace, reading.fail, lists, recall)
         if lists.images is not None and lists.blobs is not None:
             await _read_documents(job, namespace, reading)
 

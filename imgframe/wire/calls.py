@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -22,6 +22,8 @@ from imgframe.wire import utf8
 from imgframe.wire.records import Damage
 from imgframe.wire.socket import target
 from imgframe.wire.status import translate
+
+T = TypeVar("T")
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
@@ -136,14 +138,28 @@ class Calls:
         return await self._again(once)
 
     async def read_stream(
-        self, method: Method, request: Message, namespace: str = "", timeout: float | None = None
-    ) -> list[Any]:
-        """All messages of a server's stream; from the beginning again where the connection broke."""
+        self,
+        method: Method,
+        request: Message,
+        each: Callable[[Any], Iterable[T]],
+        namespace: str = "",
+        timeout: float | None = None,
+    ) -> list[T]:
+        """What ``each`` makes of every message of a server's stream, while the server prepares the next one.
 
-        async def once() -> list[Any]:
+        Where the connection broke it begins anew.
+        """
+
+        async def once() -> list[T]:
             call = self._start("unary_stream", method, request, namespace, "", timeout)
-            blocks = await self.guard(method, timeout, _gather_stream(call))
-            return [self.parse(method, block, namespace) for block in blocks]
+            found: list[T] = []
+
+            async def gather() -> None:
+                while (data := await call.read()) is not grpc.aio.EOF:
+                    found.extend(each(self.parse(method, data, namespace)))
+
+            await self.guard(method, timeout, gather())
+            return found
 
         return await self._again(once)
 
@@ -303,10 +319,3 @@ class Bidi:
     async def done(self) -> None:
         """Says that nothing more will be sent."""
         await self._calls.guard(self._method, self._timeout, self._call.done_writing())
-
-
-async def _gather_stream(call: Any) -> list[bytes]:
-    blocks = []
-    while (data := await call.read()) is not grpc.aio.EOF:
-        blocks.append(data)
-    return blocks

@@ -60,8 +60,9 @@ class Content(Writing):
 
         async def fetch(some: tuple[str, ...]) -> list[Blob]:
             request = pb.ListContentRequest(filters=some)
-            blocks = await self._calls.read_stream(_CONTENT["List"], request, namespace)
-            return [blob(message) for block in blocks for message in block.info]
+            return await self._calls.read_stream(
+                _CONTENT["List"], request, lambda block: map(blob, block.info), namespace
+            )
 
         rows, lost = await sliced(fetch, "digest", tuple(filters))
         self._calls.lose(namespace, "Content/List", lost)
@@ -83,8 +84,8 @@ class Content(Writing):
         if 0 < len(head) < _CHUNK:
             return head
         request = pb.ReadContentRequest(digest=digest, offset=len(head), size=DOCUMENT_LIMIT + 1 - len(head))
-        parts = await self._calls.read_stream(_CONTENT["Read"], request, namespace)
-        data = head + b"".join(part.data for part in parts)
+        parts = await self._calls.read_stream(_CONTENT["Read"], request, lambda part: (part.data,), namespace)
+        data = head + b"".join(parts)
         if len(data) > DOCUMENT_LIMIT:
             raise DocumentError(
                 f"{digest} is larger than {DOCUMENT_LIMIT} bytes; it is not read as a document"

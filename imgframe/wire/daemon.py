@@ -125,8 +125,9 @@ class Daemon:
 
         async def fetch(some: tuple[str, ...]) -> list[Container]:
             request = containers_pb2.ListContainersRequest(filters=some)
-            messages = await self._calls.read_stream(_CONTAINERS["ListStream"], request, namespace)
-            return [_container(message.container) for message in messages]
+            return await self._calls.read_stream(
+                _CONTAINERS["ListStream"], request, lambda reply: (_container(reply.container),), namespace
+            )
 
         rows, lost = await sliced(fetch, "id", tuple(filters))
         self._calls.lose(namespace, "Containers/ListStream", lost)

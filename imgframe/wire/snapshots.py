@@ -47,8 +47,9 @@ class Snapshots:
 
         async def fetch(some: tuple[str, ...]) -> list[Snapshot]:
             request = pb.ListSnapshotsRequest(snapshotter=snapshotter, filters=some)
-            blocks = await self._calls.read_stream(_SNAPSHOTS["List"], request, namespace)
-            return [snapshot(message) for block in blocks for message in block.info]
+            return await self._calls.read_stream(
+                _SNAPSHOTS["List"], request, lambda block: map(snapshot, block.info), namespace
+            )
 
         rows, lost = await sliced(fetch, "name", tuple(filters))
         self._calls.lose(namespace, "Snapshots/List", lost)
