@@ -134,8 +134,9 @@ imf.charts.duplicates(copies, most=10).figure
 # ## Will the next release fit?
 #
 # `will_it_fit` asks per node what is missing: compressed bytes to fetch, and bytes to unpack, exactly where any node has
-# unpacked the same layers before, else as an interval. The peak holds both at once. Where a node cannot say how much of its
-# disk is free, you can: here it is the size of the disk less what the store takes.
+# unpacked the same layers before, else as an interval. The peak holds both at once. Each node takes the manifest for its own
+# platform: the edge nodes are arm64, and of an image that only amd64 nodes have read so far nobody knows, so `<NA>` stands there.
+# Where a node cannot say how much of its disk is free, you can: here it is the size of the disk less what the store takes.
 
 # %%
 tagged = new.images[new.images["tag"] != ""]
