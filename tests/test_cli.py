@@ -194,19 +194,29 @@ def test_show_has_manifests_layers_history_and_users(imgframe):
         "snapshot_key": "web",
     }
     spoilt.dump["containers"] = [{**holder, "labels": {}, "runtime": "r", "created_at_ns": 1}]
+    held = [{"type": "content", "id": target["digest"]}]
+    spoilt.dump["leases"] = [
+        {"id": "hold", "labels": {}, "created_at_ns": 1, "resources": held},
+        {
+            "id": "other",
+            "labels": {},
+            "created_at_ns": 1,
+            "resources": [{"type": "content", "id": layer["digest"]}],
+        },
+    ]
     with simulator.from_dump(spoilt.dump) as node:
         lines = [line.strip() for line in imgframe("show", "it:1", "-H", node.address)[1].splitlines()]
         (row,) = json.loads(imgframe("show", target["digest"], "-H", node.address, "--format", "json")[1])
         refused = imgframe("show", "it:1", "-H", node.address, "--format", "yaml")
     assert lines[0] == "docker.io/library/it:1"
     assert "created unknown, built unknown" in lines  # the year 9999 is beyond what a time can hold here
-    assert "containers web" in lines
+    assert lines[5:7] == ["containers web", "leases hold"]
     assert (
         f"manifest {target['digest']} linux/amd64, {target['size'] + config['size'] + 7}B, present" in lines
     )
     assert f"layer {layer['digest']} 7B {layer['mediaType']}" in lines
     assert lines[-2:] == ["history COPY \\x1b[2J", "history second"]
-    assert row["used_by"] == ["web"]
+    assert (row["used_by"], row["leases"]) == (["web"], ["hold"])
     assert [step["created_by"] for step in row["history"]] == ["COPY \x1b[2J", ""]
     assert [part["digest"] for part in row["manifests"][0]["layers"]] == [layer["digest"]]
     assert (refused[0], "unsupported format: 'yaml'; expected text or json" in refused[2]) == (1, True)

@@ -1,13 +1,11 @@
 """Whatever a node holds or does, `collect` ends, keeps what it could read, and says what it could not."""
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -81,38 +79,6 @@ def test_a_daemon_that_comes_back_is_read_to_the_end(monkeypatch):
     assert errors(inv) == errors(whole)
     assert inv.arrow("images").equals(whole.arrow("images"))
     assert inv.arrow("documents").equals(whole.arrow("documents"))
-
-
-@pytest.mark.daemon
-def test_a_real_daemon_killed_and_started_again(fresh_daemon):
-    daemon = fresh_daemon("2.1")
-    stores.load_into(daemon, STORE)
-    calm = imf.collect({"name": "n", "address": daemon.address}, cache=False)
-    result = {}
-
-    def collect():
-        result["inv"] = imf.collect({"name": "n", "address": daemon.address}, cache=False)
-
-    sockets = open_sockets(daemon.pid)
-    reader = threading.Thread(target=collect)
-    reader.start()
-    while open_sockets(daemon.pid) == sockets and reader.is_alive():
-        time.sleep(0)  # until the collection is connected
-    daemon.kill()
-    daemon.start()
-    reader.join()
-    inv = result["inv"]
-    assert inv.nodes.status[0] in {"ok", "moved", "partial", "failed"}
-    if errors(inv) == errors(calm):
-        assert inv.arrow("images").equals(calm.arrow("images"))
-    else:
-        assert inv.nodes.status[0] in {"partial", "failed"}
-    again = imf.collect({"name": "n", "address": daemon.address}, cache=False)
-    assert again.arrow("images").equals(calm.arrow("images"))
-
-
-def open_sockets(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def test_calls_that_fail_cost_their_table_only():

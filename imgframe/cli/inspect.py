@@ -120,7 +120,7 @@ def spellings(image: str) -> set[str]:
 
 
 def _details(inventory: Inventory, record: dict[str, Any]) -> dict[str, Any]:
-    """The record with its manifests (and their layers), the history of its config, and what uses it."""
+    """The record with its manifests (and their layers), the history of its config, and the containers and leases that hold it."""
     here = (record["node"], record["namespace"])
     manifests = [
         {
@@ -144,6 +144,13 @@ def _details(inventory: Inventory, record: dict[str, Any]) -> dict[str, Any]:
         for row in _rows(inventory, "containers", node=here[0], namespace=here[1])
         if row["image"] == record["name"] or row["image_digest"] == record["digest"]
     ]
+    documents = {record["digest"], *(manifest["digest"] for manifest in manifests)}
+    leases = {
+        row["id"]
+        for row in _rows(inventory, "leases", node=here[0], namespace=here[1])
+        if row["resource"] in documents
+        or (row["resource_kind"], row["resource"]) == ("images", record["name"])
+    }
     return {
         **record,
         "manifests": manifests,
@@ -151,6 +158,7 @@ def _details(inventory: Inventory, record: dict[str, Any]) -> dict[str, Any]:
         if record["config_digest"]
         else [],
         "used_by": containers,
+        "leases": sorted(leases),
     }
 
 
@@ -172,6 +180,7 @@ def _text(details: dict[str, Any]) -> list[str]:
         f"  created {details['created_at'] or 'unknown'}, built {details['built_at'] or 'unknown'}",
         "  " + ", ".join(f"{name} {text.rounded(details[column])}" for name, column in SIZES),
         f"  containers {', '.join(map(clean, details['used_by'])) or 'none'}{'; pinned' if details['pinned'] else ''}",
+        f"  leases {', '.join(map(clean, details['leases'])) or 'none'}",
     ]
     for manifest in details["manifests"]:
         state = "present" if manifest["present"] else "not in the store"
