@@ -226,7 +226,9 @@ class Transport:
             ) from None
         return Answer(response, method, _visible(url, origin), _host(url))
 
-    def _watched(self, body: bytes | Body | None, limit: asyncio.Timeout) -> bytes | AsyncIterator[bytes] | None:
+    def _watched(
+        self, body: bytes | Body | None, limit: asyncio.Timeout
+    ) -> bytes | AsyncIterator[bytes] | None:
         """The body; a server that stops taking it runs into ``limit`` (the session's own begins when all is sent)."""
         if callable(body):
             return _piecewise(body(), limit, self._timeout)
