@@ -130,6 +130,7 @@ class Library:
 
         What is new goes into the cache.
         """
-        if self._passed:  # documents of a store that moved, and that no store has any more, were never in one inventory
+        if self._passed:
+            # documents of a store that moved, and that no store has any more, were never in one inventory
             self._shelf.used -= self._passed.difference(*self._final)
         return finish(self._cache, self._shelf)
