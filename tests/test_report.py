@@ -438,6 +438,12 @@ def test_a_disk_that_is_full_and_a_node_that_was_never_read_keep_no_rule(tmp_pat
     _, broken = verdicts(imf.open_dataset(tmp_path / "dataset"), tmp_path, "days_until_full = 1")
     assert broken[0].examples == ("full", "gone")
     assert broken[0].words.startswith("1 node is full in less than 1 day; of 1 nobody can tell")
+    rows |= {"collected_at": [10**18 + 9 * DAY] * 2, "status": ["failed"] * 2, "disk_free": [None] * 2}
+    imf.dataset.append(tmp_path / "dataset", imf.Inventory({"nodes": schema.table("nodes", rows)}))
+    facts = gather(imf.open_dataset(tmp_path / "dataset"))
+    assert facts.totals["nodes_failed"] == 2, "what stands of the full one is older"
+    states = facts.tables["nodes"].set_index("node")["status"].to_dict()
+    assert states == {"full": "ok", "gone": "failed"}
 
 
 def test_an_unknown_age_is_not_young(tmp_path):

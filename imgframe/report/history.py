@@ -31,7 +31,11 @@ def add_history(facts: Facts, dataset: Dataset) -> None:
     soonest = tables["forecast"]["days_to_full"].dropna()
     seen = tables["last_used"]
     never = seen["present"].fillna(False) & seen["last_used"].isna()
+    lost: dict[str, bool] = {}
+    for one in dataset.collections:
+        lost |= dict.fromkeys(one.read, False) | dict.fromkeys(one.failed, True)
     facts.totals |= {
+        "nodes_failed": sum(lost.values()),
         "collections": len(dataset.collections),
         "first_collection": dataset.dates[0],
         "changes": len(tables["changes"]),
