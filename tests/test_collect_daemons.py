@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import signal
 import threading
 
@@ -19,8 +20,8 @@ TABLES = ("images", "manifests", "configs", "history", "layers", "documents")
 STORE = stores.recorded("store-1")
 
 
-def collected(address):
-    return imf.collect({"name": "n", "address": str(address)}, cache=False, progress=False)
+def collected(address, **options):
+    return imf.collect({"name": "n", "address": str(address)}, cache=False, progress=False, **options)
 
 
 def same_tables(one, other, *more):
@@ -33,7 +34,7 @@ def errors(inv):
 
 
 @contextlib.contextmanager
-def collecting(daemon, digest):
+def collecting(daemon, digest, **options):
     """A collection that waits in the read of `digest`; what it gave is in the list at the end.
 
     We hold a lease on the file of the blob: Linux tells us that containerd opens it, and lets it wait until we are done.
@@ -41,7 +42,7 @@ def collecting(daemon, digest):
     path = daemon.root / "io.containerd.content.v1.content/blobs/sha256" / digest.removeprefix("sha256:")
     opened, result = threading.Event(), []
     before = signal.signal(signal.SIGIO, lambda *_: opened.set())
-    reader = threading.Thread(target=lambda: result.append(collected(daemon.socket)))
+    reader = threading.Thread(target=lambda: result.append(collected(daemon.socket, **options)))
     with path.open("rb") as blob:
         fcntl.fcntl(blob, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         reader.start()
@@ -83,6 +84,28 @@ def test_a_daemon_killed_while_it_reads_leaves_its_lists_and_error_rows(fresh_da
     assert set(inv.documents.digest) < set(calm.documents.digest)
     touched = inv.images[inv.images.digest == digest]
     assert touched.complete.isna().all()
+
+
+def test_a_daemon_that_hangs_is_given_up_and_what_it_said_is_kept(fresh_daemon):
+    daemon = fresh_daemon("2.1")
+    stores.load_into(daemon, STORE)
+    calm = collected(daemon.socket)
+    digest = calm.documents.digest[0]
+    with collecting(daemon, digest, timeout=5.0) as result:
+        os.kill(daemon.pid, signal.SIGSTOP)
+        assert os.WIFSTOPPED(os.waitpid(daemon.pid, os.WUNTRACED)[1])  # every thread of it
+    (inv,) = result
+    try:
+        still = collected(daemon.socket, timeout=0.5)
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+    assert inv.nodes.status[0] == "partial"
+    assert inv.images[["name", "digest"]].equals(calm.images[["name", "digest"]])
+    assert "DEADLINE_EXCEEDED" in set(inv.errors.code)
+    assert digest not in set(inv.documents.digest)
+    assert still.nodes.status[0] == "failed"
+    assert "no answer within 0.5 s; either containerd hangs" in still.errors.message[0]
+    same_tables(collected(daemon.socket), calm, "errors")
 
 
 def test_an_image_deleted_while_its_manifest_is_read_is_not_there_in_the_end(fresh_daemon):

@@ -290,6 +290,11 @@ def test_a_socket_that_never_answers_does_not_hang(tmp_path):
         silent.listen()
         error = opening(tmp_path / "c.sock.ttrpc", timeout=0.1)
     assert f"not a containerd gRPC socket: no answer within 0.1 s; use {tmp_path}/c.sock" in str(error)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "d.sock"))
+        silent.listen()
+        error = opening(tmp_path / "d.sock", timeout=0.1)
+    assert "no answer within 0.1 s; either containerd hangs (look at its log), or this is not" in str(error)
 
 
 # --- a gRPC server that is told what to say --------------------------------------------------------------------------------

@@ -68,10 +68,13 @@ async def probe(path: str, timeout: float) -> None:
         ) from error
     except TimeoutError as error:
         twin = path.removesuffix(".ttrpc")
-        hint = f"; use {twin}" if twin != path else ""
-        raise refuse(
-            f"{path}: this is not a containerd gRPC socket: no answer within {timeout:g} s{hint}", "TIMEOUT"
-        ) from error
+        silent = f"no answer within {timeout:g} s"
+        if twin != path:
+            raise refuse(
+                f"{path}: this is not a containerd gRPC socket: {silent}; use {twin}", "TIMEOUT"
+            ) from error
+        text = f"{path}: {silent}; either containerd hangs (look at its log), or this is not a containerd gRPC socket"
+        raise refuse(text, "TIMEOUT") from error
     except OSError as error:
         raise refuse(f"{path}: {error.strerror or error}", str(error.errno)) from error
     if len(first) < 9 or first[3] != _SETTINGS:
