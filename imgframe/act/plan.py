@@ -264,16 +264,20 @@ def open_plan(path: str | os.PathLike[str]) -> Plan:
         raise SchemaError(
             f"{str(path)!r} is a plan of version {version}; this imgframe reads version {schema.VERSION}"
         )
+    names = ["steps", "kept", *(f"freed_{name}" for name in FREED if about["freed"] is not None)]
+    try:
+        parts = {name: pq.read_table(folder / f"{name}.parquet") for name in names}
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SchemaError(f"{str(path)!r} is not a whole saved plan, make it anew: {error}") from error
     tables = {}
     for name in ("steps", "kept"):
-        read = pq.read_table(folder / f"{name}.parquet")
+        read = parts[name]
         if read.column_names != schema.PLANS[name].names:
             raise SchemaError(f"{str(path)!r} has other columns than the table {name!r} of a plan")
         tables[name] = schema.plan_table(name, {column: read[column] for column in read.column_names})
     freed = None
     if about["freed"] is not None:
-        parts = {name: pq.read_table(folder / f"freed_{name}.parquet") for name in FREED}
-        freed = SavedReclaim(**about["freed"], _tables=parts)
+        freed = SavedReclaim(**about["freed"], _tables={name: parts[f"freed_{name}"] for name in FREED})
     nodes = {name: Node.of({"name": name, **given}) for name, given in about["nodes"].items()}
     return Plan(
         tables["steps"], tables["kept"], nodes, freed, about["undo_for"], about["made_at"], about["id"]
