@@ -418,11 +418,6 @@ def test_an_empty_inventory_is_explored():
     assert explorer.make_plan().steps.empty
 
 
-def test_pictures_say_what_they_are(inventory):
-    words = [picture.tooltip for picture in imf.explore(inventory)._pictures]
-    assert [text.partition(":")[0] for text in words] == ["Rectangles", "Points"]
-
-
 def test_charts_follow_the_rows_and_the_theme_once_somebody_looks(inventory):
     explorer = imf.explore(inventory)
 

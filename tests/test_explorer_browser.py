@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),
     pytest.mark.timeout(1200),  # the first run installs Chromium
 ]
-WAIT = 180_000
+WAIT = 60_000
 MAKE = """\
 import imgframe as imf
 from imgframe import schema, simulator

@@ -150,14 +150,9 @@ class Explorer(ipywidgets.VBox):
         )
         self._pictures = [
             ipywidgets.Image(
-                format="png",
-                tooltip=words,  # an ipywidgets Image has no alt text
-                layout=ipywidgets.Layout(flex="1 1 320px", min_width="0", max_width="760px"),
+                format="png", layout=ipywidgets.Layout(flex="1 1 320px", min_width="0", max_width="760px")
             )
-            for words in (
-                "Rectangles: bytes that only one image needs, by repository, of the rows shown",
-                "Points: age and size of the rows shown, those in use apart",
-            )
+            for _ in range(2)
         ]
 
     def _laid_out(self) -> list[ipywidgets.Widget]:
