@@ -3,7 +3,9 @@
 import contextlib
 import fcntl
 import os
+import select
 import signal
+import socket
 import threading
 
 import pytest
@@ -40,16 +42,19 @@ def collecting(daemon, digest, **options):
     We hold a lease on the file of the blob: Linux tells us that containerd opens it, and lets it wait until we are done.
     """
     path = daemon.root / "io.containerd.content.v1.content/blobs/sha256" / digest.removeprefix("sha256:")
-    opened, result = threading.Event(), []
-    before = signal.signal(signal.SIGIO, lambda *_: opened.set())
+    result = []
     reader = threading.Thread(target=lambda: result.append(collected(daemon.socket, **options)))
-    with path.open("rb") as blob:
+    told, tells = socket.socketpair()  # written to whichever thread the signal comes to
+    tells.setblocking(False)
+    before = signal.signal(signal.SIGIO, lambda *_: None), signal.set_wakeup_fd(tells.fileno())
+    with told, tells, path.open("rb") as blob:
         fcntl.fcntl(blob, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         reader.start()
-        assert opened.wait(120)
+        assert select.select([told], [], [], 120)[0]
+        signal.set_wakeup_fd(before[1])
         yield result
     reader.join()
-    signal.signal(signal.SIGIO, before)
+    signal.signal(signal.SIGIO, before[0])
 
 
 def test_a_daemon_killed_while_it_reads_and_started_again_is_read_to_the_end(fresh_daemon, monkeypatch):
