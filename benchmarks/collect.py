@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 SIZES = {100: 7, 1000: 5, 5000: 3}  # images: runs
+PIECE = 1000  # images of one import: containerd takes 10,000 descriptors
 COMMAND = "import sys; from imgframe.cli import main; sys.argv[0] = 'imgframe'; main()"
 ALONE = """
 import sys, time
@@ -145,10 +146,12 @@ def fill(daemon, count: int) -> None:
     import images
     from truth_stores import collect_garbage
 
-    with tempfile.TemporaryDirectory(dir=daemon.folder) as folder:
-        archive = Path(folder) / "archive.tar"
-        images.write_archive(archive, list(images.generated(count)))
-        daemon.ctr("images", "import", archive, timeout=1200)
+    made = list(images.generated(count))
+    for start in range(0, count, PIECE):
+        with tempfile.TemporaryDirectory(dir=daemon.folder) as folder:
+            archive = Path(folder) / "archive.tar"
+            images.write_archive(archive, made[start : start + PIECE])
+            daemon.ctr("images", "import", archive, timeout=1200)
     collect_garbage(daemon)
 
 
