@@ -1,6 +1,6 @@
 """Rows of ``images`` and ``manifests`` of one namespace, from its lists and the documents that were read.
 
-Bytes are not computed here: that is done once, for all nodes (:mod:`imgframe.collector.sizes`).
+Bytes are not computed here: that is done once, for all nodes (:mod:`imgframe.collector.assembly`).
 """
 
 from __future__ import annotations
