@@ -1,10 +1,13 @@
 """What `collect` makes of recorded stores, served by the simulator: every row, every document, every resolution."""
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import json
+import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -251,10 +254,74 @@ def test_many_small_bundles_become_one(tmp_path):
     dump = dump_of(STORES[0])
     cache = tmp_path / "cache.sqlite"
     for count in range(4, len(dump["images"]) + 4, 4):
-        with simulator.from_dump({**dump, "images": dump["images"][:count]}) as node:
-            warm = imf.collect({"name": "n", "address": node.address}, cache=cache)
-            cold = imf.collect({"name": "n", "address": node.address}, cache=False)
-        assert_same(tables_of(cold), tables_of(warm))
+        cold_and_warm({**dump, "images": dump["images"][:count]}, cache)
+
+
+def cold_and_warm(dump, cache):
+    with simulator.from_dump(dump) as node:
+        warm = imf.collect({"name": "n", "address": node.address}, cache=cache)
+        cold = imf.collect({"name": "n", "address": node.address}, cache=False)
+    assert_same(tables_of(cold), tables_of(warm))
+    return cold, warm
+
+
+INJURIES = {
+    "homes of others": "UPDATE OR REPLACE homes SET bundle = (SELECT min(id) FROM bundles)",
+    "homes everywhere": "INSERT OR IGNORE INTO homes SELECT store, namespace, id FROM homes, bundles",
+    "homes that are gone": "UPDATE OR REPLACE homes SET bundle = bundle + 100",
+    "no homes": "DELETE FROM homes",
+    "wrong bytes": "UPDATE bundles SET data = zeroblob(length(data)) WHERE id = (SELECT max(id) FROM bundles)",
+    "a bundle less": "DELETE FROM bundles WHERE id = (SELECT min(id) FROM bundles)",
+}
+
+
+@pytest.mark.parametrize("injury", INJURIES)
+def test_what_the_cache_expects_of_a_store_changes_no_row(tmp_path, injury):
+    """Bundles are loaded for what the namespace held last time; meanwhile it may hold anything."""
+    dump = dump_of(STORES[0])
+    chance = random.Random(injury)
+    cache = tmp_path / "cache.sqlite"
+    for _ in range(8):
+        images = chance.sample(dump["images"], chance.randint(0, 30))
+        gone = chance.sample(dump["blobs"], 20)
+        blobs = [blob for blob in dump["blobs"] if blob not in gone]
+        cold_and_warm({**dump, "images": images, "blobs": blobs}, cache)
+        with contextlib.closing(sqlite3.connect(cache)) as db, db:
+            db.execute(INJURIES[injury])
+
+
+def test_an_unchanged_store_is_found_where_it_was(tmp_path):
+    dump = dump_of(STORES[1])
+    cache = tmp_path / "cache.sqlite"
+    for images in (dump["images"][:60], dump["images"][60:], dump["images"][:60]):
+        cold_and_warm({**dump, "images": images}, cache)
+    with contextlib.closing(sqlite3.connect(cache)) as db:
+        bundles = {row[0] for row in db.execute("SELECT id FROM bundles")}
+        homes = db.execute("SELECT bundle FROM homes ORDER BY bundle").fetchall()
+    assert len(bundles) == 2
+    assert {row[0] for row in homes} <= bundles
+    assert (min(bundles),) in homes  # of the state that was read last
+
+
+def test_a_new_manifest_of_a_remembered_config_has_its_diff_ids(tmp_path):
+    """The cache keeps lean summaries; rows of a new manifest need all that its config says."""
+    dump = dump_of(STORES[0])
+    cache = tmp_path / "cache.sqlite"
+    cold, _ = cold_and_warm(dump, cache)
+    rows = cold.arrow("layers").to_pylist()
+    old = next(r["manifest_digest"] for r in rows if r["diff_id"] and r["position"] == 1)
+    blob = next(blob for blob in dump["blobs"] if blob["digest"] == old)
+    content = json.dumps({**json.loads(blob["text"]), "annotations": {"again": "1"}})
+    digest = f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+    dump["blobs"].append({**blob, "digest": digest, "text": content, "size": len(content)})
+    media_type = "application/vnd.oci.image.manifest.v1+json"
+    target = {"mediaType": media_type, "digest": digest, "size": len(content), "annotations": {}}
+    dump["images"].append({**dump["images"][0], "name": "docker.io/library/again:1", "target": target})
+    _, warm = cold_and_warm(dump, cache)
+    of = {d: [] for d in (old, digest)}
+    for row in warm.arrow("layers").to_pylist():
+        of.get(row["manifest_digest"], []).append((row["digest"], row["diff_id"], row["chain_id"]))
+    assert of[digest] == of[old] != []
 
 
 def test_several_nodes_read_each_document_once_and_stand_in_order():

@@ -466,7 +466,7 @@ def spoil(path, how):
             path.write_bytes(b"")
         case "no tables":
             with sqlite3.connect(path) as db:
-                for table in ("bundles", "members", "usages"):
+                for table in ("bundles", "members", "homes", "usages"):
                     db.execute(f"DROP TABLE {table}")
             db.close()
         case "wrong bytes":

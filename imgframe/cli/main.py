@@ -52,9 +52,7 @@ for command in COMMANDS:
 def main() -> None:
     """Run the command line; errors of ours become one sentence on stderr and an exit code."""
     _streams()
-    atexit.register(
-        gc.freeze
-    )  # looking for garbage in all that was loaded takes 0.1 s of a process that is over
+    _short_life()
     try:
         app()
     except ImgframeError as error:
@@ -64,6 +62,15 @@ def main() -> None:
         words = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         print(f"imgframe: {text.printable_lines(words)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _short_life() -> None:
+    """What a process of a second need not do: each of these takes up to 0.1 s of it."""
+    gc.set_threshold(100_000)  # what is imported is no garbage
+    atexit.register(gc.freeze)  # nor is it at the end
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # numpy's threads wait for work by spinning; there is none
 
 
 def _streams() -> None:

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from imgframe import _loop
 from imgframe.collector.assembly import assemble
-from imgframe.collector.cache import open_cache
+from imgframe.collector.cache import Cache, open_cache
 from imgframe.collector.garbage import rare_collections
 from imgframe.collector.library import Library
 from imgframe.collector.nodes import NodeReader, Wanted
@@ -139,7 +139,23 @@ def _names(given: str | Iterable[str] | None) -> tuple[str, ...] | None:
     return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
 
 
-async def _collect(nodes: tuple[Node, ...], wanted: Wanted, cache: Any, progress: Progress) -> Inventory:
+async def _collect(
+    nodes: tuple[Node, ...], wanted: Wanted, cache: Cache | None, progress: Progress
+) -> Inventory:
+    try:
+        with (
+            rare_collections()
+        ):  # until all but the tables is gone, or the first look would go through everything
+            return await _tables(nodes, wanted, cache, progress)
+    finally:
+        progress.close()
+        if cache is not None:
+            cache.close()
+
+
+async def _tables(
+    nodes: tuple[Node, ...], wanted: Wanted, cache: Cache | None, progress: Progress
+) -> Inventory:
     wave = wave_size(min(len(nodes), NODES_AT_ONCE))
     library = Library(cache, progress, wave)
     rows, done, turn = Rows(), {}, 0
@@ -149,19 +165,14 @@ async def _collect(nodes: tuple[Node, ...], wanted: Wanted, cache: Any, progress
     async def read(place: int, node: Node) -> None:
         nonlocal turn
         async with slots:
-            done[place] = await NodeReader(node, wanted, library, cache, progress, wave).read()
+            reader = NodeReader(node, wanted, library, cache, progress, wave, alone=len(nodes) == 1)
+            done[place] = await reader.read()
         progress.done("nodes")
         while turn in done:  # rows stand in the order of the nodes, whoever is first
             rows.extend(done.pop(turn))
             turn += 1
 
-    try:
-        with rare_collections():
-            async with asyncio.TaskGroup() as group:
-                for place, node in enumerate(nodes):
-                    group.create_task(read(place, node))
-            return assemble({**library.tables(), **rows.tables()})
-    finally:
-        progress.close()
-        if cache is not None:
-            cache.close()
+    async with asyncio.TaskGroup() as group:
+        for place, node in enumerate(nodes):
+            group.create_task(read(place, node))
+    return assemble({**library.tables(), **rows.tables()})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from imgframe import schema
 from imgframe.collector.cache import Cache
-from imgframe.collector.documents import ConfigDoc, ManifestDoc, Summary, layer_rows
+from imgframe.collector.documents import ConfigDoc, ManifestDoc, Summary, layer_rows, lean, summarise
 from imgframe.collector.rows import Rows
 
 Key = tuple[str, str]
@@ -22,6 +23,7 @@ _LENGTHS = struct.Struct("<5Q")
 _ALIGNED = 64
 _SUMMARIES = msgspec.msgpack.Decoder(list[tuple[str, str, Summary]])
 _ENCODER = msgspec.msgpack.Encoder()
+_ALONE = pa.ipc.IpcReadOptions(use_threads=False)  # waking threads costs more than they do
 _COMPRESSED = pa.ipc.IpcWriteOptions(
     compression="lz4"
 )  # reading less from the file costs less than unpacking it
@@ -29,7 +31,7 @@ _COMPRESSED = pa.ipc.IpcWriteOptions(
 
 @dataclass(slots=True)
 class Bundle:
-    """Tables and summaries of some documents."""
+    """Tables and lean summaries of some documents."""
 
     id: int
     tables: dict[str, pa.Table]
@@ -46,7 +48,7 @@ class Bundle:
 
 def pack(tables: dict[str, pa.Table], summaries: dict[Key, Summary]) -> bytes:
     """One block of bytes that :func:`unpack` reads."""
-    parts = [_ENCODER.encode([(kind, digest, summary) for (kind, digest), summary in summaries.items()])]
+    parts = [_ENCODER.encode([(*key, lean(summary)) for key, summary in summaries.items()])]
     for name in _TABLES:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, tables[name].schema, options=_COMPRESSED) as writer:
@@ -70,15 +72,21 @@ def unpack(block: bytes, id: int = 0) -> Bundle:
         at += length + -length % _ALIGNED
     summaries = {(kind, digest): summary for kind, digest, summary in _SUMMARIES.decode(parts[0])}
     tables = {
-        name: pa.ipc.open_stream(pa.py_buffer(part)).read_all()
+        name: pa.ipc.open_stream(pa.py_buffer(part), options=_ALONE).read_all()
         for name, part in zip(_TABLES, parts[1:], strict=True)
     }
     return Bundle(id, tables, summaries, {digest for _, digest in summaries})
 
 
-def load(cache: Cache, digests: Iterable[str]) -> list[Bundle]:
-    """Bundles that hold some of the documents ``digests``."""
-    wanted = set(digests)
+def load_home(cache: Cache, store: str, namespace: str, loaded: Container[int]) -> list[Bundle]:
+    """Bundles that held the documents of a namespace when it was read last, without those that are ``loaded``."""
+    numbers = (number for number in sorted(cache.home(store, namespace)) if number not in loaded)
+    blocks = ((number, cache.bundle_at(number)) for number in numbers)
+    return [unpack(block, number) for number, block in blocks if block is not None]
+
+
+def load(cache: Cache, wanted: set[str]) -> list[Bundle]:
+    """Bundles that hold some of the documents ``wanted``."""
     found: list[Bundle] = []
     while wanted:
         stored = cache.bundle(wanted)
@@ -87,9 +95,18 @@ def load(cache: Cache, digests: Iterable[str]) -> list[Bundle]:
         bundle = unpack(stored[1], stored[0])
         if not wanted & bundle.digests:
             break
-        wanted -= bundle.digests
+        wanted = wanted - bundle.digests
         found.append(bundle)
     return found
+
+
+class Home(NamedTuple):
+    """Numbers of the bundles that hold documents of a namespace of a store, and whether some are in none yet."""
+
+    store: str
+    namespace: str
+    bundles: set[int]
+    new: bool
 
 
 @dataclass(slots=True)
@@ -97,7 +114,7 @@ class Shelf:
     """All documents of a collection, as :func:`finish` wants them.
 
     ``data`` are the bytes of those read now, ``rows`` holds their rows of ``configs`` and ``history``; ``used`` names the
-    documents that the collection reached.
+    documents that are in the inventory. ``added`` is the number of the bundle that was made of what is new.
     """
 
     bundles: list[Bundle]
@@ -105,12 +122,28 @@ class Shelf:
     summaries: dict[Key, Summary]
     used: set[Key]
     rows: Rows
+    added: int | None = None
+
+    def whole(self, kind: str, digest: str) -> Summary | None:
+        """The summary with all that rows are made of; a lean one is made again from the bytes."""
+        for bundle in self.bundles:
+            if (kind, digest) in bundle.summaries:
+                return summarise(kind, digest, bundle.read(digest), Rows())
+        return self.summaries.get((kind, digest))
+
+    def home(self, store: str, namespace: str, reached: Iterable[Key]) -> Home:
+        """Where the documents of a namespace are."""
+        digests = {digest for _, digest in reached}
+        held = {bundle.id for bundle in self.bundles if not bundle.digests.isdisjoint(digests)}
+        return Home(store, namespace, held, not digests.isdisjoint(self.data))
 
 
 def finish(cache: Cache | None, shelf: Shelf) -> dict[str, pa.Table]:
     """The tables of the documents that were used, in the order of their digests; what is new goes into the cache."""
+    used = {digest for _, digest in shelf.used}
+    shelf.bundles = [bundle for bundle in shelf.bundles if not bundle.digests.isdisjoint(used)]
     old = [bundle.summaries.keys() for bundle in shelf.bundles]
-    fresh = {key for key in shelf.used if not any(key in keys for keys in old)}
+    fresh = shelf.used.difference(*old)
     partial = {
         digest
         for kind, digest in shelf.used
@@ -119,7 +152,6 @@ def finish(cache: Cache | None, shelf: Shelf) -> dict[str, pa.Table]:
     if not fresh and not partial and len(old) == 1 and len(old[0]) == len(shelf.used):
         return dict(shelf.bundles[0].tables)
     parts = {name: [bundle.tables[name] for bundle in shelf.bundles] for name in _TABLES}
-    used = {digest for _, digest in shelf.used}
     whole = used - partial
     parts["layers"] = [_only(table, "layers", whole) for table in parts["layers"]]
     for name, table in _fresh_tables(shelf, fresh, partial).items():
@@ -128,6 +160,17 @@ def finish(cache: Cache | None, shelf: Shelf) -> dict[str, pa.Table]:
     if cache is not None and fresh:
         _remember(cache, shelf, tables, fresh, partial)
     return tables
+
+
+def remember_homes(cache: Cache, shelf: Shelf, homes: Iterable[Home]) -> None:
+    """Put into the cache where the documents of each namespace are: next time they are loaded before its lists are there."""
+    kept = {bundle.id for bundle in shelf.bundles}
+    for home in homes:
+        numbers = home.bundles & kept
+        if shelf.added is not None and (home.new or home.bundles - kept):
+            numbers.add(shelf.added)
+        if home.store and numbers != cache.home(home.store, home.namespace):
+            cache.set_home(home.store, home.namespace, numbers)
 
 
 def _has_config(shelf: Shelf, manifest: Summary) -> bool:
@@ -142,9 +185,9 @@ def _fresh_tables(shelf: Shelf, fresh: set[Key], partial: set[str]) -> dict[str,
     rows.add("documents", len(digests), digest=digests, data=[shelf.data[digest] for digest in digests])
     manifests = sorted({digest for kind, digest in fresh if kind == "manifest"} | partial)
     for digest in manifests:
-        manifest = shelf.summaries["manifest", digest]
+        manifest = shelf.whole("manifest", digest)
         assert isinstance(manifest, ManifestDoc)
-        config = shelf.summaries.get(("config", manifest.config.digest)) if digest not in partial else None
+        config = shelf.whole("config", manifest.config.digest) if digest not in partial else None
         assert config is None or isinstance(config, ConfigDoc)
         layer_rows(rows, digest, manifest, config)
     return rows.tables()
@@ -159,7 +202,10 @@ def _remember(
     digests = {digest for _, digest in keys}
     kept = {name: _only(table, name, digests) for name, table in tables.items()}
     block = pack(kept, {key: shelf.summaries[key] for key in keys})
-    cache.add_bundle(digests, block, instead_of=[bundle.id for bundle in shelf.bundles] if merge else [])
+    instead_of = [bundle.id for bundle in shelf.bundles] if merge else []
+    shelf.added = cache.add_bundle(digests, block, instead_of)
+    if merge:
+        shelf.bundles = []
 
 
 def _united(name: str, parts: list[pa.Table]) -> pa.Table:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from imgframe import oci
 from imgframe.collector.cache import matches
@@ -102,6 +103,13 @@ class ConfigDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="c")
 
 
 Summary = IndexDoc | ManifestDoc | ConfigDoc
+
+
+def lean(summary: Summary) -> Summary:
+    """The summary without what only rows are made of: half of its strings."""
+    if isinstance(summary, ManifestDoc):
+        return replace(summary, media_types=[])
+    return replace(summary, diff_ids=[]) if isinstance(summary, ConfigDoc) else summary
 
 
 class Problem(NamedTuple):

@@ -5,11 +5,13 @@ Bytes are not computed here: that is done once, for all nodes (:mod:`imgframe.co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from imgframe.collector.documents import Child, ConfigDoc, IndexDoc, ManifestDoc, Summary, kind_of
-from imgframe.collector.library import Library
 from imgframe.collector.listing import Lists
 from imgframe.collector.resolution import resolve
 from imgframe.collector.rows import Rows
@@ -28,10 +30,9 @@ class Scope:
     node: str
     namespace: str
     lists: Lists
-    library: Library
+    documents: Mapping[tuple[str, str], Summary]
     matcher: Matcher
     snapshotter: str | None
-    reached: set[tuple[str, str]]
     present: dict[str, int] | None = None
     committed: set[str] | None = None
     chains: dict[str, list[str | None]] = field(default_factory=dict)
@@ -40,7 +41,7 @@ class Scope:
 
     def get(self, kind: str, digest: str) -> Summary | None:
         """The summary of a document that this namespace has."""
-        return self.library.get(kind, digest) if (kind, digest) in self.reached else None
+        return self.documents.get((kind, digest))
 
     def config(self, digest: str) -> ConfigDoc | None:
         """The config, if it can be read."""
@@ -55,22 +56,21 @@ class Scope:
         """Bytes of a manifest, its config and layers that are in the namespace, each blob once."""
         if self.present is None:
             return None
-        sizes = self.present
-        return sum(sizes.get(part, 0) for part in {digest, manifest.config.digest, *manifest.layers})
+        parts = {digest, manifest.config.digest, *manifest.layers}
+        return sum(filter(None, map(self.present.get, parts)))
 
 
 def scope_of(
     node: str,
     namespace: str,
     lists: Lists,
-    library: Library,
+    documents: Mapping[tuple[str, str], Summary],
     matcher: Matcher,
     snapshotter: str | None,
-    reached: set[tuple[str, str]],
 ) -> Scope:
     """The scope, with what its containers use worked out."""
-    scope = Scope(node, namespace, lists, library, matcher, snapshotter, reached)
-    scope.present = None if lists.blobs is None else {blob.digest: blob.size for blob in lists.blobs}
+    scope = Scope(node, namespace, lists, documents, matcher, snapshotter)
+    scope.present = lists.sizes
     snapshots = lists.snapshots.get(snapshotter or "")
     scope.committed = None if snapshots is None else {s.key for s in snapshots if s.kind == "committed"}
     targets = {image.name: image.target.digest for image in lists.images or []}
@@ -102,8 +102,7 @@ def _used_chains(lists: Lists) -> set[str] | None:
     return used
 
 
-@dataclass(slots=True, frozen=True)
-class _Shown:
+class _Shown(msgspec.Struct, frozen=True, gc=False):
     """The columns that depend on the target alone."""
 
     platform: str | None = None
@@ -187,7 +186,7 @@ def _show(scope: Scope, kind: str, digest: str, chains: list[str | None]) -> _Sh
         chain_id=chain,
         complete=None
         if scope.present is None
-        else all(part in scope.present for part in (found.digest, manifest.config.digest, *manifest.layers)),
+        else scope.present.keys() >= {found.digest, manifest.config.digest, *manifest.layers},
         unpacked=None if chain is None or scope.committed is None else chain in scope.committed,
         used=used,
     )
@@ -238,11 +237,12 @@ def _enter(entries: Entries, scope: Scope, parent: str | None, children: list[Ch
     Gives the chain IDs that are known, and None where a manifest is there whose chain is not.
     """
     chains: list[str | None] = []
+    documents, listed = scope.documents, scope.present
     for position, child in enumerate(children):
-        document = scope.get(child.kind, child.digest) if child.kind else None
+        document = documents.get((child.kind, child.digest)) if child.kind else None
         manifest = document if isinstance(document, ManifestDoc) and not document.refused else None
         config = scope.config(manifest.config.digest) if manifest else None
-        present = scope.is_present(child.digest)
+        present = None if listed is None else child.digest in listed
         if config:
             chains.append(config.chain_id)
         elif present is not False and child.kind == "manifest":

@@ -8,11 +8,11 @@ bundle per collection, ready to use.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 import pyarrow as pa
 
-from imgframe.collector.bundles import Shelf, finish, load
+from imgframe.collector.bundles import Bundle, Home, Key, Shelf, finish, load, load_home, remember_homes
 from imgframe.collector.cache import Cache, matches
 from imgframe.collector.documents import Problem, Summary, summarise
 from imgframe.collector.progress import Progress
@@ -42,8 +42,7 @@ class Library:
         self._wave = wave
         self._shelf = Shelf([], {}, {}, set(), Rows())
         self._reading: dict[str, asyncio.Future[None]] = {}
-        self._passed: set[tuple[str, str]] = set()
-        self._final: list[set[tuple[str, str]]] = []
+        self._homes: list[Home] = []
 
     def get(self, kind: str, digest: str) -> Summary | None:
         """What the document says when read as ``kind`` (index, manifest or config); None where it was not read yet."""
@@ -54,12 +53,10 @@ class Library:
             if data is None:
                 return None
             summary = self._shelf.summaries[key] = summarise(kind, digest, data, self._shelf.rows)
-        if key not in self._shelf.used:
-            self._shelf.used.add(key)
-            if summary.inline:
-                self.inline.update(summary.inline)
-                for inline, content in summary.inline.items():
-                    self._shelf.data.setdefault(inline, content)
+        if summary.inline:
+            self.inline.update(summary.inline)
+            for inline, content in summary.inline.items():
+                self._shelf.data.setdefault(inline, content)
         return summary
 
     def _bytes(self, digest: str) -> bytes | None:
@@ -76,11 +73,22 @@ class Library:
         """Take from the cache what it knows of these."""
         if self._cache is None:
             return
-        wanted = [digest for digest in digests if not self.has(digest)]
-        for bundle in load(self._cache, wanted) if wanted else ():
+        wanted = set(digests).difference(
+            self._shelf.data, *(bundle.digests for bundle in self._shelf.bundles)
+        )
+        if wanted:
+            self._add(load(self._cache, wanted))
+
+    def expect(self, store: str, namespace: str) -> None:
+        """Take from the cache what the namespace had when it was read last: its lists are not needed for that."""
+        if self._cache is not None and store:
+            loaded = {bundle.id for bundle in self._shelf.bundles}
+            self._add(load_home(self._cache, store, namespace, loaded))
+
+    def _add(self, bundles: list[Bundle]) -> None:
+        for bundle in bundles:
             self._shelf.bundles.append(bundle)
-            for key, summary in bundle.summaries.items():
-                self._shelf.summaries.setdefault(key, summary)
+            self._shelf.summaries = bundle.summaries | self._shelf.summaries
 
     async def fetch(self, wanted: dict[str, int], read: Read) -> dict[str, Failure]:
         """Read the documents ``wanted`` (digest to size) that nobody has read yet; gives those that failed, and why."""
@@ -120,17 +128,17 @@ class Library:
         self._shelf.data[digest] = data
         return None
 
-    def settle(self, reached: set[tuple[str, str]], passed: set[tuple[str, str]]) -> None:
-        """What a namespace reached when it was read last, and in rounds before, when it was about to move."""
-        self._final.append(reached)
-        self._passed |= passed
+    def settle(self, store: str, namespace: str, reached: Collection[Key]) -> None:
+        """Take down what a namespace reached, now that it stood still: these documents are in the inventory."""
+        self._shelf.used.update(reached)
+        self._homes.append(self._shelf.home(store, namespace, reached))
 
     def tables(self) -> dict[str, pa.Table]:
         """The tables ``documents``, ``configs``, ``history`` and ``layers`` of all documents that were used.
 
         What is new goes into the cache.
         """
-        if self._passed:
-            # documents of a store that moved, and that no store has any more, were never in one inventory
-            self._shelf.used -= self._passed.difference(*self._final)
-        return finish(self._cache, self._shelf)
+        tables = finish(self._cache, self._shelf)
+        if self._cache is not None:
+            remember_homes(self._cache, self._shelf, self._homes)
+        return tables

@@ -21,10 +21,11 @@ EXPIRE = '"containerd.io/gc.expire"'
 
 @dataclass(slots=True)
 class Lists:
-    """What containerd lists in one namespace; None where the list could not be read."""
+    """What containerd lists in one namespace; None where the list could not be read. ``sizes`` are the blobs', by digest."""
 
     images: list[records.Image] | None = None
     blobs: list[records.Blob] | None = None
+    sizes: dict[str, int] | None = None
     ingests: list[records.Ingest] | None = None
     containers: list[records.Container] | None = None
     tasks: list[records.Task] | None = None
@@ -53,6 +54,8 @@ async def read_content_lists(
     _, lists.blobs = await asyncio.gather(
         images(), attempt(client.content.list(namespace), "content", namespace, fail)
     )
+    if lists.blobs is not None:
+        lists.sizes = {blob.digest: blob.size for blob in lists.blobs}
 
 
 async def read_other_lists(client: Client, namespace: str, fail: Fail, lists: Lists) -> None:

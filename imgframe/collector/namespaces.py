@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imgframe.collector import listing
-from imgframe.collector.documents import Problem, kind_of
+from imgframe.collector.documents import Problem, Summary, kind_of
 from imgframe.collector.images import add_images, scope_of
 from imgframe.collector.library import Failure, Library, Read
 from imgframe.collector.listing import Lists, attempt
@@ -17,6 +18,7 @@ from imgframe.errors import Missing, WireError
 from imgframe.platforms import Matcher
 from imgframe.wire import Client, records
 
+_MOMENT = 0.001  # s: then the questions asked are on their way, and containerd works while rows are made here
 ROUNDS = 3
 """How often a namespace is read at most while its images move."""
 
@@ -26,6 +28,7 @@ class Job:
     """What the namespaces of a node have in common."""
 
     node: str
+    store: str
     client: Client
     library: Library
     meter: Meter
@@ -44,6 +47,11 @@ class Reading:
     vanished: set[str] = field(default_factory=set)
     errors: list[tuple[str, str, str, str]] = field(default_factory=list)
 
+    @property
+    def documents(self) -> Mapping[tuple[str, str], Summary]:
+        """Every document that was reached, by kind and digest."""
+        return self.walk.reached if self.walk else {}
+
     def fail(self, stage: str, subject: str, error: WireError) -> None:
         """A row of errors for a call that failed."""
         self.errors.append((stage, subject, error.code, str(error)))
@@ -54,26 +62,30 @@ class Reading:
 
 
 async def collect_namespace(
-    job: Job, namespace: str, snapshotter: str | None, rows: Rows
+    job: Job, namespace: str, snapshotter: str | None, rows: Rows, *, alone: bool
 ) -> tuple[int, bool]:
-    """Rows of one namespace; gives the number of rows of errors, and whether the store moved while it was read."""
-    moved, lost, passed = False, set[str](), set[tuple[str, str]]()
+    """Rows of one namespace; gives the number of rows of errors, and whether the store moved while it was read.
+
+    Where nothing else is read, ``alone``, waiting for containerd is time to make Arrow of the rows.
+    """
+    moved, lost = False, set[str]()
     for _ in range(ROUNDS):
         reading = await _read(job, namespace)
         asked = asyncio.create_task(
             attempt(job.client.images.list(namespace), "images", namespace, reading.fail)
         )
-        await asyncio.sleep(0)  # the question is on its way while the rows are made
+        await asyncio.sleep(_MOMENT)
         own = Rows()
         _add_rows(job, namespace, snapshotter, reading, own)
+        if alone:
+            own.pack()
         again = await asked
         if again == reading.lists.images or again is None or reading.lists.images is None:
             if reading.vanished <= lost:
                 break
             lost |= reading.vanished
         moved = True
-        passed |= reading.walk.reached if reading.walk else set()
-    job.library.settle(reading.walk.reached if reading.walk else set(), passed)
+    job.library.settle(job.store, namespace, reading.documents.keys())
     _add_errors(job, namespace, reading, own)
     rows.extend(own)
     return len(reading.errors), moved
@@ -97,8 +109,13 @@ async def _read(job: Job, namespace: str) -> Reading:
         reading.usages[name], gone = await job.meter.measure(namespace, name, found or [], reading.fail)
         reading.vanished |= gone
 
+    async def meanwhile() -> None:
+        await asyncio.sleep(_MOMENT)
+        job.library.expect(job.store, namespace)
+
     await asyncio.gather(
         documents(),
+        meanwhile(),
         listing.read_other_lists(client, namespace, reading.fail, lists),
         *(snapshots(name) for name in job.snapshotters),
     )
@@ -106,11 +123,9 @@ async def _read(job: Job, namespace: str) -> Reading:
 
 
 async def _read_documents(job: Job, namespace: str, reading: Reading) -> None:
-    images, blobs = reading.lists.images or [], reading.lists.blobs or []
+    images, sizes = reading.lists.images or [], reading.lists.sizes or {}
     targets = dict.fromkeys((kind_of(i.target.media_type), i.target.digest) for i in images)
     targets.pop(("", ""), None)
-    sizes = {blob.digest: blob.size for blob in blobs}
-    labels = {blob.digest: blob.labels for blob in blobs}
 
     async def read(digest: str) -> bytes:
         return await job.client.content.document(namespace, digest)
@@ -124,13 +139,12 @@ async def _read_documents(job: Job, namespace: str, reading: Reading) -> None:
 
     wanted = [key for key in targets if key[0]]
     reader = read_file if job.read_file else read
-    done = reading.walk = await walk(job.library, wanted, sizes, labels, reader)
+    done = reading.walk = await walk(job.library, wanted, sizes, reading.lists.blobs or [], reader)
     for digest in sorted(done.unread):
         _explain(reading, digest, done.failed[digest])
-    for kind, digest in sorted(done.reached):
-        summary = job.library.get(kind, digest)
-        if summary is not None and summary.refused and (kind != "config" or digest in done.image_configs):
-            reading.note(digest, Problem("malformed", summary.refused))
+    for (kind, digest), document in done.reached.items():
+        if document.refused and (kind != "config" or digest in done.image_configs):
+            reading.note(digest, Problem("malformed", document.refused))
     for digest in sorted({digest for _, digest in targets if digest not in sizes}):
         reading.note(
             digest, Problem("not_found", f"{digest}, the target of an image, is not in the content store")
@@ -156,10 +170,9 @@ def _add_rows(job: Job, namespace: str, snapshotter: str | None, reading: Readin
         node,
         namespace,
         lists,
-        job.library,
+        reading.documents,
         job.matcher,
         snapshotter,
-        reading.walk.reached if reading.walk else set(),
     )
     add_images(rows, scope)
     listing.add_blobs(rows, node, namespace, lists.blobs or [])

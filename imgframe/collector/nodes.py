@@ -45,10 +45,18 @@ class Wanted:
 
 
 class NodeReader:
-    """Reads one node."""
+    """Reads one node; ``alone``: no other is read."""
 
     def __init__(
-        self, node: Node, wanted: Wanted, library: Library, cache: Cache | None, progress: Progress, wave: int
+        self,
+        node: Node,
+        wanted: Wanted,
+        library: Library,
+        cache: Cache | None,
+        progress: Progress,
+        wave: int,
+        *,
+        alone: bool,
     ) -> None:
         self._node = node
         self._wanted = wanted
@@ -56,6 +64,7 @@ class NodeReader:
         self._cache = cache
         self._progress = progress
         self._wave = wave
+        self._alone = alone
         self._rows = Rows()
         self._errors = 0
 
@@ -111,6 +120,7 @@ class NodeReader:
         )
         job = Job(
             self._node.name,
+            uuid,
             client,
             self._library,
             Meter(client, uuid, self._wanted.usage, self._cache, self._progress, self._wave),
@@ -158,7 +168,11 @@ class NodeReader:
         results = await asyncio.gather(
             *(
                 collect_namespace(
-                    job, n.name, records.labels_of(n.labels).get(_DEFAULT_SNAPSHOTTER, snapshotter), rows
+                    job,
+                    n.name,
+                    records.labels_of(n.labels).get(_DEFAULT_SNAPSHOTTER, snapshotter),
+                    rows,
+                    alone=self._alone and len(chosen) == 1,
                 )
                 for n, rows in zip(chosen, parts, strict=True)
             )

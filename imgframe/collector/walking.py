@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import msgspec
 
 from imgframe import oci
-from imgframe.collector.documents import ManifestDoc
+from imgframe.collector.documents import ManifestDoc, Summary
 from imgframe.collector.library import MAX_DOCUMENT, Failure, Library, Read
-from imgframe.wire.records import labels_of
+from imgframe.wire.records import Blob, labels_of
 
 Key = tuple[str, str]
 """Kind (index, manifest, config) and digest."""
@@ -21,12 +21,12 @@ _GUIDES = ("containerd.io/gc.ref.content.m.", "containerd.io/gc.ref.content.conf
 class Walk(msgspec.Struct):
     """What became of a walk.
 
-    ``reached`` are the documents that were read, ``unread`` those of them that could not be, for a reason in ``failed``;
-    ``absent_configs`` are configs that are not in the store, with a manifest that wants them; ``image_configs`` those that
+    ``reached`` are the documents that were read and what they say, ``unread`` those that could not be, for a reason in
+    ``failed``; ``absent_configs`` are configs that are not in the store, with a manifest that wants them; ``image_configs`` those that
     a manifest calls the config of an image, rather than of some other artifact.
     """
 
-    reached: set[Key]
+    reached: dict[Key, Summary]
     failed: dict[str, Failure]
     unread: set[str]
     absent_configs: dict[str, str]
@@ -34,16 +34,17 @@ class Walk(msgspec.Struct):
 
 
 async def walk(
-    library: Library, targets: Iterable[Key], sizes: dict[str, int], labels: dict[str, str], read: Read
+    library: Library, targets: Iterable[Key], sizes: dict[str, int], blobs: list[Blob], read: Read
 ) -> Walk:
-    """Read what is reachable from ``targets`` and in the store (``sizes``: digest to size).
+    """Read what is reachable from ``targets`` and in the store, whose ``blobs`` have these ``sizes`` by digest.
 
     The labels for containerd's garbage collector name the children of a blob, so that all documents are in flight at once;
     what they do not name is found by reading, level by level.
     """
     targets = list(targets)
     library.recall(digest for _, digest in targets if digest in sizes)
-    result = Walk(set(), {}, set(), {}, set())
+    result = Walk({}, {}, set(), {}, set())
+    labels: dict[str, str] = {}
     stack = targets
     while stack:
         pending: list[Key] = []
@@ -53,6 +54,7 @@ async def walk(
                 _visit(key, library, sizes, result, stack, pending)
         wanted = {d: sizes[d] for _, d in pending}
         if wanted:
+            labels = labels or {blob.digest: blob.labels for blob in blobs}
             wanted |= _guessed(wanted, sizes, labels, library)
             result.failed |= await library.fetch(wanted, read)
         stack = pending
@@ -72,7 +74,7 @@ def _visit(
         else:
             pending.append(key)
         return
-    result.reached.add(key)
+    result.reached[key] = summary
     if isinstance(summary, ManifestDoc) and summary.config.digest:
         if oci.is_config_type(summary.config.media_type):
             result.image_configs.add(summary.config.digest)

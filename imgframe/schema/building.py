@@ -58,7 +58,7 @@ def _without_na(values: Any) -> Any:
 @cache
 def empty(name: str) -> pa.Table:
     """The table ``name`` with no rows."""
-    return table(name, {})
+    return TABLES[name].empty_table()
 
 
 def concat(name: str, tables: Iterable[pa.Table]) -> pa.Table:

@@ -42,16 +42,21 @@ def unify(columns: Sequence[pa.Array | pa.ChunkedArray]) -> tuple[list[Ints], pa
             distinct.append(array.dictionary)
     if not distinct:
         return [np.full(len(array), NONE, np.int64) for array in arrays], pa.array([], pa.string())
-    words = distinct[0] if len(distinct) == 1 else pc.unique(pa.concat_arrays(distinct))
-    places = {id(d): pc.index_in(d, words).to_numpy() for d in distinct if len(distinct) > 1}
+    if len(distinct) == 1:
+        return [plain_codes(array) for array in arrays], distinct[0]
+    every = pc.dictionary_encode(
+        pa.concat_arrays(distinct), null_encoding="encode"
+    )  # each word is hashed once
+    ends = np.cumsum([len(dictionary) for dictionary in distinct])
+    places = np.split(every.indices.to_numpy().astype(np.int64), ends[:-1])
     out = []
     for array in arrays:
         codes = plain_codes(array)
-        if places and len(array.dictionary):
-            place = next(places[id(d)] for d in distinct if d.equals(array.dictionary))
+        if len(array.dictionary):
+            place = next(p for p, d in zip(places, distinct, strict=True) if d.equals(array.dictionary))
             codes = np.where(codes < 0, NONE, place[codes]) if (codes < 0).any() else place[codes]
-        out.append(codes.astype(np.int64, copy=False))
-    return out, words
+        out.append(codes)
+    return out, every.dictionary
 
 
 def plain_codes(column: pa.Array | pa.ChunkedArray) -> Ints:
