@@ -215,8 +215,7 @@ def reclaim(
 
     source.known_format(format, "table", "json")
     inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
-    default = "default" if saved is None else None
-    wanted = source.chosen_namespaces(namespaces, all_namespaces, default=default)
+    wanted = source.scope(namespaces, all_namespaces, saved)
     rows = acting.candidates(inventory, wanted, filters or [], everything=everything)
     made = replay(inventory, rows)
     if format == "json":

@@ -60,8 +60,7 @@ def images(
     """
     if quiet and format:
         raise InputError("format and quiet must not be specified together")
-    default = "default" if saved is None else None
-    wanted = source.chosen_namespaces(namespaces, all_namespaces, default=default)
+    wanted = source.scope(namespaces, all_namespaces, saved)
     inventory = source.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
     positions = _select(inventory, wanted, filters or [], name, dialect)
     if format in {"json", "csv"}:

@@ -48,7 +48,8 @@ def stale(
 
     source.known_format(format, "table", "json", "csv")
     inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
-    images = _within(inventory.images, namespaces, all_namespaces or (saved is not None and not namespaces))
+    wanted = source.scope(namespaces, all_namespaces, saved)
+    images = _within(inventory.images, wanted)
     found = act.stale(inventory.replace(images=images), **_manner(hosts_dirs, insecure, docker_config))
     columns = {"local_digest": "LOCAL", "remote_digest": "REMOTE", "status": "STATUS", "reason": "WHY"}
     _show(found, columns, format)
@@ -76,21 +77,20 @@ def irreplaceable(
 
     source.known_format(format, "table", "json", "csv")
     inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
-    everything, images = all_namespaces or (saved is not None and not namespaces), inventory.images
-    mine = _within(images, namespaces, everything)
+    wanted, images = source.scope(namespaces, all_namespaces, saved), inventory.images
+    mine = _within(images, wanted)
     named = inventory.replace(
         images=images[images["digest"].isin(mine["digest"])]
     )  # their names elsewhere count too
     found = act.irreplaceable(named, copies, **_manner(hosts_dirs, insecure, docker_config))
-    found = _within(found, namespaces, everything)
+    found = _within(found, wanted)
     columns = {"digest": "DIGEST", "copies": "COPIES", "in_registry": "IN REGISTRY", "reason": "WHY"}
     _show(found, columns, format)
     _finish(inventory, found[found["in_registry"].isna()])
 
 
-def _within(rows: pd.DataFrame, namespaces: list[str] | None, everything: bool) -> pd.DataFrame:
-    """The rows of the namespaces that the options name."""
-    wanted = source.chosen_namespaces(namespaces, everything)
+def _within(rows: pd.DataFrame, wanted: list[str] | None) -> pd.DataFrame:
+    """The rows of the namespaces ``wanted``; None: all."""
     return rows if wanted is None else rows[rows["namespace"].isin(wanted)]
 
 

@@ -67,6 +67,11 @@ def chosen_namespaces(
     return list(namespaces) if namespaces else None if named is None else [named]
 
 
+def scope(namespaces: Sequence[str] | None, everything: bool, saved: Path | None) -> list[str] | None:
+    """As :func:`chosen_namespaces`; without a word about it a saved inventory is meant as a whole."""
+    return chosen_namespaces(namespaces, everything, default="default" if saved is None else None)
+
+
 def known_format(format: str, *names: str) -> None:
     """Refuse a format that the command does not have.
 
