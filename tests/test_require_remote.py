@@ -181,8 +181,8 @@ def test_stale_as_a_command(node, registry, faulty_registry, tmp_path):
     assert invoke("stale", "--from", tmp_path / "saved", "-n", "elsewhere").stdout.splitlines() == [
         "NAME    LOCAL    REMOTE    STATUS    WHY"
     ]
-    elsewhere = ["stale", "--from", tmp_path / "saved"], {"CONTAINERD_NAMESPACE": "elsewhere"}
-    told = CliRunner().invoke(app, [str(word) for word in elsewhere[0]], env=elsewhere[1])
+    words = ["stale", "--from", str(tmp_path / "saved")]
+    told = CliRunner().invoke(app, words, env={"CONTAINERD_NAMESPACE": "elsewhere"})
     assert told.stdout.count("\n") == 1, "as the other commands, which honour it with --from too"
     live = invoke("stale", "-H", address, "-n", "default", "--format", "json")
     assert {row["name"]: row["status"] for row in json.loads(live.stdout)}[names[0]] == "same"
