@@ -46,8 +46,9 @@ class _Finder:
         """The spec of pandas, whose loading calls what waits; None for all else."""
         if name != "pandas":
             return None
-        for finder in sys.meta_path:
-            if not isinstance(finder, _Finder) and (spec := finder.find_spec(name, path, target)) is not None:
+        # only those behind: one of another copy of imgframe (reloaded in a notebook) asks on in the same way
+        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
+            if (spec := finder.find_spec(name, path, target)) is not None:
                 if spec.loader is not None:
                     spec.loader = cast("Loader", _Loader(spec.loader))  # has what a Loader is asked for
                 return spec

@@ -133,3 +133,23 @@ def test_the_accessor_comes_with_pandas_and_leaves_no_trace_in_its_import():
 
 def test_pandas_that_fails_to_import_fails_as_ever_and_can_be_mended():
     run(BROKEN)
+
+
+TWICE = """
+import sys, warnings
+import imgframe
+first = imgframe
+for name in [name for name in sys.modules if name.partition(".")[0] == "imgframe"]:
+    del sys.modules[name]
+import imgframe
+assert imgframe is not first
+warnings.simplefilter("ignore")  # pandas says that the accessor is registered twice
+import pandas as pd
+assert hasattr(pd.DataFrame, "img")
+assert not any(type(finder).__module__.startswith("imgframe") for finder in sys.meta_path)
+"""
+
+
+def test_pandas_comes_after_imgframe_was_loaded_twice():
+    """As a notebook does that loads changed modules anew."""
+    run(TWICE)
