@@ -96,23 +96,13 @@ async def pull(
     )
     try:
         await watch.over(remote, work)
-    except Silent:
-        if only:
-            raise
-        return None  # our own pull has deadlines, and tries again
-    except Refused as error:
-        cannot = error.code == "UNIMPLEMENTED" or "no unpack platforms defined" in str(error)
-        if cannot and not only:
+    except (Silent, Refused, Missing) as error:
+        if not only and _ours_may_do(error):
             return None
-        if error.code == "UNKNOWN":
-            raise of_registry(error, remote) from error
-        raise
-    except Missing as error:
-        if "resolve" in str(error):
-            raise remote.not_found(str(error)) from error
-        if not only:
-            return None  # a blob went missing within containerd; our own pull says which, or gets it
-        raise
+        said = _said_by_registry(error, remote)
+        if said is None:
+            raise
+        raise said from error
     target = await _target(site, namespace, remote.reference)
     if target is None:
         raise Missing(
@@ -132,6 +122,22 @@ async def pull(
         present,
         None if before is None else before.digest,
     )
+
+
+def _ours_may_do(error: Silent | Refused | Missing) -> bool:
+    """Whether our own pull is worth trying: it has deadlines, needs no Transfer service, and says which blob is missing."""
+    if isinstance(error, Refused):
+        return error.code == "UNIMPLEMENTED" or "no unpack platforms defined" in str(error)
+    return isinstance(error, Silent) or "resolve" not in str(error)
+
+
+def _said_by_registry(error: Silent | Refused | Missing, remote: RegistryImage) -> RegistryError | None:
+    """The registry's own refusal, which containerd passes on; None where it is containerd's."""
+    if isinstance(error, Refused) and error.code == "UNKNOWN":
+        return of_registry(error, remote)
+    if isinstance(error, Missing) and "resolve" in str(error):
+        return remote.not_found(str(error))
+    return None
 
 
 def of_registry(error: Refused, remote: RegistryImage) -> RegistryError:

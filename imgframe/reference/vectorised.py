@@ -7,7 +7,7 @@ goes through :func:`imgframe.reference.names.parse`, so that both ways give the 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
@@ -94,9 +94,26 @@ class _Bytes:
         return found
 
 
-def _usual_table(names: pa.StringArray) -> pa.Table:
-    """Rows for names of the usual form; every column is a cut of the column ``string``."""
-    text = _Bytes(names)
+Places = np.ndarray[Any, np.dtype[np.integer[Any]]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class _Parts(NamedTuple):
+    """Where the parts of each name stand, and what kind of name it is; ``inner`` counts the slashes of its path."""
+
+    slash: Places
+    path_start: Places
+    path_end: Places
+    name_end: Places
+    inner: Places
+    host: Flags
+    default: Flags
+    has_tag: Flags
+    has_digest: Flags
+
+
+def _parts(text: _Bytes) -> _Parts:
+    """The parts of names as they are written."""
     start, end = text.start, text.end
     slashes, colons, dots = text.places("/"), text.places(":"), text.places(".")
     first_slash_at, last_slash_at = np.searchsorted(slashes, start), np.searchsorted(slashes, end)
@@ -109,55 +126,67 @@ def _usual_table(names: pa.StringArray) -> pa.Table:
     last_slash = np.where(slash_count > 0, slashes[last_slash_at - 1], start - 1)
     last_colon = np.append(colons, -1)[np.searchsorted(colons, name_end) - 1]
     has_tag = last_colon > last_slash
-    path_end = np.where(has_tag, last_colon, name_end)
-
     host = (slash_count > 0) & (
         (dots[np.searchsorted(dots, start)] < slash)
         | (colons[np.searchsorted(colons, start)] < slash)
         | text.begins(start, "localhost/")
     )
-    docker = host & text.begins(start, f"{DEFAULT_DOMAIN}/")
-    path_start = np.where(host, slash + 1, start)
-    default = docker | ~host
-    inner = slash_count - host
-    official = default & (inner == 0)
-    latest = ~has_tag & ~has_digest
-
-    prefix = np.where(default, np.where(official, 2, 1), 0)
-    prefixes = pa.array(["", f"{DEFAULT_DOMAIN}/", f"{DEFAULT_DOMAIN}/{OFFICIAL}"])
-    suffixes = pa.array(["", f":{DEFAULT_TAG}"])
-    kept = np.where(default, path_start, start)
-    string = pc.binary_join_element_wise(
-        prefixes.take(pa.array(prefix)),
-        text.cut(kept, end),
-        suffixes.take(pa.array(latest.astype(np.int8))),
-        "",
+    return _Parts(
+        slash,
+        np.where(host, slash + 1, start),
+        np.where(has_tag, last_colon, name_end),
+        name_end,
+        slash_count - host,
+        host,
+        ~host | (host & text.begins(start, f"{DEFAULT_DOMAIN}/")),
+        has_tag,
+        has_digest,
     )
 
+
+def _spelled_out(text: _Bytes, parts: _Parts) -> tuple[pa.StringArray, Places]:
+    """The names with the domain and tag that they leave out, and how far what is written moved to the right there."""
+    official = parts.default & (parts.inner == 0)
+    prefix = np.where(parts.default, np.where(official, 2, 1), 0)
+    prefixes = ["", f"{DEFAULT_DOMAIN}/", f"{DEFAULT_DOMAIN}/{OFFICIAL}"]
+    latest = ~parts.has_tag & ~parts.has_digest
+    kept = np.where(parts.default, parts.path_start, text.start)
+    string = pc.binary_join_element_wise(
+        pa.array(prefixes).take(pa.array(prefix)),
+        text.cut(kept, text.end),
+        pa.array(["", f":{DEFAULT_TAG}"]).take(pa.array(latest.astype(np.int8))),
+        "",
+    )
+    lengths = np.array([len(words) for words in prefixes], np.int32)[prefix]
+    return string, _Bytes(string).start + lengths - kept
+
+
+def _usual_table(names: pa.StringArray) -> pa.Table:
+    """Rows for names of the usual form; every column is a cut of the column ``string``."""
+    text = _Bytes(names)
+    parts = _parts(text)
+    string, shift = _spelled_out(text, parts)
     whole = _Bytes(string)
-    lengths = np.array([0, len(DEFAULT_DOMAIN) + 1, len(DEFAULT_DOMAIN) + 1 + len(OFFICIAL)], np.int32)[
-        prefix
-    ]
-    shift = whole.start + lengths - kept
-    domain_end = np.where(default, whole.start + len(DEFAULT_DOMAIN), slash + shift)
-    path_end = path_end + shift
-    name_end = name_end + shift
-    one_official = official | (default & (inner == 1) & whole.begins(path_start + shift, OFFICIAL))
+    default, has_tag, has_digest = parts.default, parts.has_tag, parts.has_digest
+    domain_end = np.where(default, whole.start + len(DEFAULT_DOMAIN), parts.slash + shift)
+    path_end, name_end = parts.path_end + shift, parts.name_end + shift
+    official = default & (
+        (parts.inner == 0) | ((parts.inner == 1) & whole.begins(parts.path_start + shift, OFFICIAL))
+    )
     path_start = domain_end + 1
-    familiar_start = np.where(default, path_start + np.where(one_official, len(OFFICIAL), 0), whole.start)
+    familiar_start = np.where(default, path_start + np.where(official, len(OFFICIAL), 0), whole.start)
     tag_start = np.where(has_digest & ~has_tag, path_end, path_end + 1)
     tag_end = np.where(has_digest, name_end, whole.end)
     explicit_end = np.where(has_tag, tag_end, tag_start)
     digest_start = np.where(has_digest, name_end + 1, whole.end)
     familiar = whole.cut(familiar_start, path_end)
-    untagged = has_digest & ~has_tag & ~host
+    untagged = has_digest & ~has_tag & ~parts.host
     shown = whole.cut(familiar_start, np.where(has_tag, tag_end, whole.end))
-    blank = pa.repeat("", len(names))
     return pa.table(
         [
             names,
             pa.nulls(len(names), pa.string()),
-            blank,
+            pa.repeat("", len(names)),
             whole.cut(whole.start, domain_end),
             whole.cut(path_start, path_end),
             familiar,
