@@ -1,6 +1,7 @@
 """What `collect` makes of recorded stores, served by the simulator: every row, every document, every resolution."""
 
 import asyncio
+import base64
 import contextlib
 import gzip
 import hashlib
@@ -18,6 +19,7 @@ import pytest
 import imgframe as imf
 from imgframe import oci, platforms, schema, simulator
 from imgframe.collector import progress
+from imgframe.collector.cache import open_cache
 from imgframe.collector.listing import expiry
 from imgframe.errors import DocumentError, InputError
 
@@ -322,6 +324,100 @@ def test_a_new_manifest_of_a_remembered_config_has_its_diff_ids(tmp_path):
     for row in warm.arrow("layers").to_pylist():
         of.get(row["manifest_digest"], []).append((row["digest"], row["diff_id"], row["chain_id"]))
     assert of[digest] == of[old] != []
+
+
+OCI = "application/vnd.oci.image"
+
+
+def stored(document):
+    """A document as a blob of a dump, and its descriptor."""
+    text = json.dumps(document)
+    digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    blob = {"digest": digest, "text": text, "size": len(text), "labels": {}}
+    return blob, {"mediaType": document.get("mediaType", ""), "digest": digest, "size": len(text)}
+
+
+def an_image(layer_count=2):
+    """Blobs of a manifest and its config, the descriptor of the manifest, and its layers' digests."""
+    layers = [f"sha256:{n:064x}" for n in range(layer_count)]
+    config, of_config = stored({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": layers}})
+    media_type = f"{OCI}.layer.v1.tar+gzip"
+    manifest, target = stored(
+        {
+            "mediaType": f"{OCI}.manifest.v1+json",
+            "config": of_config | {"mediaType": f"{OCI}.config.v1+json"},
+            "layers": [{"mediaType": media_type, "digest": digest, "size": 9} for digest in layers],
+        }
+    )
+    return [manifest, config], target, layers
+
+
+def records(*targets):
+    return [
+        {"name": f"docker.io/library/i{n}:1", "target": {"annotations": {}} | target, "labels": {}}
+        for n, target in enumerate(targets)
+    ]
+
+
+def test_a_document_that_was_a_config_elsewhere_has_the_rows_of_what_it_is_here(tmp_path):
+    """Anybody may name a manifest as a config, or record it as an index; the cache knows it as both ever after."""
+    blobs, target, layers = an_image()
+    of_config = {"mediaType": f"{OCI}.config.v1+json", "digest": target["digest"], "size": target["size"]}
+    odd, of_odd = stored({"mediaType": f"{OCI}.manifest.v1+json", "config": of_config, "layers": []})
+    blobs += [{"digest": digest, "size": 9, "labels": {}} for digest in layers]
+    index = target | {"mediaType": f"{OCI}.index.v1+json"}
+    cache = tmp_path / "cache.sqlite"
+    for images, configs, rows in (
+        (records(target, of_odd), 2, 2),
+        (records(of_odd), 1, 0),
+        (records(target), 1, 2),
+        (records(index), 0, 0),
+    ):
+        cold, _ = cold_and_warm({"images": images, "blobs": [*blobs, odd]}, cache)
+        assert (cold.arrow("configs").num_rows, cold.arrow("layers").num_rows) == (configs, rows)
+
+
+def test_what_a_descriptor_of_one_node_carries_is_not_in_another(tmp_path):
+    """Descriptors may carry the document itself; other stores that only name it do not have it."""
+    (manifest, config), target, _ = an_image()
+    carried = target | {"data": base64.b64encode(manifest["text"].encode()).decode()}
+    parts = []
+    for child in (carried, target):
+        index, of_index = stored({"mediaType": f"{OCI}.index.v1+json", "manifests": [child]})
+        parts.append({"images": records(of_index), "blobs": [index, config]})
+    with contextlib.ExitStack() as stack:
+        nodes = [
+            {"name": name, "address": stack.enter_context(simulator.from_dump(part)).address}
+            for name, part in zip("ab", parts, strict=True)
+        ]
+        for given in (nodes, nodes[::-1], nodes[1:]):
+            for cache in (False, tmp_path / "cache.sqlite", tmp_path / "cache.sqlite"):
+                images = imf.collect(given, cache=cache).arrow("images").to_pylist()
+                assert {row["node"]: row["manifest_digest"] for row in images} == {
+                    node["name"]: target["digest"] if node["name"] == "a" else None for node in given
+                }
+
+
+def test_an_absent_config_is_told_of_the_first_manifest_that_wants_it(tmp_path):
+    (manifest, _), target, _ = an_image()
+    other, of_other = stored(json.loads(manifest["text"]) | {"annotations": {"again": "1"}})
+    blobs = [manifest, other]
+    for images in (records(target, of_other), records(of_other, target)):
+        with simulator.from_dump({"images": images, "blobs": blobs}) as node:
+            errors = imf.collect(node.address, cache=tmp_path / "cache.sqlite").arrow("errors")
+        (message,) = errors["message"].to_pylist()
+        assert f"the config of manifest {min(target['digest'], of_other['digest'])}," in message
+
+
+def test_a_bundle_that_is_gone_never_lends_its_number_to_another(tmp_path):
+    """Another process may merge the bundles that this one has loaded; what it made of them is not what was loaded."""
+    cache = open_cache(tmp_path / "cache.sqlite")
+    numbers = [cache.add_bundle([f"sha256:{n}"], b"x") for n in range(3)]
+    merged = cache.add_bundle(["sha256:9"], b"y", instead_of=numbers)
+    cache.add_bundle(["sha256:8"], b"z", instead_of=numbers)
+    assert merged not in numbers
+    assert cache.bundle_at(merged) == b"y"
+    cache.close()
 
 
 def test_several_nodes_read_each_document_once_and_stand_in_order():

@@ -156,10 +156,25 @@ def finish(cache: Cache | None, shelf: Shelf) -> dict[str, pa.Table]:
     parts["layers"] = [_only(table, "layers", whole) for table in parts["layers"]]
     for name, table in _fresh_tables(shelf, fresh, partial).items():
         parts[name].append(table)
-    tables = {name: _only(_united(name, several), name, used) for name, several in parts.items()}
+    rows_of = _by_table(shelf.used)
+    tables = {name: _only(_united(name, several), name, rows_of[name]) for name, several in parts.items()}
     if cache is not None and fresh:
         _remember(cache, shelf, tables, fresh, partial)
     return tables
+
+
+def _by_table(keys: Iterable[Key]) -> dict[str, set[str]]:
+    """Whose rows each table has: a document may be read as a manifest here and, elsewhere, be named as a config."""
+    digests: dict[str, set[str]] = {"index": set(), "manifest": set(), "config": set()}
+    for kind, digest in keys:
+        digests[kind].add(digest)
+    configs = digests["config"]
+    return {
+        "documents": set().union(*digests.values()),
+        "configs": configs,
+        "history": configs,
+        "layers": digests["manifest"],
+    }
 
 
 def remember_homes(cache: Cache, shelf: Shelf, homes: Iterable[Home]) -> None:
@@ -199,11 +214,11 @@ def _remember(
     """Put what is new into the cache; many small bundles become one."""
     merge = len(shelf.bundles) >= _MANY
     keys = {key for key in (shelf.used if merge else fresh) if key[1] not in partial}
-    digests = {digest for _, digest in keys}
-    kept = {name: _only(table, name, digests) for name, table in tables.items()}
+    digests = _by_table(keys)
+    kept = {name: _only(table, name, digests[name]) for name, table in tables.items()}
     block = pack(kept, {key: shelf.summaries[key] for key in keys})
     instead_of = [bundle.id for bundle in shelf.bundles] if merge else []
-    shelf.added = cache.add_bundle(digests, block, instead_of)
+    shelf.added = cache.add_bundle(digests["documents"], block, instead_of)
     if merge:
         shelf.bundles = []
 

@@ -32,11 +32,12 @@ LIMIT = 1 << 30
 Usages = dict[str, tuple[int, int, int]]
 """Snapshot key to (created_at [ns], size [bytes], inodes)."""
 
-_FORMAT = 5
+_FORMAT = 6
 _MADE_BY = zlib.crc32(f"{__version__} {schema.VERSION} {_FORMAT}".encode()) & 0x7FFFFFFF
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS bundles (id INTEGER PRIMARY KEY, checksum BLOB NOT NULL, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS bundles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, checksum BLOB NOT NULL, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS members (digest TEXT PRIMARY KEY, bundle INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS homes (
     store TEXT NOT NULL, namespace TEXT NOT NULL, bundle INTEGER NOT NULL, PRIMARY KEY (store, namespace, bundle)
@@ -259,9 +260,9 @@ def _forget(db: sqlite3.Connection, bundle: tuple[int]) -> None:
 
 
 def _is_damage(error: Any) -> bool:
-    """Whether the file itself is bad, rather than locked, read-only, or on a full disk."""
+    """Whether the file itself is bad, or was deleted under our hands, rather than locked, read-only, or on a full disk."""
     if isinstance(error, sqlite3.OperationalError):
-        return "no such table" in str(error) or "no such column" in str(error)
+        return any(said in str(error) for said in ("no such table", "no such column", "disk I/O error"))
     return isinstance(error, (sqlite3.DatabaseError, Damaged))
 
 

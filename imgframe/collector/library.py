@@ -33,10 +33,9 @@ Failure = Problem | WireError
 
 
 class Library:
-    """What is known of documents, shared by all nodes of a collection. ``inline`` are those carried in descriptors."""
+    """What is known of documents, shared by all nodes of a collection."""
 
     def __init__(self, cache: Cache | None, progress: Progress, wave: int) -> None:
-        self.inline: set[str] = set()
         self._cache = cache
         self._progress = progress
         self._wave = wave
@@ -53,10 +52,8 @@ class Library:
             if data is None:
                 return None
             summary = self._shelf.summaries[key] = summarise(kind, digest, data, self._shelf.rows)
-        if summary.inline:
-            self.inline.update(summary.inline)
-            for inline, content in summary.inline.items():
-                self._shelf.data.setdefault(inline, content)
+        for inline, content in summary.inline.items():
+            self._shelf.data.setdefault(inline, content)
         return summary
 
     def _bytes(self, digest: str) -> bytes | None:

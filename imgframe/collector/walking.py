@@ -22,15 +22,18 @@ class Walk(msgspec.Struct):
     """What became of a walk.
 
     ``reached`` are the documents that were read and what they say, ``unread`` those that could not be, for a reason in
-    ``failed``; ``absent_configs`` are configs that are not in the store, with a manifest that wants them; ``image_configs`` those that
-    a manifest calls the config of an image, rather than of some other artifact.
+    ``failed``; ``elsewhere`` are those that the store does not list, ``inline`` those that its descriptors carry.
+    ``absent_configs`` are configs that are not in the store, with the first manifest that wants them; ``image_configs`` those
+    that a manifest calls the config of an image, rather than of some other artifact.
     """
 
-    reached: dict[Key, Summary]
-    failed: dict[str, Failure]
-    unread: set[str]
-    absent_configs: dict[str, str]
-    image_configs: set[str]
+    reached: dict[Key, Summary] = {}
+    failed: dict[str, Failure] = {}
+    unread: set[str] = set()
+    elsewhere: set[Key] = set()
+    inline: set[str] = set()
+    absent_configs: dict[str, str] = {}
+    image_configs: set[str] = set()
 
 
 async def walk(
@@ -43,7 +46,7 @@ async def walk(
     """
     targets = list(targets)
     library.recall(digest for _, digest in targets if digest in sizes)
-    result = Walk({}, {}, set(), {}, set())
+    result = Walk()
     labels: dict[str, str] = {}
     stack = targets
     while stack:
@@ -57,7 +60,11 @@ async def walk(
             labels = labels or {blob.digest: blob.labels for blob in blobs}
             wanted |= _guessed(wanted, sizes, labels, library)
             result.failed |= await library.fetch(wanted, read)
-        stack = pending
+        carried = {key for key in result.elsewhere if key[1] in result.inline} if result.inline else set()
+        result.elsewhere -= carried  # whichever of the two was visited first
+        stack = [*pending, *carried]
+    for digest in result.absent_configs.keys() & result.inline:
+        del result.absent_configs[digest]
     return result
 
 
@@ -65,7 +72,8 @@ def _visit(
     key: Key, library: Library, sizes: dict[str, int], result: Walk, stack: list[Key], pending: list[Key]
 ) -> None:
     kind, digest = key
-    if digest not in sizes and digest not in library.inline:
+    if digest not in sizes and digest not in result.inline:
+        result.elsewhere.add(key)
         return
     summary = library.get(kind, digest)
     if summary is None:
@@ -75,11 +83,12 @@ def _visit(
             pending.append(key)
         return
     result.reached[key] = summary
-    if isinstance(summary, ManifestDoc) and summary.config.digest:
+    result.inline.update(summary.inline)
+    if isinstance(summary, ManifestDoc) and (config := summary.config.digest):
         if oci.is_config_type(summary.config.media_type):
-            result.image_configs.add(summary.config.digest)
-        if summary.config.digest not in sizes and summary.config.digest not in library.inline:
-            result.absent_configs.setdefault(summary.config.digest, digest)
+            result.image_configs.add(config)
+        if config not in sizes:
+            result.absent_configs[config] = min(digest, result.absent_configs.get(config, digest))
     stack.extend(summary.below())
 
 
