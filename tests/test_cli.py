@@ -162,6 +162,19 @@ def test_json_and_csv_are_one_array_of_raw_values(imgframe, address):
     assert list(node) == list(line)
 
 
+@pytest.mark.parametrize("nothing", [("nowhere",), ("--namespace", "gone"), ("--filter", "dangling=true")])
+def test_nothing_to_list_is_an_empty_array_and_a_head(imgframe, address, nothing):
+    given = ("images", *nothing, "-H", address, "--format")
+    code, out, _ = imgframe(*given, "json")
+    assert (code, json.loads(out)) == (0, [])
+    code, out, _ = imgframe(*given, "csv")
+    assert (code, out.count("\n"), out.split(",")[:2]) == (0, 1, ["node", "namespace"])
+
+
+def test_the_version_needs_no_command(imgframe):
+    assert imgframe("--version") == (0, f"imgframe {imf.__version__}\n", "")
+
+
 def test_unknown_values_are_null_and_empty(imgframe):
     spoilt = Spoilt()
     config = spoilt.add(b"not JSON", CONFIG)

@@ -64,8 +64,7 @@ def images(
     inventory = source.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
     positions = _select(inventory, wanted, filters or [], name, dialect)
     if format in {"json", "csv"}:
-        table = inventory.arrow("images").select(RAW)
-        _print_raw(table if positions is None else table.take(positions), format)
+        _print_raw(_taken(inventory.arrow("images").select(RAW), positions), format)
     else:
         shown = {"quiet": quiet, "no_trunc": no_trunc, "digests": digests, "names": names}
         _print_tables(inventory, positions, format, _front(inventory, wanted), **shown)
@@ -90,6 +89,12 @@ def _select(
     if namespaces is not None:
         frame = frame[frame["namespace"].isin(namespaces)]
     return select_images(frame, clauses, name, dialect=dialect).index.tolist()
+
+
+def _taken(table: pa.Table, positions: list[int] | None) -> pa.Table:
+    import pyarrow as pa
+
+    return table if positions is None else table.take(pa.array(positions, pa.int64()))  # none has no type
 
 
 def _print_tables(
