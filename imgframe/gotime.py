@@ -300,6 +300,38 @@ def to_nanoseconds(moment: Any) -> int:
     raise InputError(f"{moment!r} is not a moment; expected int nanoseconds, a Timestamp or a datetime")
 
 
+def to_duration(length: Any) -> int:
+    """Nanoseconds of a length of time: a Go duration such as ``"720h"``, or a timedelta of Python, pandas or numpy.
+
+    Raises:
+        InputError: Go refuses the text, the length is negative, or no length at all (NaT, another type).
+
+    Example:
+        >>> import datetime
+        >>> from imgframe import gotime
+        >>> gotime.to_duration("1h30m"), gotime.to_duration(datetime.timedelta(days=1))
+        (5400000000000, 86400000000000)
+    """
+    import datetime as dt
+
+    expected = "expected a Go duration such as '720h', or a timedelta, from 0 on"
+    if isinstance(length, bool) or length != length:  # noqa: PLR0124 -- NaT differs from itself
+        raise InputError(f"{length!r} is not a length of time; {expected}")
+    if isinstance(length, str):
+        found = parse_duration(length)
+    elif hasattr(length, "as_unit"):  # pandas.Timedelta: exact in its own unit
+        found = int(length.as_unit("ns").value)
+    elif isinstance(length, dt.timedelta):
+        found = ((length.days * 86_400 + length.seconds) * 1_000_000 + length.microseconds) * 1_000
+    elif type(length).__name__ == "timedelta64":
+        found = int(length.astype("timedelta64[ns]").astype("int64"))
+    else:
+        raise InputError(f"{length!r} is not a length of time; {expected}")
+    if found < 0:
+        raise InputError(f"{length!r} is negative; {expected}")
+    return found
+
+
 def format_time(nanoseconds: int) -> str:
     """Nanoseconds since 1970 as RFC 3339 in UTC, without trailing zeros, as Go's RFC3339Nano prints them.
 

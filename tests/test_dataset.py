@@ -300,7 +300,7 @@ def test_appends_of_two_processes_do_not_disturb_each_other(tmp_path):
         folders = list(pool.map(_append, [(str(tmp_path / "d"), day) for day in (0, 0, 1, 1)]))
     assert len(set(folders)) == 2
     same(imf.open_dataset(tmp_path / "d").at(), inventory(1))
-    assert not [p for p in (tmp_path / "d").iterdir() if p.name.startswith(".")]
+    assert [p.name for p in (tmp_path / "d").iterdir() if p.name.startswith(".")] == [".lock"]
 
 
 def _append(job):

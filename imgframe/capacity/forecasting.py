@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from imgframe import gotime
 from imgframe.capacity.growing import growth
 from imgframe.errors import InputError
 
@@ -99,11 +100,14 @@ def forecast(
     threshold: float = 0.85,
     confidence: float = 0.9,
     disk_total: dict[str, int] | None = None,
+    max_age: Any = None,
 ) -> pd.DataFrame:
     """Per node: when the kubelet's GC threshold is reached and when the disk is full, if nothing is pruned.
 
     ``threshold``: the share of the disk at which image GC begins; ``confidence``: of the intervals; ``disk_total``: bytes per
-    node where the node itself does not say. Used bytes are those of the file system where known, else content and snapshots.
+    node where the node itself does not say; ``max_age``: a Go duration such as ``"720h"``, or a timedelta: a node that was not
+    read for longer when the newest collection was made, such as one that was taken out of service, has no row. Used bytes are
+    those of the file system where known, else content and snapshots.
 
     Columns: node, collected_at (newest), used_bytes, disk_total, threshold_bytes, bytes_per_day with ``_low`` and ``_high``,
     days_to_threshold and days_to_full each with ``_low`` and ``_high`` (0: reached already, whatever the trend; NA: not within
@@ -112,7 +116,7 @@ def forecast(
     ``no trend``: the interval of the rate contains zero.
 
     Raises:
-        InputError: threshold or confidence not between 0 and 1.
+        InputError: threshold or confidence not between 0 and 1, or ``max_age`` no length of time.
 
     Example:
         >>> import imgframe as imf, tempfile
@@ -136,12 +140,21 @@ def forecast(
         )
     found = growth(dataset).sort_values(["node", "collected_at"])
     known = found[found["disk_used"].notna() | found["total_bytes"].notna()]  # what was not read says nothing
+    if max_age is not None:
+        known = known[known["node"].isin(_recent(dataset, gotime.to_duration(max_age)))]
     rows = [
         _node_row(str(node), history, threshold, confidence, (disk_total or {}).get(str(node)))
         for node, history in known.groupby("node", observed=True)
     ]
     frame = pd.DataFrame(rows, columns=list(_ROW))
     return frame.astype({name: kind for name, kind in _ROW.items() if kind})
+
+
+def _recent(dataset: Dataset, max_age: int) -> list[str]:
+    """The nodes that were read at most ``max_age`` ns before the newest collection."""
+    last = {node: one.collected_at for one in dataset.collections for node in one.read}
+    newest = max((one.collected_at for one in dataset.collections), default=0)
+    return [node for node, when in last.items() if newest - when <= max_age]
 
 
 _SPREAD = ("", "_low", "_high")

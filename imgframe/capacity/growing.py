@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgframe import schema
+from imgframe import gotime, schema
 from imgframe.errors import InputError
 from imgframe.reclaiming.reclaim import gaps
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from imgframe.dataset.store import Collection
 
 
-def growth(dataset: Dataset, by: str = "node") -> pd.DataFrame:
+def growth(dataset: Dataset, by: str = "node", *, max_age: Any = None) -> pd.DataFrame:
     """Bytes over time, one row per collection and group.
 
     ``by``: ``node`` counts what the store holds (each blob once, each snapshot). ``namespace``, ``repository`` or the key of
     an image label such as a team's count what the images of the group need, each target digest of a store once; bytes that two
     groups share are in both. A node that a collection could not read has no row there, and counts in groups with its last
-    state. Where a list of blobs or snapshots could not be read, the node's bytes are NA.
+    state; with ``max_age`` (a Go duration such as ``"720h"``, or a timedelta) only while that is no older, so that a node that
+    was taken out of service ends to count. Where a list of blobs or snapshots could not be read, the node's bytes are NA.
 
     Columns: collected_at (UTC), the group (named as ``by``), images (records), content_bytes, snapshot_bytes, total_bytes;
     for nodes also disk_total and disk_used (total minus free of the file system, NA where not readable).
@@ -57,7 +58,7 @@ def growth(dataset: Dataset, by: str = "node") -> pd.DataFrame:
             "disk_used",
         ]
     else:
-        rows = _by_group(dataset, by)
+        rows = _by_group(dataset, by, None if max_age is None else gotime.to_duration(max_age))
         names = ["collected_at", by, "images", "content_bytes", "snapshot_bytes", "total_bytes"]
     frame = pd.DataFrame(rows, columns=names)
     frame["collected_at"] = pd.to_datetime(
@@ -112,11 +113,11 @@ def _sums(table: pa.Table, column: str) -> dict[str, int]:
     return {row["node"]: row[f"{column}_sum"] or 0 for row in summed.to_pylist()}
 
 
-def _by_group(dataset: Dataset, by: str) -> list[tuple[Any, ...]]:
+def _by_group(dataset: Dataset, by: str, max_age: int | None) -> list[tuple[Any, ...]]:
     column = by if by in {"namespace", "repository"} else "labels"
     wanted = ["node", "namespace", column, "digest", "content_present_size", "unpacked_size"]
     rows = []
-    for one, images in _carried(dataset, list(dict.fromkeys(wanted))):
+    for one, images in _carried(dataset, list(dict.fromkeys(wanted)), max_age):
         groups, codes = _grouped(images[column].combine_chunks(), None if column == by else by)
         found = np.bincount(codes[codes >= 0], minlength=len(groups))
         content, unpacked = _deduplicated(images, codes, len(groups))
@@ -138,13 +139,19 @@ def _by_group(dataset: Dataset, by: str) -> list[tuple[Any, ...]]:
     return rows
 
 
-def _carried(dataset: Dataset, columns: list[str]) -> Iterator[tuple[Collection, pa.Table]]:
-    """The images of each collection, and those that nodes it did not read had before."""
-    known: set[str] = set()
+def _carried(
+    dataset: Dataset, columns: list[str], max_age: int | None
+) -> Iterator[tuple[Collection, pa.Table]]:
+    """The images of each collection, and those that nodes it did not read had before, at most ``max_age`` ns ago."""
+    last: dict[str, int] = {}
     before: pa.Table | None = None
     for one, images in dataset.batches("images", columns):
-        away = known - set(one.read)
-        known |= set(one.read)
+        last |= dict.fromkeys(one.read, one.collected_at)
+        away = {
+            node
+            for node in last.keys() - set(one.read)
+            if max_age is None or one.collected_at - last[node] <= max_age
+        }
         if away and before is not None:
             old = before.filter(
                 pc.is_in(before["node"].cast(pa.string()), pa.array(sorted(away), pa.string()))

@@ -5,12 +5,15 @@
     DIR/date=2026-11-23/collection=<id>/images.parquet, blobs.parquet, ...
 
 One folder per collection, put in place by one rename: a reader never sees half of one. What is keyed by digest alone
-(configs, layers, history, documents) is stored with the first collection that saw it. DuckDB, polars and Dask read the
+(configs, layers, history, documents) is stored with the first collection that saw it: never delete folders by hand, but by
+:func:`prune`, which moves what later collections refer to. DuckDB, polars and Dask read the
 files as they are: ``read_parquet('DIR/date=*/*/images.parquet', hive_partitioning=true)``.
 """
 
 from imgframe.dataset.changes import Diff, apply_diff, diff
+from imgframe.dataset.pruning import Pruned, prune
 from imgframe.dataset.seen import last_used
-from imgframe.dataset.store import Dataset, append, open_dataset
+from imgframe.dataset.store import Dataset, open_dataset
+from imgframe.dataset.writing import append
 
-__all__ = ["Dataset", "Diff", "append", "apply_diff", "diff", "last_used", "open_dataset"]
+__all__ = ["Dataset", "Diff", "Pruned", "append", "apply_diff", "diff", "last_used", "open_dataset", "prune"]

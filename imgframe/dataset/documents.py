@@ -14,8 +14,8 @@ BY_DIGEST = {"configs": "digest", "history": "digest", "layers": "manifest_diges
 """Tables that are the same wherever the digest is: stored once per digest, by this key column."""
 
 
-def known_digests(root: Path) -> dict[str, pa.Array]:
-    """Per table keyed by digest, the digests that some collection holds already.
+def known_digests(folders: Iterable[Path]) -> dict[str, pa.Array]:
+    """Per table keyed by digest, the digests that some of these collections holds already.
 
     ``layers`` are all that it holds; those among them that lack no chain ID are the key ``whole layers``.
     """
@@ -25,15 +25,35 @@ def known_digests(root: Path) -> dict[str, pa.Array]:
         return pc.unique(pa.chunked_array(list(parts), pa.string()))
 
     known = {}
+    homes = sorted(folders)
     for name, key in BY_DIGEST.items():
-        files = sorted(root.glob(f"date=*/collection=*/{name}.parquet"))
         columns = [key, "chain_id"] if name == "layers" else [key]
-        parts = [pq.read_table(file, columns=columns) for file in files]
+        parts = [pq.read_table(home / f"{name}.parquet", columns=columns) for home in homes]
         known[name] = distinct(words(part[key]) for part in parts)
         if name == "layers":
             whole = (part.filter(pc.invert(_among(part, key, _lacking(part)))) for part in parts)
             known["whole layers"] = distinct(words(part[key]) for part in whole)
     return known
+
+
+def wanted_digests(images: pa.Table, manifests: pa.Table) -> dict[str, pa.Array]:
+    """Per table keyed by digest, the digests that these images and manifests refer to."""
+    configs = pc.unique(pa.concat_arrays([words(images["config_digest"]), words(manifests["config_digest"])]))
+    targets = pa.concat_arrays(
+        [words(images[name]) for name in ("digest", "manifest_digest")] + [words(manifests["digest"])]
+    )
+    return {
+        "configs": configs,
+        "history": configs,
+        "layers": pc.unique(targets),
+        "documents": pc.unique(pa.concat_arrays([targets, configs, words(manifests["parent_digest"])])),
+    }
+
+
+def of_digests(name: str, table: pa.Table, digests: pa.Array, *, others: bool = False) -> pa.Table:
+    """The rows of a table keyed by digest that these digests have; ``others``: all but those."""
+    chosen = _among(table, BY_DIGEST[name], digests)
+    return table.filter(pc.invert(chosen) if others else chosen)
 
 
 def not_stored(name: str, table: pa.Table, known: dict[str, pa.Array]) -> pa.Table:

@@ -19,7 +19,8 @@ def last_used(dataset: Dataset) -> pd.DataFrame:
 
     Columns: node, namespace, name, digest; first_seen, last_seen; first_used, last_used (NaT: never observed in use);
     observations (collections in which it was there), used_observations; present (in its node's last collection);
-    not_observed_before (the node's first collection: what happened earlier, or between two collections, was not observed).
+    not_observed_before (the node's first collection, or its last one before those that a prune left without a gap: what
+    happened earlier, or between two collections, was not observed).
     In use: a container names the record, or uses its digest under any name. A collection that could not read a node observed
     nothing there.
 
@@ -41,7 +42,8 @@ def last_used(dataset: Dataset) -> pd.DataFrame:
     last: dict[str, int] = {}
     for one, table in dataset.batches("images", _COLUMNS):
         for node in one.read:
-            first.setdefault(node, one.collected_at)
+            if node not in first or one.collected_at <= (dataset.pruned_before or 0):
+                first[node] = one.collected_at
             last[node] = one.collected_at
         _observe(seen, table, one.collected_at)
     names = [

@@ -1,30 +1,30 @@
-"""The folder of collections: append one, open all, read tables with the files that cannot matter left unread."""
+"""The folder of collections: open all, read the tables of any, and the state at any moment."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
+import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from imgframe import schema
-from imgframe.dataset.documents import BY_DIGEST, known_digests, not_stored, united, words
+from imgframe import gotime, schema
+from imgframe.dataset.documents import BY_DIGEST, of_digests, united, wanted_digests
+from imgframe.dataset.files import ours, read_table
 from imgframe.errors import InputError, SchemaError
 from imgframe.inventory import Inventory
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_ROW_GROUP = 250_000
+PRUNED = "pruned.json"
+"""File beside the collections that says from when on they are whole; older ones were pruned away."""
+
 _FOLDER = re.compile(r"date=(\d{4}-\d{2}-\d{2})/collection=([0-9a-f]{16})$")
 
 
@@ -53,11 +53,13 @@ class Collection:
 class Dataset:
     """Collections over time, oldest first; nothing is read before a table is asked for.
 
-    ``collections``: :class:`Collection` values. Get one from :func:`open_dataset`.
+    ``collections``: :class:`Collection` values. ``pruned_before``: the moment [ns since 1970] before which :func:`prune` took
+    collections away, else None. Get one from :func:`open_dataset`.
     """
 
     path: Path
     collections: tuple[Collection, ...]
+    pruned_before: int | None = None
 
     @property
     def dates(self) -> list[str]:
@@ -66,81 +68,100 @@ class Dataset:
 
     def between(self, start: Any = None, end: Any = None) -> Dataset:
         """The collections from ``start`` (inclusive) to ``end`` (exclusive); either may be None. Times as in :meth:`at`."""
-        low = _ns(start) if start is not None else None
-        high = _ns(end) if end is not None else None
+        low = moment(start) if start is not None else None
+        high = moment(end) if end is not None else None
         kept = [
             one
             for one in self.collections
             if (low is None or one.collected_at >= low) and (high is None or one.collected_at < high)
         ]
-        return Dataset(self.path, tuple(kept))
+        return replace(self, collections=tuple(kept))
 
     def only(self, one: Collection) -> Dataset:
         """The dataset of this collection alone: what is handed to a worker."""
-        return Dataset(self.path, (one,))
+        return replace(self, collections=(one,))
 
-    def at(self, when: Any = None) -> Inventory:
+    def last(self, limit: int | None = None) -> tuple[dict[str, Collection], dict[str, Collection]]:
+        """Per node the last collection by ``limit`` [ns] that read it, and the last one after that which could not."""
+        read: dict[str, Collection] = {}
+        failed: dict[str, Collection] = {}
+        for one in self.collections:
+            if limit is None or one.collected_at <= limit:
+                read |= dict.fromkeys(one.read, one)
+                for node in one.read:
+                    failed.pop(node, None)
+                failed |= dict.fromkeys(one.failed, one)
+        return read, failed
+
+    def at(self, when: Any = None, *, max_age: Any = None) -> Inventory:
         """The state at a moment: for each node its last collection at or before ``when`` (default: the newest).
 
         A collection that could not read a node says nothing about what it holds: the one before it counts, as
         ``nodes.collected_at`` tells, and ``errors`` has the failure. A node that was never read keeps its failed row.
 
-        ``when``: a date (its end is meant), a datetime or pandas Timestamp, or RFC 3339 text.
+        ``when``: a date (its end is meant), a datetime or pandas Timestamp, or RFC 3339 text. ``max_age``: how old a
+        collection may be at ``when`` (default: when the newest was made) and still count, a Go duration such as ``"720h"`` or
+        a timedelta. A node that was neither read nor tried in that time, such as one that was taken out of service, is left
+        out; one that was tried in vain has its failed row. Each whose last reading does not count has a row in ``errors``
+        (code ``too_old``) that says when that was.
 
         Raises:
-            InputError: nothing was collected by then.
+            InputError: nothing was collected by then, or not within ``max_age``; or ``when`` was pruned away.
+
+        Example:
+            >>> import imgframe as imf, tempfile
+            >>> from imgframe import schema
+            >>> root, hour = tempfile.mkdtemp() + "/history", 3600 * 10**9
+            >>> for name, hours in (("old", 0), ("new", 100)):
+            ...     nodes = schema.table("nodes", {"node": [name], "collected_at": [hours * hour]})
+            ...     _ = imf.dataset.append(root, imf.Inventory({"nodes": nodes}))
+            >>> history = imf.open_dataset(root)
+            >>> history.at().nodes["node"].tolist(), history.at(max_age="72h").nodes["node"].tolist()
+            (['old', 'new'], ['new'])
         """
-        limit = _ns(when, end_of_day=True) if when is not None else None
-        chosen: dict[str, Collection] = {}
-        failed: dict[str, Collection] = {}
-        for one in self.collections:
-            if limit is None or one.collected_at <= limit:
-                chosen |= dict.fromkeys(one.read, one)
-                for node in one.read:
-                    failed.pop(node, None)
-                failed |= dict.fromkeys(one.failed, one)
-        chosen = failed | chosen
-        if not chosen:
+        limit = moment(when, end_of_day=True) if when is not None else None
+        if limit is not None and self.pruned_before is not None and limit < self.pruned_before:
+            raise InputError(
+                f"{when} was pruned: this dataset knows the state from {gotime.format_time(self.pruned_before)} on"
+            )
+        read, failed = self.last(limit)
+        if not read and not failed:
             raise InputError(
                 f"nothing was collected by {when}; the dataset begins {self.dates[0] if self.dates else 'with nothing'}"
             )
-        tables = {}
-        for name in schema.TABLES:
-            if name in BY_DIGEST or name == "labels":
-                continue
-            parts = []
-            for one in dict.fromkeys(chosen.values()):
-                nodes = [node for node, home in chosen.items() if home is one]
-                parts.append(_read(one, name, nodes=None if len(nodes) == len(one.nodes) else nodes))
-            if name == "errors":
-                parts += [
-                    _read(one, name, nodes=[node]) for node, one in failed.items() if chosen[node] is not one
-                ]
-            tables[name] = schema.concat(name, parts)
+        outdated = schema.empty("errors")
+        if max_age is not None:
+            oldest = (self.collections[-1].collected_at if limit is None else limit) - gotime.to_duration(
+                max_age
+            )
+            outdated = _outdated(failed | read, oldest)
+            read, failed = (
+                {node: one for node, one in found.items() if one.collected_at >= oldest}
+                for found in (read, failed)
+            )
+            if not read and not failed:
+                raise InputError(
+                    f"no node was read after {gotime.format_time(oldest)}, which max_age {str(max_age)!r} asks for"
+                )
+        chosen = failed | read
+        tables = {
+            name: _rows_of(name, chosen)
+            for name in schema.TABLES
+            if name not in BY_DIGEST and name != "labels"
+        }
+        since = {node: one for node, one in failed.items() if chosen[node] is not one}
+        tables["errors"] = schema.concat("errors", [tables["errors"], _rows_of("errors", since), outdated])
         return Inventory({**tables, **self._documents(tables)})
 
     def _documents(self, tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
         """The rows of the tables keyed by digest that these tables refer to."""
-        images, manifests = tables["images"], tables["manifests"]
-        configs = pc.unique(
-            pa.concat_arrays([words(images["config_digest"]), words(manifests["config_digest"])])
-        )
-        targets = pa.concat_arrays(
-            [words(images[name]) for name in ("digest", "manifest_digest")] + [words(manifests["digest"])]
-        )
-        documents = pc.unique(pa.concat_arrays([targets, configs, words(manifests["parent_digest"])]))
-        wanted = {
-            "configs": configs,
-            "history": configs,
-            "layers": pc.unique(targets),
-            "documents": documents,
+        wanted = wanted_digests(tables["images"], tables["manifests"])
+        return {
+            name: united(
+                name, [of_digests(name, read_table(one.path, name), wanted[name]) for one in self.collections]
+            )
+            for name in BY_DIGEST
         }
-        found = {}
-        for name, key in BY_DIGEST.items():
-            rows = (_read(one, name) for one in self.collections)
-            kept = [part.filter(pc.is_in(part[key].cast(pa.string()), wanted[name])) for part in rows]
-            found[name] = united(name, kept)
-        return found
 
     def batches(
         self, name: str, columns: Sequence[str] | None = None, nodes: Iterable[str] | None = None
@@ -152,7 +173,7 @@ class Dataset:
         chosen = None if nodes is None else list(nodes)
         for one in self.collections:
             if chosen is None or set(chosen) & set(one.nodes):
-                yield one, _read(one, name, columns=columns, nodes=chosen)
+                yield one, read_table(one.path, name, columns=columns, nodes=chosen)
 
     def table(
         self, name: str, columns: Sequence[str] | None = None, nodes: Iterable[str] | None = None
@@ -181,13 +202,34 @@ class Dataset:
         return frame
 
 
+def _rows_of(name: str, chosen: dict[str, Collection]) -> pa.Table:
+    """The rows of a table that each node has in the collection chosen for it."""
+    parts = []
+    for one in dict.fromkeys(chosen.values()):
+        nodes = [node for node, home in chosen.items() if home is one]
+        parts.append(read_table(one.path, name, nodes=None if len(nodes) == len(one.nodes) else nodes))
+    return schema.concat(name, parts)
+
+
+def _outdated(chosen: dict[str, Collection], oldest: int) -> pa.Table:
+    """A row of ``errors`` for each node whose collection is too old to count."""
+    gone = {node: one for node, one in chosen.items() if one.collected_at < oldest}
+    texts = [
+        f"last {'tried' if node in one.failed else 'read'} {gotime.format_time(one.collected_at)}, "
+        f"before {gotime.format_time(oldest)}: too old to count"
+        for node, one in gone.items()
+    ]
+    same = {"stage": ["history"] * len(gone), "code": ["too_old"] * len(gone)}
+    return schema.table("errors", {"node": list(gone), **same, "message": texts})
+
+
 def _repeat(values: list[int], counts: list[int]) -> Any:
     import numpy as np
 
     return np.repeat(np.array(values, dtype="int64"), counts)
 
 
-def _ns(when: Any, *, end_of_day: bool = False) -> int:
+def moment(when: Any, *, end_of_day: bool = False) -> int:
     """Nanoseconds since 1970 of a date, datetime, Timestamp or RFC 3339 text."""
     import pandas as pd
 
@@ -205,138 +247,6 @@ def _ns(when: Any, *, end_of_day: bool = False) -> int:
     if stamp.tz is None:
         raise InputError(f"{when!r} has no time zone; give a UTC time, a date or RFC 3339 text")
     return stamp.as_unit("ns").value
-
-
-def append(path: str | os.PathLike[str], inventory: Inventory) -> Path:
-    """Add one collection to the dataset in the folder ``path`` (made when it is not there) and give its own folder.
-
-    The same collection (same nodes, read at the same moments) is stored once however often it is appended. Rows are sorted
-    by node, dictionaries compact, compression zstd. The folder of the collection appears whole, by one rename.
-
-    Raises:
-        InputError: the inventory has no node, or ``path`` holds something else.
-
-    Example:
-        >>> import imgframe as imf, tempfile
-        >>> from imgframe import schema
-        >>> inv = imf.Inventory({"nodes": schema.table("nodes", {"node": ["a"], "collected_at": [10**18]})})
-        >>> folder = imf.dataset.append(tempfile.mkdtemp() + "/history", inv)
-        >>> folder.parent.name
-        'date=2001-09-09'
-    """
-    root = Path(path)
-    nodes = inventory.arrow("nodes")
-    if not nodes.num_rows:
-        raise InputError("an inventory without nodes cannot be appended; collect at least one")
-    if root.is_dir() and any(root.iterdir()) and not any(root.glob("date=*")):
-        raise InputError(f"{str(path)!r} holds something else; give the folder of a dataset, or a new one")
-    times = nodes["collected_at"].cast("int64").to_pylist()
-    keys = sorted(zip(nodes["node"].to_pylist(), times, strict=True), key=repr)
-    identity = hashlib.sha256(repr(keys).encode()).hexdigest()[:16]
-    newest = max((time for time in times if time is not None), default=None)
-    if newest is None:
-        raise InputError(
-            "the inventory does not say when it was collected (nodes.collected_at); a history needs that"
-        )
-    date = dt.datetime.fromtimestamp(newest // 10**9, dt.UTC).date().isoformat()
-    target = root / f"date={date}" / f"collection={identity}"
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".new.", dir=root))
-    try:
-        _write_collection(fresh, inventory, known_digests(root))
-        fresh.chmod(0o755)
-        fresh.rename(target)
-    except OSError:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if target.is_dir():  # another process stored the same collection meanwhile
-            return target
-        raise
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    return target
-
-
-def _write_collection(folder: Path, inventory: Inventory, known: dict[str, pa.Array]) -> None:
-    import pyarrow.parquet as pq
-
-    for name in schema.TABLES:
-        if name == "labels":
-            continue
-        table = inventory.arrow(name)
-        if name in BY_DIGEST and table.num_rows and len(known[name]):
-            table = not_stored(name, table, known)
-        if "node" in table.column_names and table.num_rows:
-            order = pc.sort_indices(
-                table["node"].combine_chunks().indices
-            )  # dictionaries are sorted; the sort is stable
-            table = table.take(order)
-        flat = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
-        meta = {"imgframe.schema_version": str(schema.VERSION), "imgframe.table": name}
-        # without the Arrow schema the text columns are plain strings to other readers, and row groups are pruned by them
-        with pq.ParquetWriter(
-            folder / f"{name}.parquet",
-            table.schema.remove_metadata(),
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=flat,
-            store_schema=False,
-        ) as writer:
-            writer.write_table(table.replace_schema_metadata(None), row_group_size=_ROW_GROUP)
-            writer.add_key_value_metadata(meta)
-
-
-def _read(
-    one: Collection, name: str, columns: Sequence[str] | None = None, nodes: Sequence[str] | None = None
-) -> pa.Table:
-    """One table of one collection, dictionary columns as dictionaries, other nodes' row groups unread."""
-    import pyarrow.parquet as pq
-
-    wanted = schema.TABLES[name]
-    fields = [field for field in wanted if columns is None or field.name in columns]
-    if columns is not None and len(fields) != len(set(columns)):
-        raise InputError(
-            f"table {name!r} has no column {next(c for c in columns if c not in wanted.names)!r}"
-        )
-    text = [field.name for field in fields if pa.types.is_dictionary(field.type)]
-    with pq.ParquetFile(one.path / f"{name}.parquet", read_dictionary=text) as file:
-        names = [field.name for field in fields]
-        if nodes is None or "node" not in wanted.names:
-            table = file.read(columns=names)
-        else:
-            groups = [
-                at for at in range(file.num_row_groups) if _may_hold(file.metadata.row_group(at), nodes)
-            ]
-            table = file.read_row_groups(groups, columns=[*names, *([] if "node" in names else ["node"])])
-            table = table.filter(
-                pc.is_in(table["node"].cast(pa.string()), pa.array(list(nodes), pa.string()))
-            )
-    target = pa.schema(fields)
-    return pa.table([_as(table[field.name], field.type) for field in target], schema=target)
-
-
-def _may_hold(group: Any, nodes: Sequence[str]) -> bool:
-    """Whether a row group may have rows of one of the nodes, by the smallest and largest name in it."""
-    for at in range(group.num_columns):
-        column = group.column(at)
-        if column.path_in_schema == "node":
-            bounds = column.statistics
-            return (
-                bounds is None
-                or not bounds.has_min_max
-                or any(bounds.min <= node <= bounds.max for node in nodes)
-            )
-    return True
-
-
-def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
-    if column.type == type_:
-        return column
-    if pa.types.is_dictionary(type_) and not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    return column.cast(type_)
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
@@ -364,7 +274,12 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         match = _FOLDER.search(folder.as_posix())
         if match is None:
             continue
-        file = pq.ParquetFile(folder / "nodes.parquet")
+        try:
+            file = pq.ParquetFile(folder / "nodes.parquet")
+        except FileNotFoundError:
+            if folder.is_dir():
+                raise
+            continue  # pruned meanwhile; what others need of it is with them already
         version = (file.metadata.metadata or {}).get(b"imgframe.schema_version", b"none").decode()
         if version != str(schema.VERSION):
             raise SchemaError(
@@ -377,6 +292,19 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
             node for node, how in zip(names, nodes["status"].to_pylist(), strict=True) if how == "failed"
         ]
         found.append(Collection(folder, match[1], match[2], max(times), tuple(names), tuple(failed)))
-    if not found and any(root.iterdir()):
+    if not found and any(not ours(entry) for entry in root.iterdir()):
         raise SchemaError(f"{str(path)!r} is not a dataset: it has no date=*/collection=* folder")
-    return Dataset(root, tuple(sorted(found, key=lambda one: (one.collected_at, one.id))))
+    collections = tuple(sorted(found, key=lambda one: (one.collected_at, one.id)))
+    return Dataset(root, collections, _pruned_before(root))  # read last: what is gone was told before it went
+
+
+def _pruned_before(root: Path) -> int | None:
+    file = root / PRUNED
+    try:
+        return gotime.parse_rfc3339(json.loads(file.read_text(encoding="utf-8"))["before"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise SchemaError(
+            f'{str(file)!r} does not say from when on the dataset is whole; expected {{"before": "<RFC 3339>"}}'
+        ) from error

@@ -206,12 +206,12 @@ TABLES: dict[str, pa.Schema] = {
         namespace=NAMESPACE,
         stage=(
             CATEGORY,
-            "connect, images, content, documents, snapshots, usage, containers, leases, ingests, tables",
+            "connect, images, content, documents, snapshots, usage, containers, leases, ingests, tables, history",
         ),
         subject=(CATEGORY, "what could not be read: digest, name, key, address"),
         code=(
             CATEGORY,
-            "gRPC status name, or not_found, wrong_digest, too_large, malformed, cycle, broken_chain",
+            "gRPC status name, or not_found, wrong_digest, too_large, malformed, cycle, broken_chain, too_old",
         ),
         message=(CATEGORY, "one sentence"),
     ),

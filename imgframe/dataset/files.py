@@ -1,0 +1,109 @@
+"""The Parquet files of one collection: plain for any reader, and read with the rows that cannot matter left unread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgframe import schema
+from imgframe.errors import InputError, SchemaError
+
+LOCK = ".lock"
+"""File in the folder of a dataset that those who write hold: appends together, a prune alone."""
+
+FRESH, GONE = ".new.", ".gone."
+"""How the names of folders begin that are still being written, or being deleted."""
+
+_ROW_GROUP = 250_000
+
+
+def ours(entry: Path) -> bool:
+    """Whether a file beside the collections is one that writing or pruning puts there for a while."""
+    return entry.name == LOCK or entry.name.startswith((FRESH, GONE))
+
+
+def write_table(target: Any, name: str, table: pa.Table) -> None:
+    """One table as Parquet into ``target``, a path or a file to write to."""
+    import pyarrow.parquet as pq
+
+    flat = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+    meta = {"imgframe.schema_version": str(schema.VERSION), "imgframe.table": name}
+    # without the Arrow schema the text columns are plain strings to other readers, and row groups are pruned by them
+    with pq.ParquetWriter(
+        target,
+        table.schema.remove_metadata(),
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=flat,
+        store_schema=False,
+    ) as writer:
+        writer.write_table(table.replace_schema_metadata(None), row_group_size=_ROW_GROUP)
+        writer.add_key_value_metadata(meta)
+
+
+def read_table(
+    folder: Path, name: str, columns: Sequence[str] | None = None, nodes: Sequence[str] | None = None
+) -> pa.Table:
+    """One table of one collection, dictionary columns as dictionaries, other nodes' row groups unread.
+
+    Raises:
+        InputError: no such column.
+        SchemaError: the collection is not there any more.
+    """
+    import pyarrow.parquet as pq
+
+    wanted = schema.TABLES[name]
+    fields = [field for field in wanted if columns is None or field.name in columns]
+    if columns is not None and len(fields) != len(set(columns)):
+        raise InputError(
+            f"table {name!r} has no column {next(c for c in columns if c not in wanted.names)!r}"
+        )
+    text = [field.name for field in fields if pa.types.is_dictionary(field.type)]
+    try:
+        opened = pq.ParquetFile(folder / f"{name}.parquet", read_dictionary=text)
+    except FileNotFoundError:
+        if folder.is_dir():
+            raise
+        raise SchemaError(
+            f"{str(folder)!r} is not there any more: the dataset was pruned after it was opened; open it again"
+        ) from None
+    with opened as file:
+        names = [field.name for field in fields]
+        if nodes is None or "node" not in wanted.names:
+            table = file.read(columns=names)
+        else:
+            groups = [
+                at for at in range(file.num_row_groups) if _may_hold(file.metadata.row_group(at), nodes)
+            ]
+            table = file.read_row_groups(groups, columns=[*names, *([] if "node" in names else ["node"])])
+            table = table.filter(
+                pc.is_in(table["node"].cast(pa.string()), pa.array(list(nodes), pa.string()))
+            )
+    target = pa.schema(fields)
+    return pa.table([_as(table[field.name], field.type) for field in target], schema=target)
+
+
+def _may_hold(group: Any, nodes: Sequence[str]) -> bool:
+    """Whether a row group may have rows of one of the nodes, by the smallest and largest name in it."""
+    for at in range(group.num_columns):
+        column = group.column(at)
+        if column.path_in_schema == "node":
+            bounds = column.statistics
+            return (
+                bounds is None
+                or not bounds.has_min_max
+                or any(bounds.min <= node <= bounds.max for node in nodes)
+            )
+    return True
+
+
+def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    if column.type == type_:
+        return column
+    if pa.types.is_dictionary(type_) and not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    return column.cast(type_)

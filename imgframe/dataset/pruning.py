@@ -1,0 +1,203 @@
+"""Forgetting what is old: collections go, and nothing goes that a collection which stays refers to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgframe import gotime, schema
+from imgframe.dataset.documents import (
+    BY_DIGEST,
+    known_digests,
+    not_stored,
+    of_digests,
+    united,
+    wanted_digests,
+    words,
+)
+from imgframe.dataset.files import FRESH, GONE, read_table, write_table
+from imgframe.dataset.store import PRUNED, Collection, Dataset, moment, open_dataset
+from imgframe.dataset.writing import locked
+from imgframe.inventory import human_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What :func:`prune` took away, or would take.
+
+    ``removed``: the collections that are gone, oldest first. ``carried``: those from before the moment that stay, because some
+    node's state at that moment is in them. ``bytes_freed``: bytes of the files that are gone, less those by which others grew.
+    """
+
+    removed: tuple[Collection, ...]
+    carried: tuple[Collection, ...]
+    bytes_freed: int
+
+    def __repr__(self) -> str:
+        return f"<Pruned: {len(self.removed)} collections, {human_bytes(self.bytes_freed)}; {len(self.carried)} older ones kept>"
+
+
+def prune(path: str | os.PathLike[str], *, before: Any, dry_run: bool = False) -> Pruned:
+    """Delete the collections of the dataset in the folder ``path`` that were made before a moment.
+
+    From that moment on, and from the last collection before it, :meth:`Dataset.at` gives what it gave. So the last collection before it that read a node stays, whole
+    (one that read several nodes may be the last for one of them only), and with it the last failure since; and what is stored
+    with a collection that goes, but referred to by one that stays, moves there first. Of earlier moments ``at`` then says that
+    they were pruned. Growth, changes and last use begin with what is left; :func:`last_used` says from when on it observed.
+
+    ``before``: a date (its beginning is meant), a datetime or pandas Timestamp, or RFC 3339 text. ``dry_run``: only say what
+    would go. Prunes and appends of other processes wait for each other. Ended at any step, by a signal or a full disk, the
+    dataset is whole, and the same call again does the rest. Who opened the dataset earlier is told so by a SchemaError
+    where a table of a deleted collection is asked for.
+
+    Raises:
+        SchemaError: not a dataset, or written by a version with other tables.
+        InputError: ``before`` is no moment.
+        OSError: the folder is read-only, the disk is full, or the file system has no locks.
+
+    Example:
+        >>> import imgframe as imf, tempfile
+        >>> from imgframe import schema
+        >>> root, day = tempfile.mkdtemp() + "/history", 86_400 * 10**9
+        >>> for number in range(5):
+        ...     nodes = schema.table("nodes", {"node": ["a"], "collected_at": [number * day]})
+        ...     _ = imf.dataset.append(root, imf.Inventory({"nodes": nodes}))
+        >>> [one.date for one in imf.dataset.prune(root, before="1970-01-04").removed]
+        ['1970-01-01', '1970-01-02', '1970-01-03']
+        >>> imf.open_dataset(root).dates
+        ['1970-01-04', '1970-01-05']
+    """
+    root, limit = Path(path), moment(before)
+    if dry_run:
+        return _pruned(open_dataset(root), limit, dry_run=True)
+    open_dataset(root)  # a folder of something else gets no lock
+    with locked(root, alone=True):
+        for left in (*root.glob(f"{FRESH}*"), *root.glob(f"{GONE}*")):
+            shutil.rmtree(left)  # nobody else is writing: a killed process left it
+        return _pruned(open_dataset(root), limit, dry_run=False)
+
+
+def _pruned(dataset: Dataset, limit: int, *, dry_run: bool) -> Pruned:
+    read, failed = dataset.last(limit)
+    state = {one.path for one in (*read.values(), *failed.values())}
+    staying: list[Collection] = []
+    going: list[Collection] = []
+    for one in dataset.collections:
+        (staying if one.collected_at >= limit or one.path in state else going).append(one)
+    freed = sum(file.stat().st_size for one in going for file in one.path.iterdir())
+    for one, name, rows in _moving(going, staying):
+        file = one.path / f"{name}.parquet"
+        freed += file.stat().st_size
+        whole = schema.ordered(schema.concat(name, [_without(name, read_table(one.path, name), rows), rows]))
+        freed -= _size(name, whole) if dry_run else _rewrite(dataset.path, file, name, whole)
+    if going and not dry_run:
+        _tell(dataset, max(one.collected_at for one in staying if one.collected_at <= limit))
+        for one in going:
+            _remove(dataset.path, one)
+    return Pruned(tuple(going), tuple(one for one in staying if one.collected_at < limit), freed)
+
+
+def _moving(
+    going: Sequence[Collection], staying: Sequence[Collection]
+) -> Iterator[tuple[Collection, str, pa.Table]]:
+    """The rows of tables keyed by digest that only those that go hold, each for the first of the others that refers to it."""
+    wanted = {name: pa.array([], pa.string()) for name in BY_DIGEST}
+    for one in staying if going else ():
+        wanted = {
+            name: pc.unique(pa.concat_arrays([wanted[name], digests]))
+            for name, digests in _wanted(one).items()
+        }
+    known = known_digests(one.path for one in staying)
+    found = {
+        name: united(
+            name,
+            [
+                not_stored(name, of_digests(name, read_table(one.path, name), wanted[name]), known)
+                for one in going
+            ],
+        )
+        for name in BY_DIGEST
+    }
+    for one in staying:
+        if not any(rows.num_rows for rows in found.values()):
+            return
+        for name, digests in _wanted(one).items():
+            rows = of_digests(name, found[name], digests)
+            if rows.num_rows:
+                found[name] = of_digests(name, found[name], digests, others=True)
+                yield one, name, rows
+
+
+def _wanted(one: Collection) -> dict[str, pa.Array]:
+    images, manifests = (
+        read_table(one.path, name, columns=["digest", "config_digest", other])
+        for name, other in (("images", "manifest_digest"), ("manifests", "parent_digest"))
+    )
+    return wanted_digests(images, manifests)
+
+
+def _without(name: str, table: pa.Table, better: pa.Table) -> pa.Table:
+    """The rows of a table keyed by digest that have no better ones: layers without chain IDs give way to those with them."""
+    return of_digests(name, table, words(better[BY_DIGEST[name]]), others=True)
+
+
+def _size(name: str, table: pa.Table) -> int:
+    """Bytes that the table takes as a file."""
+    sink = pa.BufferOutputStream()
+    write_table(sink, name, table)
+    return int(sink.getvalue().size)
+
+
+def _rewrite(root: Path, file: Path, name: str, table: pa.Table) -> int:
+    """Put the table in the place of a file, on the disk itself, and give its bytes."""
+    with _fresh(root, file) as fresh:
+        write_table(fresh, name, table)
+    return file.stat().st_size
+
+
+def _tell(dataset: Dataset, newest: int) -> None:
+    """Note, before anything goes, from when on the dataset is whole: ``newest`` is its last moment that changed its state."""
+    before = max(newest, dataset.pruned_before or newest)
+    with _fresh(dataset.path, dataset.path / PRUNED) as fresh:
+        fresh.write_text(json.dumps({"before": gotime.format_time(before)}) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _fresh(root: Path, file: Path) -> Iterator[Path]:
+    """A path to write to; what was written takes the place of ``file`` by one rename, and survives a loss of power."""
+    folder = Path(tempfile.mkdtemp(prefix=FRESH, dir=root))
+    try:
+        fresh = folder / file.name
+        yield fresh
+        _sync(fresh)
+        fresh.rename(file)
+        _sync(file.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _remove(root: Path, one: Collection) -> None:
+    """Delete a collection: first out of sight, by one rename, so that no reader finds half of it."""
+    gone = root / f"{GONE}{one.id}"
+    one.path.rename(gone)
+    shutil.rmtree(gone)
+    if not any(one.path.parent.iterdir()):
+        one.path.parent.rmdir()
