@@ -10,10 +10,13 @@ import pytest
 from histories import HISTORIES, HOUR, State, appended, collected, stamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import imgframe as imf
 from imgframe import dataset, gotime
+from imgframe.cli.main import app
 from imgframe.errors import InputError
+from imgframe.report.facts import gather
 
 
 @pytest.fixture
@@ -78,6 +81,23 @@ def test_growth_and_forecast_leave_them_out(fleet):
     assert imf.capacity.forecast(fleet, max_age="48h")["node"].tolist() == ["a"]
     with pytest.raises(InputError, match="invalid duration"):
         imf.capacity.forecast(fleet, max_age="long")
+
+
+def test_a_report_leaves_them_out(fleet, tmp_path):
+    whole, young = gather(fleet), gather(fleet, "72h")
+    assert [facts.totals["nodes"] for facts in (whole, young)] == [3, 2]
+    assert young.totals["nodes_failed"] == 1, "c"
+    assert young.totals["errors"] == 1, "c could not be reached; that b is out of service is no failure"
+    assert young.tables["errors"]["code"].tolist().count("too_old") == 2, "but it is told"
+    assert set(young.tables["forecast"]["node"]) == {"a"}
+    assert set(young.tables["last_used"]["node"]) == {"a", "c"}
+    with pytest.raises(InputError, match="max_age needs a history"):
+        gather(fleet.at(), "72h")
+    told = CliRunner().invoke(
+        app, ["report", str(fleet.path), "-o", str(tmp_path / "r"), "--max-age", "3 days"]
+    )
+    assert told.exit_code != 0
+    assert not (tmp_path / "r").exists()
 
 
 @settings(max_examples=25, deadline=None)

@@ -197,6 +197,15 @@ def test_at_gives_the_same_from_the_moment_on(history, cuts):
         assert set(imf.open_dataset(root).at().configs["digest"]) >= {f"sha256:c{n}" for n in range(7)}
 
 
+def test_words_of_what_is_stored_are_in_no_file_again(tmp_path):
+    for at, seen in enumerate(({"a": {1, 2, 3}}, {"a": {1, 2, 3}}, {"a": set()})):
+        dataset.append(tmp_path / "d", collected(at, seen))
+    _, again, empty = imf.open_dataset(tmp_path / "d").collections
+    for name in ("configs", "history", "layers", "documents"):
+        sizes = [(one.path / f"{name}.parquet").stat().st_size for one in (again, empty)]
+        assert sizes[0] == sizes[1], name
+
+
 # --- ended at any step -----------------------------------------------------------------------------------------------
 
 

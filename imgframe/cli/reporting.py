@@ -33,12 +33,20 @@ def report(
         Path | None,
         typer.Option("--budget", metavar="RULES", help="rules.toml; exit code 5 when a rule is not kept."),
     ] = None,
+    max_age: Annotated[
+        str | None,
+        typer.Option(
+            "--max-age",
+            metavar="DURATION",
+            help="Of a dataset: leave out nodes that were not read for so long before its newest collection, such as 720h.",
+        ),
+    ] = None,
 ) -> None:
     """Write a page, charts, Parquet, CSV and totals into a folder; with a budget, say whether it is kept."""
     from imgframe.report import open_budget, write
 
     rules = open_budget(budget) if budget is not None else None
-    made = write(opened(saved), output, budget=rules)
+    made = write(opened(saved), output, budget=rules, max_age=max_age)
     totals = made.totals
     print(
         f"{totals['nodes']:,} nodes, {totals['image_records']:,} image records, {text.rounded(totals['total_bytes'])} on disk, "

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe import capacity, schema
+from imgframe.errors import InputError
 from imgframe.filters import get_dangling_images, get_unused_images
 from imgframe.inventory import Inventory
 from imgframe.planning.keeping import Rules, free, kept_table
@@ -47,18 +48,28 @@ class Facts:
     history: bool = False
 
 
-def gather(source: Inventory | Dataset) -> Facts:
-    """The facts of an inventory, or of the newest state of a dataset and of its history."""
-    inventory = source if isinstance(source, Inventory) else source.at()
+def gather(source: Inventory | Dataset, max_age: Any = None) -> Facts:
+    """The facts of an inventory, or of the newest state of a dataset and of its history; ``max_age`` as ``Dataset.at`` takes it.
+
+    Raises:
+        InputError: an inventory, which has no history, with ``max_age``.
+    """
+    if isinstance(source, Inventory) and max_age is not None:
+        raise InputError(
+            "max_age needs a history; report on a dataset (imgframe.dataset.append) or leave it out"
+        )
+    inventory = source if isinstance(source, Inventory) else source.at(max_age=max_age)
     facts = Facts(inventory)
     _add_nodes(facts)
     _add_images(facts)
     _add_reclaimable(facts)
     _add_sharing(facts)
     if not isinstance(source, Inventory):
-        add_history(facts, source)
-    facts.tables["errors"] = inventory.errors
-    facts.totals["errors"] = len(facts.tables["errors"])
+        add_history(facts, source, max_age)
+    errors = facts.tables["errors"] = inventory.errors
+    facts.totals["errors"] = int(
+        (errors["stage"].astype("str") != "history").sum()
+    )  # that is told, and no failure
     return facts
 
 

@@ -43,15 +43,21 @@ class Report:
 
 
 def write(
-    source: Inventory | Dataset, path: str | os.PathLike[str], *, budget: Budget | None = None
+    source: Inventory | Dataset,
+    path: str | os.PathLike[str],
+    *,
+    budget: Budget | None = None,
+    max_age: Any = None,
 ) -> Report:
     """Write the report of an inventory, or of a dataset and its newest state, into the folder ``path``.
 
     ``index.html`` needs nothing but itself; ``charts/`` has each chart as PNG and SVG, ``tables/`` each table as Parquet and CSV,
-    ``report.json`` the totals. The folder appears whole or not at all, in the place of an older report.
+    ``report.json`` the totals. The folder appears whole or not at all, in the place of an older report. ``max_age`` as
+    :meth:`imgframe.dataset.Dataset.at` takes it: how long a reading counts, so that nodes that are out of service do not.
 
     Raises:
-        InputError: ``path`` exists and is no report, a dataset without a collection, or a budget that needs a dataset.
+        InputError: ``path`` exists and is no report, a dataset without a collection, or a budget or ``max_age``
+            where there is no dataset.
         OSError: the disk is full or read-only; nothing was changed.
 
     Example:
@@ -60,7 +66,7 @@ def write(
         >>> made.totals["total_bytes"]
         0
     """
-    facts = gather(source)
+    facts = gather(source, max_age)
     checks = check(budget, facts) if budget is not None else []
     with replaced(path, "report.json", "a report of imgframe") as folder:
         (folder / "tables").mkdir()

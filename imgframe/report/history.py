@@ -18,24 +18,25 @@ if TYPE_CHECKING:
     from imgframe.report.facts import Facts
 
 
-def add_history(facts: Facts, dataset: Dataset) -> None:
+def add_history(facts: Facts, dataset: Dataset, max_age: Any = None) -> None:
     """Put the tables growth, forecast, changes and last_used, and their totals, into the facts."""
     facts.history = True
     tables = facts.tables
     tables["growth"] = capacity.growth(dataset)
-    tables["forecast"] = capacity.forecast(dataset)
+    tables["forecast"] = capacity.forecast(dataset, max_age=max_age)
     tables["changes"] = changes(dataset)
-    tables["last_used"] = last_used(dataset).sort_values(
+    nodes = facts.inventory.arrow("nodes")["node"].to_pylist()
+    seen = last_used(dataset)
+    seen = tables["last_used"] = seen[seen["node"].isin(nodes)].sort_values(
         ["last_used", "node", "namespace", "name"], na_position="first"
     )
     soonest = tables["forecast"]["days_to_full"].dropna()
-    seen = tables["last_used"]
     never = seen["present"].fillna(False) & seen["last_used"].isna()
     lost: dict[str, bool] = {}
     for one in dataset.collections:
         lost |= dict.fromkeys(one.read, False) | dict.fromkeys(one.failed, True)
     facts.totals |= {
-        "nodes_failed": sum(lost.values()),
+        "nodes_failed": sum(lost[node] for node in nodes),
         "collections": len(dataset.collections),
         "first_collection": dataset.dates[0],
         "changes": len(tables["changes"]),
