@@ -206,6 +206,14 @@ def test_words_of_what_is_stored_are_in_no_file_again(tmp_path):
         assert sizes[0] == sizes[1], name
 
 
+def test_a_part_of_a_history_has_what_is_stored_with_the_rest(tmp_path):
+    for at, seen in enumerate(({"a": {1, 2}}, {"a": {1, 3}})):
+        dataset.append(tmp_path / "d", collected(at, seen))
+    part = imf.open_dataset(tmp_path / "d").between(stamp(1))
+    assert len(part.collections) == 1
+    assert State(part.at()) == State(collected(1, {"a": {1, 3}}))
+
+
 # --- ended at any step -----------------------------------------------------------------------------------------------
 
 

@@ -50,10 +50,11 @@ class Pruned:
 def prune(path: str | os.PathLike[str], *, before: Any, dry_run: bool = False) -> Pruned:
     """Delete the collections of the dataset in the folder ``path`` that were made before a moment.
 
-    From that moment on, and from the last collection before it, :meth:`Dataset.at` gives what it gave. So the last collection before it that read a node stays, whole
-    (one that read several nodes may be the last for one of them only), and with it the last failure since; and what is stored
-    with a collection that goes, but referred to by one that stays, moves there first. Of earlier moments ``at`` then says that
-    they were pruned. Growth, changes and last use begin with what is left; :func:`last_used` says from when on it observed.
+    From that moment on (and from the last collection before it) :meth:`Dataset.at` gives what it gave. So the last collection
+    by then that read a node stays, whole, though it may be the last for one of its nodes only; so does the last failure since.
+    What is stored with a collection that goes, but referred to by one that stays, moves there first. Of earlier moments ``at``
+    says that they were pruned. Growth, changes and last use begin with what is left; :func:`last_used` says from when on it
+    observed each node without a gap.
 
     ``before``: a date (its beginning is meant), a datetime or pandas Timestamp, or RFC 3339 text. ``dry_run``: only say what
     would go. Prunes and appends of other processes wait for each other. Ended at any step, by a signal or a full disk, the

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +54,14 @@ class Dataset:
     """Collections over time, oldest first; nothing is read before a table is asked for.
 
     ``collections``: :class:`Collection` values. ``pruned_before``: the moment [ns since 1970] before which :func:`prune` took
-    collections away, else None. Get one from :func:`open_dataset`.
+    collections away, else None. ``stored``: all collections of the folder, of which each may hold what the others refer to.
+    Get one from :func:`open_dataset`.
     """
 
     path: Path
     collections: tuple[Collection, ...]
     pruned_before: int | None = None
+    stored: tuple[Collection, ...] = field(default=(), repr=False)
 
     @property
     def dates(self) -> list[str]:
@@ -78,8 +80,8 @@ class Dataset:
         return replace(self, collections=tuple(kept))
 
     def only(self, one: Collection) -> Dataset:
-        """The dataset of this collection alone: what is handed to a worker."""
-        return replace(self, collections=(one,))
+        """The dataset of this collection alone, without what is stored with others: what is handed to a worker."""
+        return replace(self, collections=(one,), stored=())
 
     def last(self, limit: int | None = None) -> tuple[dict[str, Collection], dict[str, Collection]]:
         """Per node the last collection by ``limit`` [ns] that read it, and the last one after that which could not."""
@@ -158,7 +160,11 @@ class Dataset:
         wanted = wanted_digests(tables["images"], tables["manifests"])
         return {
             name: united(
-                name, [of_digests(name, read_table(one.path, name), wanted[name]) for one in self.collections]
+                name,
+                [
+                    of_digests(name, read_table(one.path, name), wanted[name])
+                    for one in self.stored or self.collections
+                ],
             )
             for name in BY_DIGEST
         }
@@ -295,7 +301,8 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     if not found and any(not ours(entry) for entry in root.iterdir()):
         raise SchemaError(f"{str(path)!r} is not a dataset: it has no date=*/collection=* folder")
     collections = tuple(sorted(found, key=lambda one: (one.collected_at, one.id)))
-    return Dataset(root, collections, _pruned_before(root))  # read last: what is gone was told before it went
+    pruned_before = _pruned_before(root)  # read last: what is gone was told before it went
+    return Dataset(root, collections, pruned_before, stored=collections)
 
 
 def _pruned_before(root: Path) -> int | None:
