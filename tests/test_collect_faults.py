@@ -458,6 +458,14 @@ def spoil(path, how):
             data = bytearray(path.read_bytes())
             data[8192:60000] = b"\xa5" * (60000 - 8192)
             path.write_bytes(data)
+        case "not UTF-8":
+            path.write_bytes(
+                path.read_bytes().replace(b"sqlite_autoindex_usages", b"sqlite_autoindex_u\xa5ages")
+            )
+        case "unknown format":
+            data = bytearray(path.read_bytes())
+            data[47] = 9  # the number of the schema's format
+            path.write_bytes(data)
         case "another version":
             with sqlite3.connect(path) as db:
                 db.execute("PRAGMA application_id = 7")
@@ -477,7 +485,11 @@ def spoil(path, how):
 
 
 @pytest.mark.parametrize(
-    "how", ["not SQLite", "cut", "overwritten", "another version", "empty", "no tables", "wrong bytes"]
+    "how",
+    [
+        *("not SQLite", "cut", "overwritten", "not UTF-8", "unknown format", "another version", "empty"),
+        *("no tables", "wrong bytes"),
+    ],
 )
 def test_a_damaged_cache_is_rebuilt(tmp_path, how):
     dump = json.loads((DATA / "usage-1.json").read_text())

@@ -49,6 +49,7 @@ PRAGMA application_id = {_MADE_BY};
 COMMIT;
 """
 _FIND_BUNDLE = "SELECT bundle FROM members WHERE digest IN (SELECT value FROM json_each(?)) LIMIT 1"
+_DAMAGES = ("no such table", "no such column", "disk I/O error", "unsupported file format")
 _ENCODER = msgspec.msgpack.Encoder()
 _USAGES = msgspec.msgpack.Decoder(Usages)
 
@@ -134,7 +135,7 @@ class Cache:
 
     def _do(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         """The work done in one transaction; a damaged file is rebuilt once, any other failure ends the caching."""
-        for _ in range(2):
+        for again in (False, True):
             if self._broken:
                 return otherwise
             try:
@@ -142,9 +143,9 @@ class Cache:
                     self._connection = _open(self.path)
                 with self._connection as db:
                     return work(db)
-            except (sqlite3.DatabaseError, Damaged, OSError) as error:
+            except (sqlite3.DatabaseError, Damaged, OSError, UnicodeDecodeError) as error:
                 self.close()
-                self._broken = not _is_damage(error) or not _remove_damaged(self.path)
+                self._broken = again or not _is_damage(error) or not _remove_damaged(self.path)
                 if self._broken:
                     warnings.warn(
                         f"the cache {str(self.path)!r} cannot be used, collecting without it: {error}",
@@ -262,8 +263,8 @@ def _forget(db: sqlite3.Connection, bundle: tuple[int]) -> None:
 def _is_damage(error: Any) -> bool:
     """Whether the file itself is bad, or was deleted under our hands, rather than locked, read-only, or on a full disk."""
     if isinstance(error, sqlite3.OperationalError):
-        return any(said in str(error) for said in ("no such table", "no such column", "disk I/O error"))
-    return isinstance(error, (sqlite3.DatabaseError, Damaged))
+        return any(said in str(error) for said in _DAMAGES)
+    return isinstance(error, (sqlite3.DatabaseError, Damaged, UnicodeDecodeError))
 
 
 def _remove_damaged(path: Path) -> bool:
@@ -283,14 +284,14 @@ def _remove_damaged(path: Path) -> bool:
 def _sound(path: Path) -> bool:
     try:
         db = _connect(path)
-    except (sqlite3.DatabaseError, Damaged):
+    except (sqlite3.DatabaseError, Damaged, UnicodeDecodeError):
         return False
     try:
         tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         return {"bundles", "members", "homes", "usages"} <= tables and db.execute(
             "PRAGMA integrity_check"
         ).fetchone()[0] == "ok"
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # SQLite quotes what it found
         return False
     finally:
         db.close()
