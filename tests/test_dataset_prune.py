@@ -171,7 +171,7 @@ def test_layers_with_their_chains_move_to_those_that_lack_them(tmp_path):
 
 
 @settings(max_examples=25, deadline=None)
-@given(history=HISTORIES, cuts=st.lists(st.integers(-5, 80), min_size=1, max_size=3))
+@given(history=HISTORIES, cuts=st.lists(st.integers(-1, 16).map(lambda n: 5 * n), min_size=1, max_size=3))
 def test_at_gives_the_same_from_the_moment_on(history, cuts):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "d"
@@ -195,6 +195,16 @@ def test_at_gives_the_same_from_the_moment_on(history, cuts):
         ), "nothing stays for nothing"
         dataset.append(root, collected(95, {"a": set(range(8))}))
         assert set(imf.open_dataset(root).at().configs["digest"]) >= {f"sha256:c{n}" for n in range(7)}
+
+
+def test_the_failure_of_a_node_that_was_never_read_again_stays(tmp_path):
+    for at, (seen, failed) in enumerate(
+        [({"a": {1}, "b": {2}}, ()), ({"a": {1}}, "b"), ({"a": {1}}, ()), ({"a": {1}}, ())]
+    ):
+        dataset.append(tmp_path / "d", collected(at, seen, failed))
+    made = dataset.prune(tmp_path / "d", before=stamp(3))
+    assert [one.collected_at for one in made.removed] == [stamp(2).value]
+    assert imf.open_dataset(tmp_path / "d").at().errors["message"].tolist() == ["at 1"]
 
 
 def test_words_of_what_is_stored_are_in_no_file_again(tmp_path):
