@@ -154,6 +154,8 @@ def test_json_and_csv_are_one_array_of_raw_values(imgframe, address):
     assert [row["labels"] for row in rows] == [{}] * 4
     assert [int(row["content_size"]) for row in table] == want.content_size.tolist()
     assert {row["pinned"] for row in table} == {"false"}
+    assert [json.loads(row["record_labels"]) for row in table] == [row["record_labels"] for row in rows]
+    assert {row["labels"] for row in table} == {"{}"}
     assert list(rows[0]) == list(table[0])
     (node,) = json.loads(imgframe("nodes", "-H", address, "--format", "json")[1])
     (line,) = csv.DictReader(imgframe("nodes", "-H", address, "--format", "csv")[1].splitlines())
@@ -248,6 +250,7 @@ def test_show_has_manifests_layers_history_and_users(imgframe):
         (["images", "--format", "{{.Nope}}"], 1, "template field '.Nope' is unknown; expected"),
         (["images", "--filter", "colour=red"], 1, "invalid filter"),
         (["nodes", "--format", "yaml"], 1, "unsupported format: 'yaml'; expected table, json or csv"),
+        (["images", "--dialect", "podman"], 1, "'podman' is not a dialect; expected 'nerdctl' or 'docker'"),
         (["show", "nope"], 1, "no image 'nope' in "),
         (["images", "--nope"], 2, "No such option"),
     ],
@@ -257,6 +260,12 @@ def test_what_cannot_be_done_is_one_sentence(imgframe, address, words, code, sen
     assert (got, out) == (code, "")
     assert sentence in err
     assert "Traceback" not in err
+
+
+def test_a_wrong_format_is_refused_before_the_nodes_are_read(imgframe):
+    for command in ("images", "nodes"):
+        code, out, err = imgframe(command, "--format", "yaml", "-H", "/nonexistent.sock")
+        assert (code, out) == (1, "") and "unsupported format" in err and "nonexistent" not in err
 
 
 def test_a_folder_of_something_else_is_refused_before_the_nodes_are_read(imgframe, tmp_path):

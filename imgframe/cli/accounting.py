@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from imgframe.cli import acting, source, text
+from imgframe.cli import acting, raw, source, text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,13 +54,13 @@ def df(
     tables = {"images": reclaiming.df_images(inventory)} if verbose else {}
     summary = _summary(reclaiming.df(inventory).to_pylist(), disk)
     if format == "csv":
-        rows = text.raw_rows(tables["images"]) if verbose else summary
-        _csv(rows, tables["images"].column_names if verbose else list(summary[0]))
+        rows = raw.rows(tables["images"]) if verbose else summary
+        raw.print_csv(tables["images"].column_names if verbose else list(summary[0]), rows)
     elif format == "json":
         if verbose:
             tables["orphans"] = reclaiming.orphans_table(inventory)
-        more = {name: text.raw_rows(table) for name, table in tables.items()}
-        _json({"summary": summary, "disk": disk, **more})
+        more = {name: raw.rows(table) for name, table in tables.items()}
+        raw.print_json({"summary": summary, "disk": disk, **more})
     else:
         _lines([SUMMARY, *map(_summary_line, summary)])
         _unmeasured(measured)
@@ -183,17 +180,6 @@ def _lines(rows: list[list[str]]) -> None:
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.columns(rows)))
 
 
-def _csv(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
-    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-
-
-def _json(value: Any) -> None:
-    json.dump(value, sys.stdout, ensure_ascii=False, indent=1)
-    sys.stdout.write("\n")
-
-
 def reclaim(
     filters: acting.Filters = None,
     everything: Annotated[
@@ -231,10 +217,10 @@ def reclaim(
             )
         }
         frames = {
-            name: text.raw_rows(made.arrow(name))
+            name: raw.rows(made.arrow(name))
             for name in ("blobs", "snapshots", "ingests", "held", "unknown", "unread")
         }
-        _json({"images": [str(name) for name in rows["name"]], **numbers, **frames})
+        raw.print_json({"images": [str(name) for name in rows["name"]], **numbers, **frames})
     else:
         print(f"{len(rows)} images would free {text.rounded(made.total_bytes)}: {text.rounded(made.content_bytes)} of content, "
               f"{text.rounded(made.snapshot_bytes)} of snapshots, {made.inodes} inodes")  # fmt: skip
@@ -289,7 +275,7 @@ def why(
     inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
     table = _reasons(inventory, what)
     if format == "json":
-        _json(text.raw_rows(table))
+        raw.print_json(raw.rows(table))
     else:
         columns = {"node": "NODE", "namespace": "NAMESPACE", "kind": "KIND", "key": "KEY", "size": "SIZE", "frees": "FREED WITH IT",
                    "holder_kind": "HELD BY", "holder": "HOLDER", "via": "VIA"}  # fmt: skip

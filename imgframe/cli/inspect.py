@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from imgframe.cli import source, text
+from imgframe.cli import raw, source, text
 from imgframe.errors import NotFound
 from imgframe.folders import replaceable
 
@@ -88,8 +87,7 @@ def show(
         where = f"namespace {', '.join(wanted)} of {nodes}" if wanted else nodes
         raise NotFound(f"no image {image!r} in {where}; imgframe images -A lists what is there")
     if format == "json":
-        json.dump(found, sys.stdout, ensure_ascii=False, indent=1)
-        sys.stdout.write("\n")
+        raw.print_json(found)
     else:
         for details in found:
             sys.stdout.write("".join(f"{line}\n" for line in _text(details)))
@@ -99,7 +97,7 @@ def show(
 def _records(inventory: Inventory, image: str, namespaces: list[str] | None) -> list[dict[str, Any]]:
     """Records whose name or target digest is ``image``, as stored or normalised."""
     wanted = spellings(image)
-    rows = text.raw_rows(inventory.arrow("images"))
+    rows = raw.rows(inventory.arrow("images"))
     return [
         row
         for row in rows
@@ -168,7 +166,7 @@ def _rows(inventory: Inventory, table: str, **where: str) -> list[dict[str, Any]
     rows = inventory.arrow(table)
     for column, value in where.items():
         rows = rows.filter(pc.equal(rows[column].cast("string"), value))
-    return text.raw_rows(rows)
+    return raw.rows(rows)
 
 
 def _text(details: dict[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import sys
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgframe.cli import source, text
+from imgframe.cli import raw, source, text
 from imgframe.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from imgframe.inventory import Inventory
     from imgframe.listing import PlatformRow
 
+FORMATS = ("", "table", "wide", "json", "csv")
 RAW = (
     "node", "namespace", "name", "repository", "tag", "digest", "media_type", "created_at", "updated_at", "platform",
     "manifest_digest", "config_digest", "built_at", "labels", "record_labels", "pinned", "content_size", "content_present_size",
@@ -60,6 +60,14 @@ def images(
     """
     if quiet and format:
         raise InputError("format and quiet must not be specified together")
+    if "{{" not in format and format not in FORMATS:
+        raise InputError(
+            f'unsupported format: "{format}"; expected table, wide, json, csv or a template such as {{{{.Name}}}}'
+        )
+    if dialect != "nerdctl":
+        from imgframe.filters import parse_filters
+
+        parse_filters((), dialect=dialect)  # refuses one that is not known, also where nothing is filtered
     wanted = source.scope(namespaces, all_namespaces, saved)
     inventory = source.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
     positions = _select(inventory, wanted, filters or [], name, dialect)
@@ -123,13 +131,9 @@ def _print_tables(
             for row in image_rows(inventory, rows)
         ]  # fmt: skip
         lines = text.columns([head, *_clean(body)])
-    elif format in {"", "table", "wide"}:
+    else:
         lines = text.columns(
             _wide(rows, front, no_trunc=no_trunc, digests=digests or format == "wide", names=names)
-        )
-    else:
-        raise InputError(
-            f'unsupported format: "{format}"; expected table, wide, json, csv or a template such as {{{{.Name}}}}'
         )
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
@@ -217,18 +221,11 @@ def _template(format: str, row: PlatformRow) -> str:
 
 
 def _print_raw(table: pa.Table, format: str) -> None:
-    """Every row with all its columns: integers raw, times RFC 3339, unknown null (JSON) or empty (CSV)."""
-    rows = text.raw_rows(table)
+    rows = raw.rows(table)
     if format == "json":
-        json.dump(rows, sys.stdout, ensure_ascii=False, indent=1)
-        sys.stdout.write("\n")
-        return
-    writer = csv.DictWriter(sys.stdout, table.column_names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {key: json.dumps(value) if isinstance(value, dict | bool) else value for key, value in row.items()}
-        for row in rows
-    )
+        raw.print_json(rows)
+    else:
+        raw.print_csv(table.column_names, rows)
 
 
 def nodes(
@@ -244,7 +241,7 @@ def nodes(
     if format != "table":
         _print_raw(inventory.arrow("nodes"), format)
     else:
-        rows = text.raw_rows(inventory.arrow("nodes"))
+        rows = raw.rows(inventory.arrow("nodes"))
         sys.stdout.write(
             "".join(
                 f"{line}\n"

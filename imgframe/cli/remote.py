@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgframe.cli import source, text
+from imgframe.cli import raw, source, text
 from imgframe.cli.acting import HostsDirs, Unchecked
 
 if TYPE_CHECKING:
@@ -105,18 +103,12 @@ def _manner(hosts_dirs: list[Path] | None, insecure: bool, docker_config: Path |
 def _show(found: pd.DataFrame, columns: dict[str, str], format: str) -> None:
     import pyarrow as pa
 
-    rows = text.raw_rows(pa.Table.from_pandas(found, preserve_index=False))
+    rows = raw.rows(pa.Table.from_pandas(found, preserve_index=False))
     if format == "json":
-        json.dump(rows, sys.stdout, ensure_ascii=False, indent=1)
-        sys.stdout.write("\n")
+        raw.print_json(rows)
         return
     if format == "csv":
-        writer = csv.DictWriter(sys.stdout, list(found.columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {key: json.dumps(value) if isinstance(value, bool) else value for key, value in row.items()}
-            for row in rows
-        )
+        raw.print_csv(list(found.columns), rows)
         return
     front = [name for name in ("node", "namespace") if len({row[name] for row in rows}) > 1]
     shown = {**{name: name.upper() for name in front}, "name": "NAME", **columns}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from typing import Any
 
 
 def columns(rows: Sequence[Sequence[str]], gap: int = 4) -> list[str]:
@@ -72,38 +70,3 @@ def _duration(seconds: float) -> str:
         if hours < below:
             return "About an hour" if hours == 1 else f"{hours // factor} {unit}"
     return f"{int(seconds / 3600) // 8760} years"
-
-
-JSON_COLUMNS = ("labels", "record_labels", "annotations")
-
-
-def raw_rows(table: Any) -> list[dict[str, Any]]:
-    """The rows of an Arrow table for machines: integers raw, times RFC 3339 in UTC to the nanosecond, label maps as objects.
-
-    Unknown values are None.
-    """
-    names = table.column_names
-    data = []
-    for name in names:
-        column = table[name]
-        if str(column.type).startswith("timestamp"):
-            data.append([rfc3339(value) for value in column.cast("int64").to_pylist()])
-        elif name in JSON_COLUMNS:
-            data.append([None if value is None else json.loads(value) for value in column.to_pylist()])
-        else:
-            data.append(column.to_pylist())
-    return [dict(zip(names, values, strict=True)) for values in zip(*data, strict=True)]
-
-
-def rfc3339(ns: int | None) -> str | None:
-    """Nanoseconds since 1970 as RFC 3339 in UTC, fraction without trailing zeros.
-
-    Example:
-        >>> rfc3339(1_700_000_000_120_000_000), rfc3339(None)
-        ('2023-11-14T22:13:20.12Z', None)
-    """
-    if ns is None:
-        return None
-    seconds, fraction = divmod(ns, 10**9)
-    digits = f".{fraction:09d}".rstrip("0") if fraction else ""
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}{digits}Z"
