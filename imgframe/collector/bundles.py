@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -113,16 +113,29 @@ class Home(NamedTuple):
 class Shelf:
     """All documents of a collection, as :func:`finish` wants them.
 
-    ``data`` are the bytes of those read now, ``rows`` holds their rows of ``configs`` and ``history``; ``used`` names the
-    documents that are in the inventory. ``added`` is the number of the bundle that was made of what is new.
+    ``data`` are the bytes of those read now, ``rows`` holds their rows of ``configs`` and ``history``; ``where`` says which
+    bundle has a digest. ``used`` names the documents that are in the inventory, ``added`` is the number of the bundle that
+    was made of what is new.
     """
 
-    bundles: list[Bundle]
-    data: dict[str, bytes]
-    summaries: dict[Key, Summary]
-    used: set[Key]
-    rows: Rows
+    bundles: list[Bundle] = field(default_factory=list)
+    where: dict[str, Bundle] = field(default_factory=dict)
+    data: dict[str, bytes] = field(default_factory=dict)
+    summaries: dict[Key, Summary] = field(default_factory=dict)
+    used: set[Key] = field(default_factory=set)
+    rows: Rows = field(default_factory=Rows)
     added: int | None = None
+
+    def add(self, bundles: Iterable[Bundle]) -> None:
+        """Take bundles from the cache; what is known already stays as it is."""
+        for bundle in bundles:
+            self.bundles.append(bundle)
+            self.where = self.where or dict.fromkeys(bundle.digests, bundle)
+            self.summaries = self.summaries or dict(bundle.summaries)
+            for digest in bundle.digests - self.where.keys():
+                self.where[digest] = bundle
+            for key in bundle.summaries.keys() - self.summaries.keys():
+                self.summaries[key] = bundle.summaries[key]
 
     def whole(self, kind: str, digest: str) -> Summary | None:
         """The summary with all that rows are made of; a lean one is made again from the bytes."""
@@ -134,7 +147,7 @@ class Shelf:
     def home(self, store: str, namespace: str, reached: Iterable[Key]) -> Home:
         """Where the documents of a namespace are."""
         digests = {digest for _, digest in reached}
-        held = {bundle.id for bundle in self.bundles if not bundle.digests.isdisjoint(digests)}
+        held = {self.where[digest].id for digest in digests if digest in self.where}
         return Home(store, namespace, held, not digests.isdisjoint(self.data))
 
 

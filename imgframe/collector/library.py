@@ -12,11 +12,10 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 
 import pyarrow as pa
 
-from imgframe.collector.bundles import Bundle, Home, Key, Shelf, finish, load, load_home, remember_homes
+from imgframe.collector.bundles import Home, Key, Shelf, finish, load, load_home, remember_homes
 from imgframe.collector.cache import Cache, matches
 from imgframe.collector.documents import Problem, Summary, summarise
 from imgframe.collector.progress import Progress
-from imgframe.collector.rows import Rows
 from imgframe.collector.waves import in_waves
 from imgframe.errors import DocumentError, WireError
 
@@ -39,7 +38,7 @@ class Library:
         self._cache = cache
         self._progress = progress
         self._wave = wave
-        self._shelf = Shelf([], {}, {}, set(), Rows())
+        self._shelf = Shelf()
         self._reading: dict[str, asyncio.Future[None]] = {}
         self._homes: list[Home] = []
 
@@ -60,32 +59,26 @@ class Library:
         """The bytes, also of a document that a bundle holds as another kind."""
         if digest in self._shelf.data:
             return self._shelf.data[digest]
-        return next((bundle.read(digest) for bundle in self._shelf.bundles if digest in bundle.digests), None)
+        bundle = self._shelf.where.get(digest)
+        return None if bundle is None else bundle.read(digest)
 
     def has(self, digest: str) -> bool:
         """Whether the bytes were read and verified."""
-        return digest in self._shelf.data or any(digest in bundle.digests for bundle in self._shelf.bundles)
+        return digest in self._shelf.data or digest in self._shelf.where
 
     def recall(self, digests: Iterable[str]) -> None:
         """Take from the cache what it knows of these."""
         if self._cache is None:
             return
-        wanted = set(digests).difference(
-            self._shelf.data, *(bundle.digests for bundle in self._shelf.bundles)
-        )
+        wanted = {digest for digest in digests if not self.has(digest)}
         if wanted:
-            self._add(load(self._cache, wanted))
+            self._shelf.add(load(self._cache, wanted))
 
     def expect(self, store: str, namespace: str) -> None:
         """Take from the cache what the namespace had when it was read last: its lists are not needed for that."""
         if self._cache is not None and store:
             loaded = {bundle.id for bundle in self._shelf.bundles}
-            self._add(load_home(self._cache, store, namespace, loaded))
-
-    def _add(self, bundles: list[Bundle]) -> None:
-        for bundle in bundles:
-            self._shelf.bundles.append(bundle)
-            self._shelf.summaries = bundle.summaries | self._shelf.summaries
+            self._shelf.add(load_home(self._cache, store, namespace, loaded))
 
     async def fetch(self, wanted: dict[str, int], read: Read) -> dict[str, Failure]:
         """Read the documents ``wanted`` (digest to size) that nobody has read yet; gives those that failed, and why."""
