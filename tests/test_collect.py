@@ -446,6 +446,37 @@ def test_several_nodes_read_each_document_once_and_stand_in_order():
     assert inv.nodes.rpcs[0] + inv.nodes.rpcs[1] < 2 * single - len(inv.documents) // 3
 
 
+def test_a_fleet_reads_each_document_once(monkeypatch, tmp_path):
+    monkeypatch.setattr("imgframe.collector.library._PATIENCE", 60.0)  # however slow the machine
+    with simulator.fleet(nodes=8, days=10) as fleet:
+        cold, warm = (imf.collect(fleet.nodes, usage="none", cache=tmp_path / "c.sqlite") for _ in range(2))
+    assert len(cold.documents) > 300
+    assert cold.nodes.rpcs.sum() - warm.nodes.rpcs.sum() == len(cold.documents)
+
+
+def test_a_node_that_hangs_on_a_document_keeps_the_others_waiting_for_that_one_alone():
+    dump = dump_of(STORES[2])
+    digest = next(i["target"]["digest"] for i in dump["images"] if "manifest.v1" in i["target"]["mediaType"])
+    hang = simulator.Fault(call="Content/Read", subject=digest, times=1, hang=True)
+    later = simulator.Fault(call="Images/List", times=1, delay=0.5)
+    with (
+        simulator.from_dump(dump, faults=[hang]) as slow,
+        simulator.from_dump(dump, faults=[later]) as sound,
+    ):
+        nodes = [{"name": name, "address": one.address} for name, one in (("a", slow), ("b", sound))]
+        inv = imf.collect(nodes, usage="none", cache=False, timeout=4)
+        alone = imf.collect(nodes[1], usage="none", cache=False)
+    mine, theirs = (one.images[one.images.node == "b"].reset_index(drop=True) for one in (inv, alone))
+    assert mine.astype(str).equals(theirs.astype(str))
+    assert len(inv.errors[inv.errors.node == "b"]) == len(alone.errors)
+    read = len(alone.documents)
+    lists = alone.nodes.rpcs[0] - read
+    more = inv.nodes.rpcs.sum() - 2 * lists - read
+    assert (
+        more < read // 4
+    )  # the one again after the deadline and by the other node, not all that were awaited
+
+
 def test_namespaces_are_chosen_and_a_missing_one_says_so():
     parts = {name: dump_of(STORES[0]) | {"namespace": name} for name in ("a", "b.c")}
     with simulator.from_dump({"namespaces": parts}) as node:

@@ -23,7 +23,7 @@ MAX_DOCUMENT = 8 << 20
 """Larger manifests and configs are refused [bytes], as containerd and the registries do."""
 
 _PATIENCE = 2.0
-"""How long to wait for another node that is reading the same document [s]."""
+"""How long to wait for other nodes that are reading the same documents while none arrives [s]."""
 
 Read = Callable[[str], Awaitable[bytes]]
 """Reads a blob by its digest; raises WireError, or DocumentError where it is too large."""
@@ -81,42 +81,57 @@ class Library:
             self._shelf.add(load_home(self._cache, store, namespace, loaded))
 
     async def fetch(self, wanted: dict[str, int], read: Read) -> dict[str, Failure]:
-        """Read the documents ``wanted`` (digest to size) that nobody has read yet; gives those that failed, and why."""
+        """Read the documents ``wanted`` (digest to size) that nobody has read yet; gives those that failed, and why.
+
+        What another node is reading comes from there, unless nothing comes for a while, or it cannot be read there.
+        """
         self.recall(wanted)
         missing = {digest: size for digest, size in wanted.items() if not self.has(digest)}
-        others = [self._reading[digest] for digest in missing if digest in self._reading]
-        if others:
-            await asyncio.wait(others, timeout=_PATIENCE)
-            missing = {digest: size for digest, size in missing.items() if not self.has(digest)}
-        self._progress.expect("documents", len(missing))
-        mine = {
-            digest: asyncio.get_running_loop().create_future()
-            for digest in missing.keys() - self._reading.keys()
-        }
-        self._reading |= mine
+        theirs = {digest: self._reading[digest] for digest in missing if digest in self._reading}
+        failures = await self._read_all({d: size for d, size in missing.items() if d not in theirs}, read)
+        waiting = set(theirs.values())
+        while waiting:
+            arrived, waiting = await asyncio.wait(waiting, timeout=_PATIENCE)
+            if not arrived:
+                break
+        left = {digest: missing[digest] for digest in theirs if not self.has(digest)}
+        return failures | await self._read_all(left, read)
+
+    async def _read_all(self, wanted: dict[str, int], read: Read) -> dict[str, Failure]:
+        mine = wanted.keys() - self._reading.keys()
+        self._reading |= {digest: asyncio.get_running_loop().create_future() for digest in mine}
+        self._progress.expect("documents", len(wanted))
         try:
-            failures = await in_waves(self._wave, lambda pair: self._read(*pair, read), list(missing.items()))
+            failures = await in_waves(self._wave, lambda pair: self._read(*pair, read), list(wanted.items()))
         finally:
-            for digest, future in mine.items():
-                del self._reading[digest]
-                future.set_result(None)
-        return {digest: why for digest, why in zip(missing, failures, strict=True) if why is not None}
+            for digest in mine:
+                self._arrived(digest)
+        return {digest: why for digest, why in zip(wanted, failures, strict=True) if why is not None}
 
     async def _read(self, digest: str, size: int, read: Read) -> Failure | None:
         try:
             if size > MAX_DOCUMENT:
                 return Problem("too_large", f"{digest} has {size:,} bytes; documents over 8 MiB are not read")
             data = await read(digest)
+            if not matches(digest, data):
+                return Problem(
+                    "wrong_digest", f"the {len(data):,} bytes stored as {digest} have another digest"
+                )
+            self._shelf.data[digest] = data
         except WireError as error:
             return error
         except DocumentError as error:
             return Problem("too_large", str(error))
         finally:
             self._progress.done("documents")
-        if not matches(digest, data):
-            return Problem("wrong_digest", f"the {len(data):,} bytes stored as {digest} have another digest")
-        self._shelf.data[digest] = data
+            self._arrived(digest)
         return None
+
+    def _arrived(self, digest: str) -> None:
+        """Wake those who wait for the document, whether it could be read or not."""
+        future = self._reading.pop(digest, None)
+        if future is not None:
+            future.set_result(None)
 
     def settle(self, store: str, namespace: str, reached: Collection[Key]) -> None:
         """Take down what a namespace reached, now that it stood still: these documents are in the inventory."""
