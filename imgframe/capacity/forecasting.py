@@ -152,9 +152,8 @@ def forecast(
 
 def _recent(dataset: Dataset, max_age: int) -> list[str]:
     """The nodes that were read at most ``max_age`` ns before the newest collection."""
-    last = {node: one.collected_at for one in dataset.collections for node in one.read}
     newest = max((one.collected_at for one in dataset.collections), default=0)
-    return [node for node, when in last.items() if newest - when <= max_age]
+    return [node for node, one in dataset.last()[0].items() if newest - one.collected_at <= max_age]
 
 
 _SPREAD = ("", "_low", "_high")
