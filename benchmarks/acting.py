@@ -65,7 +65,7 @@ def alone(title: str, limit: float, call: Callable[[], Any], runs: int = RUNS) -
 
 def made(seed: str, layers: int, size: int) -> Any:
     """An image of random layers."""
-    import images
+    from testbed import images
 
     rng = random.Random(seed)
     parts = [images.layer([images.file(f"data/{n}", rng.randbytes(size))]) for n in range(layers)]
@@ -128,7 +128,7 @@ class Bench:
     def pushing(self, name: str) -> None:
         inventory = imf.collect(self.daemon.address, namespaces=["u0"], usage="none", progress=False)
 
-        from registries import Registry
+        from testbed.registries import Registry
 
         with Registry() as first, Registry() as second, Registry() as third, Registry() as fourth:
             places = [(first, second), (third, fourth)]
@@ -273,8 +273,8 @@ def memory(bench: Bench) -> None:
 def main() -> None:
     """Everything in turn, on containerd 2.1 and 1.7 and one registry on loopback."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from daemons import Daemon
-    from registries import Registry
+    from testbed.daemons import Daemon
+    from testbed.registries import Registry
 
     with Registry() as registry:
         for release in ("2.1", "1.7"):  # containerd's own Transfer; as a client

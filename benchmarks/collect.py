@@ -143,8 +143,8 @@ def small(daemon) -> None:
 
 def fill(daemon, count: int) -> None:
     """Generated images imported by ``ctr`` and all unpacked."""
-    import images
-    from truth_stores import collect_garbage
+    from testbed import images
+    from testbed.truth_stores import collect_garbage
 
     made = list(images.generated(count))
     for start in range(0, count, PIECE):
@@ -172,8 +172,8 @@ def simulated() -> None:
 
 def main() -> None:
     try:
-        import debian
-        from daemons import Daemon
+        from testbed import debian
+        from testbed.daemons import Daemon
 
         debian.packages("sid")
     except Exception as lack:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import imgframe as imf
 from imgframe import reference
 from imgframe.errors import FilterError
-from imgframe.filters import selection
+from imgframe.nerdctl import selection
 
 ROWS, NAMES, NODES, LABELS = 10_000_000, 50_000, 1_000, 20_000
 NOW = 1_800_000_000_000_000_000

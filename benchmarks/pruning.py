@@ -66,8 +66,8 @@ def plans() -> None:
 
 def main() -> None:
     plans()
-    import truth_stores
-    from daemons import Daemon
+    from testbed import truth_stores
+    from testbed.daemons import Daemon
 
     import imgframe as imf
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-import images
-from registries import Registry
+from testbed import images
+from testbed.registries import Registry
 
 import imgframe as imf
 

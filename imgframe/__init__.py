@@ -52,7 +52,6 @@ _ROOMS = {
         "SchemaError",
         "WireError",
     ),
-    "existing": ("get_existing_images",),
     "explorer": ("explore",),
     "filters": (
         "FILTER_BEFORE_TYPE",
@@ -70,18 +69,20 @@ _ROOMS = {
         "filter_dangling_images",
         "filter_tagged_images",
         "filter_until",
-        "get_dangling_images",
-        "get_unused_images",
         "lint_filters",
         "parse_filters",
     ),
-    "gotime": (),
+    "golang": (),
+    "nerdctl": (),
+    "golang.time": (),
     "inventory": ("Inventory", "concat", "open_inventory"),
+    "nerdctl.existing": ("get_existing_images",),
+    "nerdctl.read": ("read_image_config", "read_index", "read_manifest"),
+    "nerdctl.selection": ("get_dangling_images", "get_unused_images", "prune_candidates", "select_images"),
     "node": ("Node", "load_nodes"),
     "oci": (),
     "planning": ("EnsuredImage", "PullMode"),
     "platforms": (),
-    "reading": ("read_image_config", "read_index", "read_manifest"),
     "reclaiming": (
         "Reclaim",
         "explain_image",
@@ -99,12 +100,14 @@ _ROOMS = {
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME), *sorted(_ROOMS)]  # noqa: PLE0604 -- one table of names
+__all__ = ["__version__", "gotime", *sorted(_HOME), *sorted(room for room in _ROOMS if "." not in room)]  # noqa: PLE0604 -- one table of names
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(importlib.import_module(f"imgframe.{_HOME[name]}"), name)
+    elif name == "gotime":  # its promised name
+        value = importlib.import_module("imgframe.golang.time")
     elif name in _ROOMS:
         value = importlib.import_module(f"imgframe.{name}")
     else:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imgframe import patterns
-from imgframe._gotext import printable
 from imgframe.errors import FilterError
+from imgframe.golang import regexp
+from imgframe.golang.strconv import printable
 
 _END, _ILLEGAL = "", "illegal"
 _FIELD = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
@@ -286,11 +286,11 @@ def holds(selector: Selector, values: list[str | None]) -> Any:
     if not is_utf8(selector.value):
         return np.zeros(len(values), dtype=bool)
     try:
-        regexp = patterns.compile_regexp(selector.value)
+        compiled = regexp.compile_regexp(selector.value)
     except FilterError as error:
         if not error.go:
             raise
         return np.zeros(
             len(values), dtype=bool
         )  # containerd logs a broken expression, and it matches nothing
-    return regexp.search([value or "" for value in values])
+    return compiled.search([value or "" for value in values])

@@ -5,16 +5,14 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import debian
 import hypothesis
 import pytest
-import secret_watch
-import truth_stores
-from certificates import Authority
-from daemons import VERSIONS, Daemon
-from registries import SECRET, USER, Registry, basic_settings, tls_settings, token_settings
-from truth_stores import FilledStore
-from web_servers import FaultyProxy, TokenServer
+from testbed import debian, secret_watch, truth_stores
+from testbed.certificates import Authority
+from testbed.daemons import VERSIONS, Daemon
+from testbed.registries import SECRET, USER, Registry, basic_settings, tls_settings, token_settings
+from testbed.truth_stores import FilledStore
+from testbed.web_servers import FaultyProxy, TokenServer
 
 hypothesis.settings.register_profile("loaded", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("loaded")

@@ -1,9 +1,9 @@
 """Whose bytes they are: groups against loops over dicts, shares that sum exactly, and the sharing matrix."""
 
-import naive_store
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from testbed import naive_store
 
 import imgframe as imf
 from imgframe import schema

@@ -11,7 +11,7 @@ import time
 import warnings
 
 import pytest
-from spoilt_stores import CONFIG, Spoilt
+from testbed.spoilt_stores import CONFIG, Spoilt
 
 import imgframe as imf
 from imgframe import simulator

@@ -9,8 +9,8 @@ import socket
 import threading
 
 import pytest
-import stores
-from spoilt_stores import CONFIG, INDEX, Spoilt, digest_of
+from testbed import stores
+from testbed.spoilt_stores import CONFIG, INDEX, Spoilt, digest_of
 
 import imgframe as imf
 from imgframe import simulator

@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
-import stores
-from spoilt_stores import CONFIG, INDEX, MANIFEST, NOW, Spoilt, digest_of
+from testbed import stores
+from testbed.spoilt_stores import CONFIG, INDEX, MANIFEST, NOW, Spoilt, digest_of
 
 import imgframe as imf
 from imgframe import simulator

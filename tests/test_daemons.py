@@ -3,8 +3,8 @@
 import os
 import subprocess
 
-import debian
-import truth_stores as truth
+import testbed.truth_stores as truth
+from testbed import debian
 
 
 def test_tests_of_one_daemon_stay_on_one_worker(containerd, request):

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from histories import HISTORIES, HOUR, State, appended, collected, stamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from testbed.histories import HISTORIES, HOUR, State, appended, collected, stamp
 from typer.testing import CliRunner
 
 import imgframe as imf
-from imgframe import dataset, gotime
+from imgframe import dataset
 from imgframe.cli.main import app
 from imgframe.errors import InputError
+from imgframe.golang import time
 from imgframe.report.facts import gather
 
 
@@ -60,14 +61,14 @@ def test_the_age_is_that_at_the_moment_asked_for(fleet):
     "length", ["72h", dt.timedelta(days=3), pd.Timedelta("3D"), np.timedelta64(3, "D"), "4320m"]
 )
 def test_lengths_of_time(fleet, length):
-    assert gotime.to_duration(length) == 72 * HOUR
+    assert time.to_duration(length) == 72 * HOUR
     assert fleet.at(max_age=length).nodes["node"].tolist() == ["a", "c"]
 
 
 @pytest.mark.parametrize("length", ["3 days", "-1h", dt.timedelta(-1), pd.NaT, 5, True, None])
 def test_what_is_no_length_of_time(length):
     with pytest.raises(InputError):
-        gotime.to_duration(length)
+        time.to_duration(length)
 
 
 def test_growth_and_forecast_leave_them_out(fleet):

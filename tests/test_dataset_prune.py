@@ -12,9 +12,9 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from histories import HISTORIES, HOUR, START, State, appended, collected, stamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from testbed.histories import HISTORIES, HOUR, START, State, appended, collected, stamp
 
 import imgframe as imf
 from imgframe import dataset
@@ -324,7 +324,7 @@ def test_who_opened_it_before_is_State(tmp_path):
 
 _CHILD = """
 import sys
-import histories as here
+from testbed import histories as here
 from imgframe import dataset
 
 def stop(event, args):

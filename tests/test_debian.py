@@ -1,7 +1,7 @@
 """How the machine's own apt configuration becomes that of another suite."""
 
 import pytest
-from debian import Unavailable, source_for
+from testbed.debian import Unavailable, source_for
 
 DEB822 = """# comment
 Types: deb

@@ -5,9 +5,8 @@ import io
 import json
 import random
 
-import live_stores
-import naive_store
 import pytest
+from testbed import live_stores, naive_store
 from typer.testing import CliRunner
 
 import imgframe as imf

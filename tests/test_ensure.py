@@ -5,12 +5,11 @@ import json
 import threading
 from collections import Counter
 
-import images
 import pytest
-import truth_stores
-from filter_stores import DATA
-from node_state import checked, state
-from registries import SECRET, USER, write_hosts
+from testbed import images, truth_stores
+from testbed.filter_stores import DATA
+from testbed.node_state import checked, state
+from testbed.registries import SECRET, USER, write_hosts
 
 import imgframe as imf
 from imgframe import oci, platforms, simulator

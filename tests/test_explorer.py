@@ -19,7 +19,7 @@ from imgframe.explorer import pictures, rows
 from imgframe.explorer.freeing import freeing_of, held_by, kept_because
 from imgframe.explorer.later import Later
 from imgframe.explorer.tree import NAMELESS, Tree
-from imgframe.filters import prune_candidates, select_images
+from imgframe.nerdctl.selection import prune_candidates, select_images
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -4,12 +4,11 @@ import json
 import os
 import re
 
-import chromium
-import debian
 import nbformat
 import pytest
-from notebook_server import Lab
 from playwright.sync_api import Page, expect, sync_playwright
+from testbed import chromium, debian
+from testbed.notebook_server import Lab
 
 pytestmark = [
     pytest.mark.browser,

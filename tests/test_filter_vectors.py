@@ -8,11 +8,12 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
-from filter_stores import STORES, go_filter, has_bare_field, inventory, lines
+from testbed.filter_stores import STORES, go_filter, has_bare_field, inventory, lines
 
 import imgframe as imf
 from imgframe.errors import FilterError
-from imgframe.filters import prune_candidates, select_images, split_flags
+from imgframe.filters import split_flags
+from imgframe.nerdctl.selection import prune_candidates, select_images
 
 
 def outcome(call):

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import imgframe as imf
 from imgframe.errors import FilterError, InputError, MissingColumn
-from imgframe.filters import docker, expressions, prune_candidates, select_images
+from imgframe.filters import docker, expressions
+from imgframe.nerdctl.selection import prune_candidates, select_images
 from imgframe.selectors import parse
 
 NAMES = (
@@ -431,9 +432,9 @@ def test_unused_by_search_agrees_with_the_bitmap(monkeypatch):
     inv = imf.Inventory({"images": images, "containers": containers})
     used = set(zip(containers["node"], containers["namespace"], containers["image"], strict=True))
     expected = [row not in used for row in images.itertuples(index=False, name=None)]
-    assert imf.filters.selection.unused(inv).tolist() == expected
-    monkeypatch.setattr(imf.filters.selection, "_BITMAP", 0)
-    assert imf.filters.selection.unused(inv).tolist() == expected
+    assert imf.nerdctl.selection.unused(inv).tolist() == expected
+    monkeypatch.setattr(imf.nerdctl.selection, "_BITMAP", 0)
+    assert imf.nerdctl.selection.unused(inv).tolist() == expected
 
 
 def test_names_as_typed_find_normalised_records_and_raw_ones():

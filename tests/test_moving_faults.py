@@ -6,11 +6,11 @@ import random
 import threading
 import time
 
-import images
 import pytest
-from daemons import VERSIONS
-from node_state import EMPTY, checked, collect_garbage, state
-from web_servers import FaultyProxy
+from testbed import images
+from testbed.daemons import VERSIONS
+from testbed.node_state import EMPTY, checked, collect_garbage, state
+from testbed.web_servers import FaultyProxy
 
 import imgframe as imf
 from imgframe import oci, simulator

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import images
 import nbformat
 import pytest
-from daemons import Daemon
+from testbed import images
+from testbed.daemons import Daemon
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"

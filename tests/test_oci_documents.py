@@ -7,11 +7,13 @@ import re
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from oci_vectors import store
+from testbed.oci_vectors import store
 
 from imgframe import oci, platforms
 from imgframe.errors import DocumentError
-from imgframe.oci import decoder, plain, scanner, structs
+from imgframe.golang.json import decoder, scanner
+from imgframe.nerdctl import documents as nerdctl_documents
+from imgframe.oci import plain, structs
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -265,7 +267,7 @@ def walks(target, documents):
     yield lambda: oci.find_manifest(target, None, documents)
     yield lambda: oci.check_blobs(target, platforms.all_(), documents)
     yield lambda: oci.resolve(target, platforms.default(), documents)
-    yield lambda: oci.read_image_config(target, platforms.default(), documents)
+    yield lambda: nerdctl_documents.read_image_config(target, platforms.default(), documents)
 
 
 def test_a_hundred_indexes_inside_each_other_are_walked():
@@ -293,7 +295,7 @@ def test_an_index_that_contains_itself_ends():
                 walk()
             assert caught.value.code == "cycle"
         assert oci.find_platforms(target, documents)[1].code == "cycle"
-        assert oci.listing(target, documents) == {}
+        assert nerdctl_documents.listing(target, documents) == {}
 
 
 def test_an_index_that_doubles_at_every_level_ends():

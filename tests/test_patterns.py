@@ -11,14 +11,15 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from name_vectors import mutated, vectors
+from testbed.name_vectors import mutated, vectors
 
-from imgframe import patterns, reference
+from imgframe import reference
 from imgframe.errors import FilterError
-from imgframe.patterns import unicode_names
-from imgframe.patterns.cursor import GoSyntaxError
-from imgframe.patterns.globs import GlobSyntaxError
-from imgframe.patterns.syntax import parse_go_regexp
+from imgframe.filters.reference_pattern import compile_reference
+from imgframe.golang.path import GlobSyntaxError, parse_glob
+from imgframe.golang.regexp import compile_regexp, unicode_names
+from imgframe.golang.regexp.cursor import GoSyntaxError
+from imgframe.golang.regexp.syntax import parse_go_regexp
 
 NEEDED = ["name", "error", "bare", "familiar", "familiar_string"]
 
@@ -40,7 +41,7 @@ def test_every_vector_of_one_pattern_and_one_name(measured):
     wrong = []
     count = 0
     for text, cases in by_pattern.items():
-        pattern = patterns.compile_reference(text)
+        pattern = compile_reference(text)
         names = table.take([rows[case["names"][0]] for case in cases])
         decisions = zip(
             cases,
@@ -70,7 +71,7 @@ def test_every_vector_of_one_pattern_and_one_name(measured):
 
 def go_match(pattern, name):
     try:
-        return patterns.parse_glob(pattern).match(name)
+        return parse_glob(pattern).match(name)
     except GlobSyntaxError as error:
         return str(error)
 
@@ -101,7 +102,7 @@ def test_columns_and_single_names_agree_on_100_000_further_decisions():
         some = parsed.take(rng.sample(range(parsed.num_rows), 50))
         if text is None:
             text = patterns_from(some["familiar_string"][0].as_py() or "a/b:c", rng)
-        pattern = patterns.compile_reference(text)
+        pattern = compile_reference(text)
         glob, regex = pattern.glob(some), pattern.regex(some)
         decided += 50
         globs += glob.sum()
@@ -128,11 +129,11 @@ def test_columns_and_single_names_agree_on_100_000_further_decisions():
 def test_a_translated_glob_decides_as_the_matcher(pieces):
     text = "".join(pieces)
     try:
-        glob = patterns.parse_glob(text)
+        glob = parse_glob(text)
     except GlobSyntaxError:
         return
     names = ["", "a", "b", "/", "ab", "a/b", "ba/", "//", "abab", "a*", "bé", "a/a/b", "aab/ba", ".", "0/1"]
-    found = patterns.compile_reference(text)._glob_on(glob, pa.array(names))
+    found = compile_reference(text)._glob_on(glob, pa.array(names))
     assert found.tolist() == [glob.match(name) for name in names]
 
 
@@ -164,7 +165,7 @@ def test_a_translated_glob_decides_as_the_matcher(pieces):
     ],
 )
 def test_what_re2_is_told_in_other_words(pattern, text, found):
-    assert patterns.compile_regexp(pattern).search([text, None]).tolist() == [found, False]
+    assert compile_regexp(pattern).search([text, None]).tolist() == [found, False]
 
 
 @pytest.mark.parametrize(
@@ -191,18 +192,18 @@ def test_what_re2_is_told_in_other_words(pattern, text, found):
 )
 def test_words_of_refused_patterns(pattern, words):
     with pytest.raises(FilterError) as refused:
-        patterns.compile_regexp(pattern)
+        compile_regexp(pattern)
     assert refused.value.go == f"error parsing regexp: {words}"
     assert refused.value.go in str(refused.value)
-    assert patterns.compile_reference(pattern).regex_error == refused.value.go
+    assert compile_reference(pattern).regex_error == refused.value.go
 
 
 def test_null_names_match_nothing():
     names = reference.parse_names([None, "alpine"])
-    assert patterns.compile_reference(".*").matches(names).tolist() == [False, True]
-    assert patterns.compile_reference("alp*").glob(names).tolist() == [False, True]
-    assert patterns.compile_reference("a").matches(names.slice(0, 0)).tolist() == []
-    assert patterns.compile_reference("a{101}").matches(names.slice(0, 0)).tolist() == []
+    assert compile_reference(".*").matches(names).tolist() == [False, True]
+    assert compile_reference("alp*").glob(names).tolist() == [False, True]
+    assert compile_reference("a").matches(names.slice(0, 0)).tolist() == []
+    assert compile_reference("a{101}").matches(names.slice(0, 0)).tolist() == []
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +236,7 @@ def fifty_thousand():
 def test_a_hostile_pattern_is_refused_or_done_in_two_seconds(fifty_thousand, pattern):
     started = time.thread_time()
     try:
-        patterns.compile_reference(pattern).matches(fifty_thousand)
+        compile_reference(pattern).matches(fifty_thousand)
     except FilterError as error:
         assert error.go == ""
         assert "are expected" in str(error)
@@ -244,9 +245,9 @@ def test_a_hostile_pattern_is_refused_or_done_in_two_seconds(fifty_thousand, pat
 
 def test_large_but_harmless_patterns_are_not_refused(fifty_thousand):
     for pattern in ("a" * 4096, "|".join(f"{n:04}" for n in range(800)), "^.{0,500}$", "org[0-9]{1,1000}/"):
-        assert patterns.compile_reference(pattern).matches(fifty_thousand).shape == (50_000,)
+        assert compile_reference(pattern).matches(fifty_thousand).shape == (50_000,)
     with pytest.raises(FilterError, match="65537 characters"):
-        patterns.compile_reference("a" * 65_537)
+        compile_reference("a" * 65_537)
 
 
 def test_the_tables_of_re2_are_those_that_are_corrected_for():

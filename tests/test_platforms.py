@@ -5,7 +5,7 @@ import functools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oci_vectors import as_record, lines, matcher, platform
+from testbed.oci_vectors import as_record, lines, matcher, platform
 
 from imgframe import platforms
 from imgframe.errors import PlatformError

@@ -6,11 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import images
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import truth_stores
+from testbed import images, truth_stores
 from typer.testing import CliRunner
 
 import imgframe as imf

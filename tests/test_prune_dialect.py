@@ -5,16 +5,17 @@ from collections import Counter
 
 import pandas as pd
 import pytest
-from filter_stores import STORES, lines
-from filter_stores import inventory as recorded_inventory
-from stores import recorded
 from test_filter_vectors import quoted
 from test_prune import fill, mine, names_in, read
+from testbed.filter_stores import STORES, lines
+from testbed.filter_stores import inventory as recorded_inventory
+from testbed.stores import recorded
 
 import imgframe as imf
 from imgframe import simulator
 from imgframe.errors import FilterError, InputError
-from imgframe.filters import prune_candidates, split_flags
+from imgframe.filters import split_flags
+from imgframe.nerdctl.selection import prune_candidates
 
 NAMED = "in use: a container has this very name"
 TAGGED = "not dangling: nerdctl image prune takes it only with --all"

@@ -11,12 +11,11 @@ import sys
 import threading
 import time
 
-import images
 import pytest
-import truth_stores
-from daemons import Daemon
-from node_state import EMPTY, checked, collect_garbage, state
-from registries import SECRET, USER, write_hosts
+from testbed import images, truth_stores
+from testbed.daemons import Daemon
+from testbed.node_state import EMPTY, checked, collect_garbage, state
+from testbed.registries import SECRET, USER, write_hosts
 
 import imgframe as imf
 from imgframe.act.labelling import children_labels, source_label

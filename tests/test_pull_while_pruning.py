@@ -4,11 +4,11 @@ import random
 import threading
 from typing import NamedTuple
 
-import images
 import pandas as pd
 import pytest
-from node_state import EMPTY, checked, collect_garbage, state
-from web_servers import FaultyProxy
+from testbed import images
+from testbed.node_state import EMPTY, checked, collect_garbage, state
+from testbed.web_servers import FaultyProxy
 
 import imgframe as imf
 

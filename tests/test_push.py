@@ -3,11 +3,10 @@
 import json
 import subprocess
 
-import debian
-import images
 import pytest
-from node_state import state
-from registries import write_hosts
+from testbed import debian, images
+from testbed.node_state import state
+from testbed.registries import write_hosts
 
 import imgframe as imf
 from imgframe import schema
@@ -83,7 +82,7 @@ def test_to_another_registry_everything_is_sent(containerd, rich, other_registry
 @pytest.fixture(scope="module")
 def other_registry(registry):
     """A second registry, with nothing in it."""
-    from registries import Registry
+    from testbed.registries import Registry
 
     with Registry() as other:
         yield other

@@ -2,10 +2,10 @@
 
 import json
 
-import images
 import pytest
-from registries import SECRET, USER
 from test_push import skopeo_digests
+from testbed import images
+from testbed.registries import SECRET, USER
 
 import imgframe as imf
 from imgframe.errors import InputError

@@ -7,11 +7,12 @@ import collections
 import json
 
 import pytest
-from oci_vectors import dump, inventory, lines, store
+from testbed.oci_vectors import dump, inventory, lines, store
 
 import imgframe as imf
 from imgframe import oci, platforms, schema
 from imgframe.errors import DocumentError, InputError, NotFound
+from imgframe.nerdctl import documents as nerdctl_documents
 
 
 def descriptor(record):
@@ -76,9 +77,9 @@ def test_every_document():
         chosen = chosen() if chosen else platforms.strict(record["platform"])
         check(
             record,
-            outcome(oci.read_index, target, documents),
-            outcome(oci.read_manifest, target, chosen, documents),
-            outcome(oci.read_image_config, target, chosen, documents),
+            outcome(nerdctl_documents.read_index, target, documents),
+            outcome(nerdctl_documents.read_manifest, target, chosen, documents),
+            outcome(nerdctl_documents.read_image_config, target, chosen, documents),
         )
     print(f"read_documents.jsonl.gz: {len(records)} of {len(records)} vectors checked on bare stores")
     assert len(records) == 1511

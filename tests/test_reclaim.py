@@ -4,13 +4,13 @@ import datetime as dt
 import json
 import random
 
-import naive_store
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from testbed import naive_store
 
 import imgframe as imf
 from imgframe import schema

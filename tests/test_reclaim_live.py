@@ -3,10 +3,9 @@
 import os
 import random
 
-import daemons
-import live_stores
 import numpy as np
 import pytest
+from testbed import daemons, live_stores
 
 import imgframe as imf
 from imgframe.collector.disk import measured_bytes

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from name_vectors import mutated, vectors
+from testbed.name_vectors import mutated, vectors
 
 import imgframe as imf
 from imgframe import reference
 from imgframe.errors import InputError, ReferenceError_
+from imgframe.golang.strings import go_lower
 from imgframe.reference import cid, vectorised
-from imgframe.reference.lowercase import go_lower
 
 SUFFIX = "0123456789"
 

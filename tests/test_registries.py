@@ -3,9 +3,9 @@
 import http.client
 
 import pytest
-import truth_stores as truth
-from daemons import CtrError
-from registries import SECRET, USER, write_hosts
+import testbed.truth_stores as truth
+from testbed.daemons import CtrError
+from testbed.registries import SECRET, USER, write_hosts
 
 MANIFEST = "application/vnd.oci.image.index.v1+json"
 

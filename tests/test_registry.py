@@ -10,9 +10,9 @@ import traceback
 import warnings
 
 import pytest
-import truth_stores as truth
-from registries import SECRET, USER, write_hosts
-from web_servers import FaultyProxy, Server, send
+import testbed.truth_stores as truth
+from testbed.registries import SECRET, USER, write_hosts
+from testbed.web_servers import FaultyProxy, Server, send
 
 from imgframe import oci
 from imgframe.errors import InputError, InsecureWarning, RegistryDenied, RegistryError, RegistryNotFound

@@ -231,7 +231,7 @@ def test_resolves():
     cases = vectors("resolve_requests")
     here = Path(__file__).parent
     lines = in_a_network_of_its_own(
-        str(here / "scripted_registry.py"), str(VECTORS / "resolve_requests.jsonl")
+        str(here / "testbed/scripted_registry.py"), str(VECTORS / "resolve_requests.jsonl")
     ).splitlines()
     assert len(lines) == len(cases) == 128
     for case, line in zip(cases, lines, strict=True):

@@ -6,8 +6,8 @@ import json
 
 import pandas as pd
 import pytest
-import truth_stores as truth
-from registries import SECRET, USER
+import testbed.truth_stores as truth
+from testbed.registries import SECRET, USER
 from typer.testing import CliRunner
 
 import imgframe as imf
@@ -246,7 +246,7 @@ def test_prune_with_these_options_as_a_command(node, tmp_path):
     theirs = invoke(*words, "--dialect", "nerdctl", "--plan", tmp_path / "nerdctl")
     assert theirs.exit_code == 0, theirs.output
     inventory = read(address)
-    from imgframe.filters import prune_candidates
+    from imgframe.nerdctl.selection import prune_candidates
 
     candidates = prune_candidates(inventory, all=True)
     assert imf.open_plan(tmp_path / "nerdctl").steps["name"].tolist() == candidates["name"].tolist()

@@ -6,8 +6,8 @@ import json
 
 import pandas as pd
 import pytest
-import truth_stores as truth
-from registries import SECRET, USER
+import testbed.truth_stores as truth
+from testbed.registries import SECRET, USER
 
 import imgframe as imf
 from imgframe import schema

@@ -10,13 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import images
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
-import secret_watch
-from node_state import checked, state
-from registries import SECRET, USER
+from testbed import images, secret_watch
+from testbed.node_state import checked, state
+from testbed.registries import SECRET, USER
 from typer.testing import CliRunner
 
 import imgframe as imf

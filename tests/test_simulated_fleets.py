@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import grpc
 import pytest
-import stores
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated_calls import Asker
+from testbed import stores
+from testbed.simulated_calls import Asker
 
 import imgframe as imf
 from imgframe import oci, selectors, simulator
@@ -90,7 +90,7 @@ def test_several_namespaces_and_snapshotters_share_the_bytes():
 
 
 def stores_digest(data):
-    from simulated_story import digest
+    from testbed.simulated_story import digest
 
     return digest(data)
 

@@ -4,12 +4,12 @@ import random
 import re
 
 import pytest
-import simulated_garbage as garbage
-import simulated_story as story
+import testbed.simulated_garbage as garbage
+import testbed.simulated_story as story
 from conftest import require_daemons
-from daemons import VERSIONS, Daemon
-from simulated_calls import Asker
-from stores import load_into, recorded
+from testbed.daemons import VERSIONS, Daemon
+from testbed.simulated_calls import Asker
+from testbed.stores import load_into, recorded
 
 from imgframe import simulator
 

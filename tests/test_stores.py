@@ -1,8 +1,8 @@
 """The recorded stores, written back into a real daemon, are the stores that were recorded."""
 
 import pytest
-import truth_stores as truth
-from stores import load_into, recorded
+import testbed.truth_stores as truth
+from testbed.stores import load_into, recorded
 
 STORES = ("store-1", "store-2", "store-3", "store-4")
 

@@ -7,14 +7,14 @@ where it was recorded.
 from collections import Counter
 
 import pytest
-from filter_stores import STORES, go_filter, has_bare_field, lines
-from stores import load_into, recorded
 from test_filter_vectors import quoted
+from testbed.filter_stores import STORES, go_filter, has_bare_field, lines
+from testbed.stores import load_into, recorded
 
 import imgframe as imf
 from imgframe import simulator
 from imgframe.errors import FilterError
-from imgframe.filters import prune_candidates, select_images
+from imgframe.nerdctl.selection import prune_candidates, select_images
 
 # what a daemon decides at its own time or place
 OWN = {"node", "created_at", "updated_at"}

@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
-import images as built
 import pytest
-import truth_stores as truth
-from truth_stores import rows
+import testbed.images as built
+import testbed.truth_stores as truth
+from testbed.truth_stores import rows
 
 import imgframe as imf
 from imgframe.schema import TABLES

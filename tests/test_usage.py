@@ -5,12 +5,11 @@ import json
 import random
 from pathlib import Path
 
-import naive_store
-import oci_vectors
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from testbed import naive_store, oci_vectors
 
 import imgframe as imf
 from imgframe import schema, usage

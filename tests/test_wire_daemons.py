@@ -7,10 +7,10 @@ import json
 import subprocess
 import sys
 
-import images as made
 import pytest
-from daemons import SUITE_OF
-from debian import environment
+import testbed.images as made
+from testbed.daemons import SUITE_OF
+from testbed.debian import environment
 
 from imgframe.errors import Conflict, DocumentError, Missing, Refused, TimedOut, Unreachable
 from imgframe.wire import Client, calls, layout

@@ -17,13 +17,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-import debian  # noqa: E402 -- the test bed is a folder of modules
-import images  # noqa: E402
 import pyarrow as pa  # noqa: E402
-import truth_stores  # noqa: E402
-from daemons import Daemon  # noqa: E402
-from registries import Registry, write_hosts  # noqa: E402
-from stores import Wire, message, moment  # noqa: E402
+from testbed import debian, images, truth_stores  # noqa: E402 -- the test bed lies beside the tests
+from testbed.daemons import Daemon  # noqa: E402
+from testbed.registries import Registry, write_hosts  # noqa: E402
+from testbed.stores import Wire, message, moment  # noqa: E402
 
 import imgframe as imf  # noqa: E402
 

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from imgframe import gotime, planning, schema
+from imgframe import planning, schema
 from imgframe.act.asking import Manner
 from imgframe.act.plan import Plan
 from imgframe.act.proving import OPTION
 from imgframe.act.replaceable import remote_presence
+from imgframe.arrow.rows import one_array
 from imgframe.errors import InputError
+from imgframe.golang import time
 from imgframe.node import Node
 from imgframe.planning.keeping import Reasons, Rules, free, nerdctl_says
 from imgframe.planning.records import Records, records_of
 from imgframe.planning.tagging import Names, tag_steps
-from imgframe.usage.rows import one_array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +185,7 @@ def seconds_of(undo_for: str | int | None) -> int | None:
     """Seconds of a Go duration or a number; None stays None."""
     if undo_for is None:
         return None
-    seconds = undo_for if isinstance(undo_for, int) else gotime.parse_duration(undo_for) // 10**9
+    seconds = undo_for if isinstance(undo_for, int) else time.parse_duration(undo_for) // 10**9
     if seconds <= 0:
         raise InputError(f"undo_for {undo_for!r} is not a time ahead; expected a duration such as '2h'")
     return seconds

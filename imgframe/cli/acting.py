@@ -140,10 +140,10 @@ def candidates(
     from imgframe.filters import (
         apply_filters,
         filter_dangling_images,
-        get_unused_images,
         parse_filters,
         split_flags,
     )
+    from imgframe.nerdctl.selection import get_unused_images
 
     given = parse_filters(split_flags(filters, flag="--filter"))
     clauses = given.clauses("images")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from imgframe.inventory import Inventory
-    from imgframe.listing import PlatformRow
+    from imgframe.nerdctl.image_list import PlatformRow
 
 FORMATS = ("", "table", "wide", "json", "csv")
 RAW = (
@@ -91,7 +91,7 @@ def _select(
             for at, here in enumerate(inventory.arrow("images")["namespace"].to_pylist())
             if here in namespaces
         ]
-    from imgframe.filters import select_images
+    from imgframe.nerdctl.selection import select_images
 
     frame = inventory.images
     if namespaces is not None:
@@ -116,7 +116,7 @@ def _print_tables(
     digests: bool,
     names: bool,
 ) -> None:
-    from imgframe.listing import image_rows, platform_rows
+    from imgframe.nerdctl.image_list import image_rows, platform_rows
 
     rows = platform_rows(inventory, positions)
     if quiet:

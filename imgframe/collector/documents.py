@@ -15,8 +15,8 @@ from imgframe import oci
 from imgframe.collector.cache import matches
 from imgframe.collector.rows import Rows
 from imgframe.errors import DocumentError
+from imgframe.golang.rfc3339 import nanoseconds
 from imgframe.oci.documents import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from imgframe.oci.rfc3339 import nanoseconds
 from imgframe.platforms import Platform, format_all, normalize
 from imgframe.wire.records import labels_text
 

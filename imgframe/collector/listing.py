@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from imgframe.collector.rows import Rows
 from imgframe.errors import Missing, WireError
-from imgframe.gotime import parse_rfc3339
+from imgframe.golang.time import parse_rfc3339
 from imgframe.wire import Client, records
 
 T = TypeVar("T")

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from imgframe import gotime, schema
+from imgframe import schema
 from imgframe.dataset.documents import BY_DIGEST, of_digests, united, wanted_digests
 from imgframe.dataset.files import ours, read_table
 from imgframe.errors import InputError, SchemaError
+from imgframe.golang import time as gotime
 from imgframe.inventory import Inventory
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def moment(when: Any, *, end_of_day: bool = False) -> int:
     """Nanoseconds since 1970 of a date, datetime, Timestamp or RFC 3339 text."""
     import pandas as pd
 
-    from imgframe import gotime
+    from imgframe.golang import time as gotime
 
     if isinstance(when, str):
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", when):

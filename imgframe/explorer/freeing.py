@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imgframe.arrow.rows import one_array, plain_codes
 from imgframe.inventory import Inventory, human_bytes
 from imgframe.planning.keeping import Rules
 from imgframe.planning.records import KEY, records_of
 from imgframe.reclaiming import Reclaim, reclaim
-from imgframe.usage.rows import one_array, plain_codes
 
 _HOLDERS = {
     "image": "other images",

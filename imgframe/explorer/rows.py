@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgframe.filters import lint_filters, prune_candidates, select_images
+from imgframe.filters import lint_filters
 from imgframe.inventory import Inventory, human_bytes
+from imgframe.nerdctl.selection import prune_candidates, select_images
 
 COMMANDS = ("images", "image prune", "image prune --all")
 """nerdctl's commands with filters: each reads the same strings in its own way."""

@@ -20,12 +20,6 @@ from imgframe.filters.parsing import (
     split_flags,
 )
 from imgframe.filters.references import filter_by_reference, filter_dangling_images, filter_tagged_images
-from imgframe.filters.selection import (
-    get_dangling_images,
-    get_unused_images,
-    prune_candidates,
-    select_images,
-)
 from imgframe.filters.times import filter_by_created_at, filter_until
 
 __all__ = [
@@ -45,11 +39,7 @@ __all__ = [
     "filter_dangling_images",
     "filter_tagged_images",
     "filter_until",
-    "get_dangling_images",
-    "get_unused_images",
     "lint_filters",
     "parse_filters",
-    "prune_candidates",
-    "select_images",
     "split_flags",
 ]

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imgframe import reference
-from imgframe._gotext import quote
 from imgframe.errors import InputError, ReferenceError_
 from imgframe.filters.docker import DockerFilters, parse_docker
 from imgframe.filters.filter import Filter, refused
 from imgframe.filters.labels import filter_by_label
 from imgframe.filters.references import filter_by_reference, filter_dangling_images, filter_tagged_images
 from imgframe.filters.times import filter_by_created_at, filter_until
+from imgframe.golang.strconv import quote
 
 FILTER_BEFORE_TYPE = "before"
 FILTER_SINCE_TYPE = "since"

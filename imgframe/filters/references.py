@@ -14,7 +14,7 @@ from imgframe import reference
 from imgframe.errors import InputError
 from imgframe.filters import columns
 from imgframe.filters.filter import Filter, Truth, View, gather_truth, refused, text_facts
-from imgframe.patterns import compile_reference
+from imgframe.filters.reference_pattern import compile_reference
 
 _FALSE, _TRUE, _UNKNOWN, _REFUSED = 0, 1, 2, 3
 _GONE = ":"

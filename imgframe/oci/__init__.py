@@ -25,15 +25,6 @@ from imgframe.oci.documents import (
     is_manifest_type,
 )
 from imgframe.oci.gojson import go_json
-from imgframe.oci.nerdctl import (
-    Found,
-    Listed,
-    is_attestation,
-    listing,
-    read_image_config,
-    read_index,
-    read_manifest,
-)
 from imgframe.oci.resolving import (
     Checked,
     Resolved,
@@ -59,11 +50,9 @@ __all__ = [
     "Checked",
     "Descriptor",
     "Documents",
-    "Found",
     "History",
     "ImageConfig",
     "Index",
-    "Listed",
     "Manifest",
     "Read",
     "Resolved",
@@ -87,15 +76,10 @@ __all__ = [
     "go_json",
     "history_rows",
     "image_labels",
-    "is_attestation",
     "is_config_type",
     "is_index_type",
     "is_manifest_type",
     "layer_rows",
-    "listing",
-    "read_image_config",
-    "read_index",
-    "read_manifest",
     "resolve",
     "timestamp",
 ]

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from imgframe.errors import DocumentError
-from imgframe.oci import decoder, plain, scanner, structs
+from imgframe.golang.json import decoder, scanner
+from imgframe.oci import plain, structs
 from imgframe.oci.documents import (
     MAX_BYTES,
     ImageConfig,

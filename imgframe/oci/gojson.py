@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from imgframe.oci import rfc3339
+from imgframe.golang import rfc3339
 from imgframe.oci.documents import NOTHING, Descriptor, ImageConfig, Index, Manifest, RunConfig
 from imgframe.platforms import Platform
 

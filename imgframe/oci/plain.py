@@ -1,7 +1,7 @@
 """The fast way: documents in which Go's special rules cannot matter, straight into records.
 
 msgspec is as strict as Go about the syntax. What it decides otherwise is excluded here, and such a document goes to
-:mod:`imgframe.oci.decoder`: null where a value belongs, keys in another letter case (they are unknown, and unknown keys
+:mod:`imgframe.golang.json.decoder`: null where a value belongs, keys in another letter case (they are unknown, and unknown keys
 are refused), keys written with escapes, integers over 64 bits, keys that come twice and would merge.
 """
 

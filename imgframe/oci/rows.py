@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from imgframe.golang.rfc3339 import nanoseconds
 from imgframe.oci.decoding import chain_ids, decode_config
 from imgframe.oci.documents import ImageConfig, Manifest
-from imgframe.oci.rfc3339 import nanoseconds
 
 _LOWEST, _HIGHEST = -(1 << 63) + 1, (1 << 63) - 1
 

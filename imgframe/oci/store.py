@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from imgframe._gotext import quote
 from imgframe.errors import DocumentError, NotFound
+from imgframe.golang.strconv import quote
 from imgframe.oci import decoding
 from imgframe.oci.documents import Descriptor, ImageConfig, Index, Manifest
 from imgframe.platforms import LINUX_AMD64, Platform

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imgframe.oci.decoder import Boolean, Bytes, Integer, Kind, List, Map, Present, Struct, Text, Time
+from imgframe.golang.json.decoder import Boolean, Bytes, Integer, Kind, List, Map, Present, Struct, Text, Time
 from imgframe.oci.documents import (
     NOTHING,
     Descriptor,

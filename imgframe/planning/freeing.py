@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imgframe.arrow.rows import Ints, grouped, numbers, one_array, plain_codes
 from imgframe.errors import InputError
 from imgframe.planning.choosing import Sharing, choose, merge
 from imgframe.planning.keeping import Reasons, free, kept_table
@@ -15,7 +16,6 @@ from imgframe.planning.pruning import Decided, delete_steps
 from imgframe.planning.records import Records
 from imgframe.reclaiming import reclaim
 from imgframe.reclaiming.candidates import candidate_holders
-from imgframe.usage.rows import Ints, grouped, numbers, one_array, plain_codes
 
 if TYPE_CHECKING:
     import pandas as pd

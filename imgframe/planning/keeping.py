@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe import schema
+from imgframe.arrow.rows import Bools, combined, numbers, one_array, unify
 from imgframe.errors import InputError
 from imgframe.planning.records import Records
-from imgframe.usage.rows import Bools, combined, numbers, one_array, unify
 
 if TYPE_CHECKING:
     from imgframe.inventory import Inventory

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
+from imgframe.arrow.rows import one_array
 from imgframe.planning.keeping import Reasons, free, kept_table
 from imgframe.planning.records import Records
 from imgframe.reclaiming import Reclaim, reclaim, reclaim_marginal
-from imgframe.usage.rows import one_array
 
 if TYPE_CHECKING:
     from imgframe.inventory import Inventory

@@ -15,7 +15,7 @@ from imgframe.errors import InputError, ReferenceError_
 from imgframe.planning.keeping import free, kept_table
 from imgframe.planning.moving import Steps
 from imgframe.planning.records import KEY, Records
-from imgframe.usage.selecting import rows_of
+from imgframe.usage.image_rows import rows_of
 
 if TYPE_CHECKING:
     from imgframe.inventory import Inventory

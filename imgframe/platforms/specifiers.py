@@ -9,8 +9,8 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from imgframe._gotext import decode, lower, quote
 from imgframe.errors import PlatformError
+from imgframe.golang.strconv import decode, lower, quote
 
 _KNOWN_OS = frozenset(
     [

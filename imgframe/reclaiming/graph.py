@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from imgframe import gotime
+from imgframe.arrow.rows import NONE, Bools, Ints, numbers, one_array, plain_codes
 from imgframe.errors import InputError
+from imgframe.golang import time as gotime
 from imgframe.inventory import Inventory
 from imgframe.reclaiming.linking import Ghosts, Linker, labelled
 from imgframe.reclaiming.naming import TABLES, UNKNOWN_RELEASE, Called, Names
@@ -31,7 +32,6 @@ from imgframe.reclaiming.references import (
 )
 from imgframe.reclaiming.staging import Edges, Staging
 from imgframe.usage.chains import Chains, chains_in, chains_of
-from imgframe.usage.rows import NONE, Bools, Ints, numbers, one_array, plain_codes
 
 NEVER = np.iinfo(np.int64).max
 _ALWAYS_GONE = np.iinfo(np.int64).min

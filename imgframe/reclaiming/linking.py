@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from imgframe.arrow.rows import Ints, plain_codes, ranges
 from imgframe.reclaiming.naming import TABLES, Called, Names
 from imgframe.reclaiming.references import CONTAINER, CONTENT, GHOST, IMAGE, SNAPSHOT, References
 from imgframe.reclaiming.staging import Staging
-from imgframe.usage.rows import Ints, plain_codes, ranges
 
 _COLUMNS = {IMAGE: "record_labels", CONTENT: "labels", SNAPSHOT: "labels", CONTAINER: "labels"}
 

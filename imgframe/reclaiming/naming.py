@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
+from imgframe.arrow.rows import Ints, find, one_array, plain_codes, unify
 from imgframe.reclaiming.references import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
 from imgframe.usage.composition import scopes
-from imgframe.usage.rows import Ints, find, one_array, plain_codes, unify
 
 TABLES = ("images", "blobs", "snapshots", "containers", "leases", "ingests")
 """The table of each kind of object."""

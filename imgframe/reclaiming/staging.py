@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imgframe.arrow.rows import Bools, Ints, stable_order
 from imgframe.reclaiming.references import CONTAINER, CONTENT, GHOST, IMAGE, LEASE, SNAPSHOT
-from imgframe.usage.rows import Bools, Ints, stable_order
 
 _ROUNDS = 12  # documents nested deeper than this (an index in an index in …) are run to rest instead
 

@@ -6,8 +6,8 @@ import re
 from typing import NamedTuple
 
 from imgframe.errors import ReferenceError_
+from imgframe.golang.strings import go_lower
 from imgframe.reference.digests import digest_error
-from imgframe.reference.lowercase import go_lower
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imgframe.errors import DocumentError
-from imgframe.oci import scanner
+from imgframe.golang.json import scanner
 from imgframe.registry import urls
 from imgframe.registry.credentials import Login, Wallet
 from imgframe.registry.failing import Problem, Secrets, Unauthorized

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgframe import _gotext
 from imgframe.errors import DocumentError, InputError
-from imgframe.oci import base64text, scanner
-from imgframe.oci.decoder import Kind, List, Map, Struct, Text, decode
+from imgframe.golang import base64, strconv
+from imgframe.golang.json import scanner
+from imgframe.golang.json.decoder import Kind, List, Map, Struct, Text, decode
 
 UNUSABLE = "unable to instantiate docker credentials store"
 
@@ -157,10 +157,10 @@ def _entry(fields: dict[str, str]) -> Entry:
 
 
 def _unpacked(packed: str) -> tuple[str, str]:
-    data, bad = base64text.decode(packed.encode())
+    data, bad = base64.decode(packed.encode())
     if bad is not None:
         raise DocumentError(f"illegal base64 data at input byte {bad}")
-    username, colon, password = _gotext.decode(data).partition(":")
+    username, colon, password = strconv.decode(data).partition(":")
     if not colon or not username:
         raise DocumentError("invalid auth configuration file")
     return username, password.strip("\x00")

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from imgframe.errors import InputError
-from imgframe.registry import gourl, urls
+from imgframe.golang import url
+from imgframe.registry import urls
 
 log = logging.getLogger("imgframe.registry")
 
@@ -117,8 +118,8 @@ def _endpoint(entry: _Entry, *, insecure: bool) -> Endpoint:
 
 def _port(host: str) -> str:
     try:
-        return gourl.split_host_port(host)[1]
-    except gourl.Unparsable:
+        return url.split_host_port(host)[1]
+    except url.Unparsable:
         return ""
 
 
@@ -151,7 +152,7 @@ def _load(folder: Path) -> list[_Entry]:
     if data:
         try:
             return _read(folder, data)
-        except (_Malformed, gourl.Unparsable, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        except (_Malformed, url.Unparsable, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
             log.warning("%s cannot be used and is passed over: %s", file, problem)
     return [_from_certificates(folder)]
 
@@ -207,7 +208,7 @@ def _entry(folder: Path, server: str, settings: Any) -> _Entry:
 
 
 def _server(server: str, *, override: bool) -> tuple[str, str, str]:
-    found = gourl.parse(server if server.startswith("http") else f"https://{server}")
+    found = url.parse(server if server.startswith("http") else f"https://{server}")
     path = _cleaned(found.path) if found.path else ""
     if not override and not path.endswith("/v2"):
         path += "/v2"

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from imgframe import oci
 from imgframe.errors import DocumentError
-from imgframe.oci import scanner
+from imgframe.golang.json import scanner
 from imgframe.oci.documents import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from imgframe.reference.digests import digest_error
 from imgframe.registry.failing import Absent, Problem, Unauthorized

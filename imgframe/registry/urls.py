@@ -9,7 +9,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from imgframe.errors import InputError
-from imgframe.registry import gourl
+from imgframe.golang import url
 
 HUB = "https://index.docker.io/v1/"
 HUB_NAMES = ("index.docker.io", "registry-1.docker.io")
@@ -31,12 +31,12 @@ class RegistryURL:
     @property
     def hostname(self) -> str:
         """The host without port and brackets."""
-        return gourl.Address("", self.host, "", "").hostname
+        return url.Address("", self.host, "", "").hostname
 
     @property
     def port(self) -> str:
         """The port as text."""
-        return gourl.Address("", self.host, "", "").port
+        return url.Address("", self.host, "", "").port
 
     @property
     def canonical(self) -> str:
@@ -95,14 +95,14 @@ def parse(text: str) -> RegistryURL:
     if "://" not in wanted:
         wanted = f"https://{wanted}"
     try:
-        found = gourl.parse(wanted)
-    except gourl.Unparsable as problem:
+        found = url.parse(wanted)
+    except url.Unparsable as problem:
         raise _refused(text, f"unparsable registry URL\n{problem}") from None
     scheme = "https" if found.scheme == "http" else found.scheme
     if scheme not in {"https", EXPERIMENTAL}:
         raise _refused(text, "unsupported scheme in registry URL")
     host = found.host if found.port else f"{found.hostname}:{HTTPS_PORT}"
-    behind = gourl.first_value(found.query, "ns")
+    behind = url.first_value(found.query, "ns")
     return RegistryURL(scheme, host, found.path, found.query, parse(behind) if behind else None)
 
 
@@ -115,10 +115,10 @@ def matches_localhost(host: str) -> bool:
     if host in {"::1", "[::1]"}:
         return True
     try:
-        name, port = gourl.split_host_port(host)
+        name, port = url.split_host_port(host)
         if not port:
             raise _refused(host, "invalid host name format")
-    except gourl.Unparsable as problem:
+    except url.Unparsable as problem:
         if not str(problem).endswith(": missing port in address"):
             raise _refused(host, str(problem)) from None
         name = host

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgframe import gotime
 from imgframe.errors import InputError
+from imgframe.golang import time
 from imgframe.inventory import human_bytes
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _days(value: Any) -> float:
 def _duration(value: Any) -> int:
     if not isinstance(value, str):
         raise ValueError("expected a Go duration such as '720h'")  # noqa: TRY004 -- told as one InputError
-    return gotime.parse_duration(value)
+    return time.parse_duration(value)
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from imgframe import capacity, schema
 from imgframe.errors import InputError
-from imgframe.filters import get_dangling_images, get_unused_images
 from imgframe.inventory import Inventory
+from imgframe.nerdctl.selection import get_dangling_images, get_unused_images
 from imgframe.planning.keeping import Rules, free, kept_table
 from imgframe.planning.records import records_of
 from imgframe.reclaiming import Reclaim, breakdown, orphans, reclaim, reclaim_each

@@ -17,8 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
-from imgframe.inventory import Inventory
-from imgframe.usage.rows import (
+from imgframe.arrow.rows import (
     NONE,
     Bools,
     Ints,
@@ -31,6 +30,7 @@ from imgframe.usage.rows import (
     stable_order,
     unify,
 )
+from imgframe.inventory import Inventory
 
 _BLOCK = 1 << 17  # snapshots per block
 _PACKED_BITS = 24  # depth below 2**24 and a sum of inodes below 2**39 travel in one number

@@ -16,8 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from imgframe.usage.chains import Chains, chains_of
-from imgframe.usage.rows import (
+from imgframe.arrow.rows import (
     NONE,
     Bools,
     Ints,
@@ -31,6 +30,7 @@ from imgframe.usage.rows import (
     stable_order,
     unify,
 )
+from imgframe.usage.chains import Chains, chains_of
 
 CHUNK = 1 << 16  # edges or snapshots per step: what stays in the cache
 DOCUMENT_TYPES = (

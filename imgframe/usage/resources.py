@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe import oci, platforms, schema
+from imgframe.arrow.rows import NONE, Bools, Ints, find, numbers, one_array, unify
 from imgframe.errors import DocumentError, MissingColumn
 from imgframe.inventory import Inventory
 from imgframe.usage.composition import scopes
-from imgframe.usage.rows import NONE, Bools, Ints, find, numbers, one_array, unify
-from imgframe.usage.selecting import rows_of
+from imgframe.usage.image_rows import rows_of
 from imgframe.usage.sizes import node_snapshotters
 
 if TYPE_CHECKING:

@@ -8,19 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from imgframe.arrow.rows import NONE, Bools, Ints, find, int_column, numbers, one_array, plain_codes, unify
 from imgframe.usage.chains import Chains, code_of
 from imgframe.usage.composition import CHUNK, Composition, compose, scopes, sums_within
-from imgframe.usage.rows import (
-    NONE,
-    Bools,
-    Ints,
-    find,
-    int_column,
-    numbers,
-    one_array,
-    plain_codes,
-    unify,
-)
 
 
 class Shares(NamedTuple):

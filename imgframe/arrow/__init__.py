@@ -1,0 +1,1 @@
+"""Tools on Arrow columns: finding the rows of one table from another."""

@@ -1,0 +1,1 @@
+"""What Go's standard library decides, each module named after the Go package that it follows."""

@@ -1,0 +1,300 @@
+"""The exact decoder: what Go's encoding/json puts into structs (those of images are in :mod:`imgframe.oci.structs`).
+
+Keys match in any letter case, later ones win, repeated objects and lists merge into what is there, null leaves a plain
+value alone and empties the rest. A value of a wrong type is remembered and the first one is the error, unless a time
+cannot be read: that ends the reading at once. Slow and complete; :mod:`imgframe.oci.plain` is the fast way for
+documents in which none of this can happen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imgframe.errors import DocumentError
+from imgframe.golang import base64, rfc3339
+from imgframe.golang.json import scanner
+from imgframe.golang.json.scanner import Node, Pairs
+
+_FOLDED = str.maketrans({"\u017f": "s", "\u212a": "k"})
+
+
+def folded(key: str) -> str:
+    """The key as Go compares it with the names of fields."""
+    return key.lower() if key.isascii() else key.translate(_FOLDED).lower()
+
+
+class _Run:
+    """One document being decoded: the first wrong type, and the fields on the way to the current value."""
+
+    __slots__ = ("error", "path", "struct")
+
+    def __init__(self) -> None:
+        self.error: str | None = None
+        self.struct = ""
+        self.path: tuple[str, ...] = ()
+
+    def wrong(self, value: str, wanted: str) -> None:
+        if self.error is None:
+            place = f"struct field {self.struct}.{'.'.join(self.path)}" if self.path else "value"
+            self.error = f"json: cannot unmarshal {value} into Go {place} of type {wanted}"
+
+    def fail(self, message: str) -> None:
+        if self.error is None:
+            self.error = message
+
+
+def _kind_of(node: Node) -> str:
+    """How Go's errors call a value."""
+    if type(node) is not bytes:
+        return "object" if type(node) is Pairs else "array"
+    return {b'"': "string", b"t": "bool", b"f": "bool", b"n": "null"}.get(node[:1], "number")
+
+
+class Kind:
+    """A Go type: ``zero()`` is its empty value, ``take`` decodes a node over the value that is there, ``build`` makes it ours."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def zero(self) -> Any:
+        return None
+
+    def take(self, run: _Run, node: Node, now: Any) -> Any:
+        raise NotImplementedError
+
+    def build(self, now: Any) -> Any:
+        return now
+
+
+class Text(Kind):
+    """A string."""
+
+    def zero(self) -> str:
+        return ""
+
+    def take(self, run: _Run, node: Node, now: Any) -> Any:
+        kind = _kind_of(node)
+        if kind == "string":
+            return scanner.text(node)
+        if kind != "null":
+            run.wrong(kind, self.name)
+        return now
+
+
+class Integer(Kind):
+    """An integer with its limits."""
+
+    def __init__(self, name: str, lowest: int, highest: int) -> None:
+        super().__init__(name)
+        self.limits = lowest, highest
+
+    def zero(self) -> int:
+        return 0
+
+    def take(self, run: _Run, node: Node, now: Any) -> Any:
+        kind = _kind_of(node)
+        if kind == "number":
+            digits = node.removeprefix(b"-")
+            if self.limits[0] == 0 and digits is not node:
+                digits = b""
+            if digits.isdigit() and len(digits) < 30 and self.limits[0] <= int(node) <= self.limits[1]:
+                return int(node)
+            run.wrong(f"number {node.decode()}", self.name)
+        elif kind != "null":
+            run.wrong(kind, self.name)
+        return now
+
+
+class Boolean(Kind):
+    """A bool."""
+
+    def zero(self) -> bool:
+        return False
+
+    def take(self, run: _Run, node: Node, now: Any) -> Any:
+        kind = _kind_of(node)
+        if kind == "bool":
+            return node == b"true"
+        if kind != "null":
+            run.wrong(kind, self.name)
+        return now
+
+
+class Time(Kind):
+    """*time.Time: the text, checked."""
+
+    def take(self, run: _Run, node: Node, now: Any) -> Any:  # noqa: ARG002 -- nothing merges
+        kind = _kind_of(node)
+        if kind == "null":
+            return None
+        if kind != "string":
+            raise DocumentError("Time.UnmarshalJSON: input is not a JSON string")
+        text = node[1:-1].decode("latin-1")
+        rfc3339.parts(text)
+        return text
+
+
+class Present(Kind):
+    """json.RawMessage: whether the key is there, even with null."""
+
+    def zero(self) -> bool:
+        return False
+
+    def take(self, run: _Run, node: Node, now: Any) -> Any:  # noqa: ARG002 -- any value will do
+        return True
+
+
+class _Cells:
+    """A Go slice: what was ever stored stays behind its end and shows again when it grows."""
+
+    __slots__ = ("items", "length")
+
+    def __init__(self, items: list[Any] | None = None) -> None:
+        self.items = items or []
+        self.length = len(self.items)
+
+
+class List(Kind):
+    """A slice; ``nil`` is what a missing one is read as."""
+
+    def __init__(self, name: str, element: Kind, *, nil: tuple[Any, ...] = ()) -> None:
+        super().__init__(name)
+        self.element = element
+        self.nil = nil
+
+    def take(self, run: _Run, node: Node, now: Any) -> Any:
+        if type(node) is not list:
+            kind = _kind_of(node)
+            if kind == "null":
+                return None
+            run.wrong(kind, self.name)
+            return now
+        if not node:
+            return _Cells()
+        cells = now or _Cells()
+        for place, item in enumerate(node):
+            if place == len(cells.items):
+                cells.items.append(self.element.zero())
+            cells.length = max(cells.length, place + 1)
+            cells.items[place] = self.element.take(run, item, cells.items[place])
+        cells.length = len(node)
+        return cells
+
+    def build(self, now: Any) -> tuple[Any, ...]:
+        if now is None:
+            return self.nil
+        return tuple(self.element.build(item) for item in now.items[: now.length])
+
+
+class Bytes(List):
+    """[]byte: Base64 text, or a list of numbers."""
+
+    def __init__(self) -> None:
+        super().__init__("[]uint8", Integer("uint8", 0, 255))
+
+    def take(self, run: _Run, node: Node, now: Any) -> Any:
+        if _kind_of(node) != "string":
+            return super().take(run, node, now)
+        data, bad = base64.decode(scanner.text(node).encode("utf-8"))
+        if bad is not None:
+            run.fail(f"illegal base64 data at input byte {bad}")
+            return now
+        return _Cells(list(data))
+
+    def build(self, now: Any) -> Any:
+        return bytes(super().build(now))
+
+
+class Map(Kind):
+    """A map with texts as keys; ``build`` makes of it what the record holds."""
+
+    def __init__(self, name: str, element: Kind, build: Any) -> None:
+        super().__init__(name)
+        self.element = element
+        self.make = build
+
+    def take(self, run: _Run, node: Node, now: Any) -> Any:
+        if type(node) is not Pairs:
+            kind = _kind_of(node)
+            if kind == "null":
+                return None
+            run.wrong(kind, self.name)
+            return now
+        values = {} if now is None else now
+        for key, value in node:
+            values[key] = self.element.take(run, value, self.element.zero())
+        return values
+
+    def build(self, now: Any) -> Any:
+        return self.make(now)
+
+
+class Struct(Kind):
+    """A Go struct, or (``pointer``) a pointer to one.
+
+    ``fields``: JSON name → (name in ours, kind, names of embedded structs before it).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make: Any,
+        fields: dict[str, tuple[str, Kind, tuple[str, ...]]],
+        *,
+        pointer: bool = False,
+    ) -> None:
+        super().__init__(name)
+        self.short = name.rpartition(".")[2]
+        self.make = make
+        self.fields = {
+            name.lower(): (attribute, kind, (*outer, name))
+            for name, (attribute, kind, outer) in fields.items()
+        }
+        self.pointer = pointer
+
+    def pointed(self) -> Struct:
+        other = object.__new__(Struct)
+        other.__dict__.update(self.__dict__, pointer=True)
+        return other
+
+    def zero(self) -> Any:
+        return None if self.pointer else {}
+
+    def take(self, run: _Run, node: Node, now: Any) -> Any:
+        if type(node) is not Pairs:
+            kind = _kind_of(node)
+            if kind == "null":
+                return None if self.pointer else now
+            run.wrong(kind, self.name)
+            return now
+        values = {} if now is None else now
+        struct, path = run.struct, run.path
+        for key, value in node:
+            field = self.fields.get(key) or self.fields.get(folded(key))
+            if field is None:
+                continue
+            attribute, wanted, names = field
+            run.struct, run.path = self.short, path + names
+            before = values[attribute] if attribute in values else wanted.zero()
+            values[attribute] = wanted.take(run, value, before)
+        run.struct, run.path = struct, path
+        return values
+
+    def build(self, now: Any) -> Any:
+        if now is None:
+            return None
+        kinds = {attribute: kind for attribute, kind, _ in self.fields.values()}
+        return self.make(**{attribute: kinds[attribute].build(value) for attribute, value in now.items()})
+
+
+def decode(node: Node, kind: Struct) -> Any:
+    """The tree of a document as a record of the kind.
+
+    Raises:
+        DocumentError: a value that Go cannot store, with its words.
+    """
+    run = _Run()
+    values = kind.take(run, node, kind.zero())
+    if run.error is not None:
+        raise DocumentError(run.error)
+    return kind.build(values)

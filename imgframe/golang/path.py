@@ -1,0 +1,209 @@
+"""Shell patterns as Go's ``path.Match`` reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+BAD_PATTERN = "syntax error in pattern"
+
+_SLASH = ord("/")
+_INVALID = 0xFFFD  # what Go reads at a byte that begins no character
+
+
+class GlobSyntaxError(Exception):
+    """A pattern that Go refuses; the text is Go's."""
+
+    def __init__(self) -> None:
+        super().__init__(BAD_PATTERN)
+
+
+class _Class(NamedTuple):
+    """``[…]``: one code point in (or, negated, outside) the ranges; a reversed range is empty."""
+
+    negated: bool
+    ranges: tuple[tuple[int, int], ...]
+
+    def __contains__(self, code: object) -> bool:
+        return self.negated != any(low <= code <= high for low, high in self.ranges)  # type: ignore[operator]
+
+    def regex(self) -> str:
+        ranges = [f"\\x{{{low:x}}}-\\x{{{high:x}}}" for low, high in self.ranges if low <= high]
+        if not ranges:
+            return r"[\x00-\x{10FFFF}]" if self.negated else r"[^\x00-\x{10FFFF}]"
+        return f"[{'^' if self.negated else ''}{''.join(ranges)}]"
+
+
+class _Any(NamedTuple):
+    """``?``: one code point but ``/``."""
+
+    def regex(self) -> str:
+        return "[^/]"
+
+
+class _Literal(NamedTuple):
+    text: str
+
+    def regex(self) -> str:
+        return "".join(
+            char if char.isalnum() and char.isascii() else f"\\x{{{ord(char):x}}}" for char in self.text
+        )
+
+
+_Item = _Class | _Any | _Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A parsed pattern: chunks between stars; the first one begins at the beginning of the name.
+
+    Example:
+        >>> from imgframe.golang.path import parse_glob
+        >>> glob = parse_glob("quay.io/*/a?")
+        >>> glob.match("quay.io/team/ab"), glob.match("quay.io/x/y/ab"), glob.exact
+        (True, False, True)
+    """
+
+    chunks: tuple[tuple[_Item, ...], ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether :attr:`regex` decides as Go does for ASCII names.
+
+        Go takes the first place where a chunk fits and does not come back to it. That loses nothing unless a class may
+        match ``/`` and there are two stars.
+        """
+        stars = len(self.chunks) - 1
+        return stars < 2 or not any(
+            isinstance(item, _Class) and _SLASH in item for chunk in self.chunks for item in chunk
+        )
+
+    @property
+    def regex(self) -> str:
+        """The pattern for RE2; matches at least what Go matches in ASCII names."""
+        return "^" + "[^/]*".join("".join(item.regex() for item in chunk) for chunk in self.chunks) + "$"
+
+    def match(self, name: str) -> bool:
+        """Go's decision for ``name``, step by step (``path.Match``)."""
+        data = name.encode("utf-8", "surrogatepass")
+        at = 0
+        last = len(self.chunks) - 1
+        for number, chunk in enumerate(self.chunks):
+            if number and number == last and not chunk:
+                return _SLASH not in data[at:]
+            place = at
+            while True:
+                end = _fits(chunk, data, place)
+                if end >= 0 and (number < last or end == len(data)):
+                    at = end
+                    break
+                if not number or place >= len(data) or data[place] == _SLASH:
+                    return False
+                place += 1
+        return at == len(data)
+
+
+def _code_point(data: bytes, at: int) -> tuple[int, int]:
+    """The code point at ``at`` of valid UTF-8 and its length; a byte inside a character counts as U+FFFD."""
+    lead = data[at]
+    if lead < 0x80:
+        return lead, 1
+    if lead < 0xC0:
+        return _INVALID, 1
+    length = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+    return ord(data[at : at + length].decode("utf-8", "surrogatepass")), length
+
+
+def _fits(chunk: tuple[_Item, ...], data: bytes, at: int) -> int:
+    """Where ``chunk`` ends if it fits at the byte ``at``; -1 if it does not."""
+    for item in chunk:
+        if isinstance(item, _Literal):
+            word = item.text.encode("utf-8", "surrogatepass")
+            if not data.startswith(word, at):
+                return -1
+            at += len(word)
+            continue
+        if at >= len(data):
+            return -1
+        code, length = _code_point(data, at)
+        if code == _SLASH if isinstance(item, _Any) else code not in item:
+            return -1
+        at += length
+    return at
+
+
+class _Parser:
+    def __init__(self, pattern: str) -> None:
+        self.text = pattern
+        self.at = 0
+
+    def parse(self) -> Glob:
+        chunks: list[list[_Item]] = [[]]
+        text: list[str] = []
+
+        def flush() -> None:
+            if text:
+                chunks[-1].append(_Literal("".join(text)))
+                text.clear()
+
+        while self.at < len(self.text):
+            char = self.text[self.at]
+            self.at += 1
+            if char == "*":
+                flush()
+                if len(chunks) == 1 or chunks[-1]:  # stars side by side are one
+                    chunks.append([])
+            elif char == "?":
+                flush()
+                chunks[-1].append(_Any())
+            elif char == "[":
+                flush()
+                chunks[-1].append(self.char_class())
+            elif char == "\\":
+                text.append(self.take())
+            else:
+                text.append(char)
+        flush()
+        return Glob(tuple(map(tuple, chunks)))
+
+    def take(self) -> str:
+        if self.at >= len(self.text):
+            raise GlobSyntaxError
+        self.at += 1
+        return self.text[self.at - 1]
+
+    def char_class(self) -> _Class:
+        negated = self.text.startswith("^", self.at)
+        self.at += negated
+        ranges: list[tuple[int, int]] = []
+        while not (ranges and self.text.startswith("]", self.at)):
+            low = high = self.bound()
+            if self.text.startswith("-", self.at):
+                self.at += 1
+                high = self.bound()
+            ranges.append((ord(low), ord(high)))
+        self.at += 1
+        return _Class(negated, tuple(ranges))
+
+    def bound(self) -> str:
+        """One end of a range; something must follow it."""
+        char = self.take()
+        if char in "-]":
+            raise GlobSyntaxError
+        if char == "\\":
+            char = self.take()
+        if self.at >= len(self.text):
+            raise GlobSyntaxError
+        return char
+
+
+def parse_glob(pattern: str) -> Glob:
+    """The pattern taken apart; raises :class:`GlobSyntaxError` where Go's ``path.Match`` refuses it.
+
+    Example:
+        >>> from imgframe.golang.path import parse_glob
+        >>> parse_glob("a[-b]")
+        Traceback (most recent call last):
+        imgframe.golang.path.GlobSyntaxError: syntax error in pattern
+    """
+    return _Parser(pattern).parse()

@@ -1,0 +1,211 @@
+"""Addresses as Go's net/url takes them apart, with its words for what it refuses.
+
+Python's own parser is too kind and too eager (it accepts blanks, folds hosts): which registry is asked, and with whose
+credentials, must be decided exactly as Go decides it.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from dataclasses import dataclass
+
+from imgframe.golang import netip
+from imgframe.golang.strconv import decode, quote
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_BAD_HOST = re.compile(r"""[^A-Za-z0-9\-_.~!$&'()*+,;=:\[\]<>"%\x80-\U0010FFFF]""")
+_HOST_PIECE = re.compile(rf"%|{_BAD_HOST.pattern}")
+_USER = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
+_PORT = re.compile(r"(?::[0-9]*)?")
+_HEX = re.compile(r"[0-9a-fA-F]{2}")
+
+
+class Unparsable(ValueError):  # noqa: N818 -- never leaves this room
+    """Go's words: ``parse "ADDRESS": …``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed address; ``host`` has the port, user information is dropped."""
+
+    scheme: str
+    host: str
+    path: str
+    query: str
+
+    @property
+    def hostname(self) -> str:
+        """The host without port and brackets."""
+        return _split(self.host)[0]
+
+    @property
+    def port(self) -> str:
+        """The port as written; empty if there is none."""
+        return _split(self.host)[1]
+
+
+def _split(host: str) -> tuple[str, str]:
+    name, colon, port = host.rpartition(":")
+    if not colon or not (port == "" or (port.isascii() and port.isdigit())):
+        name, port = host, ""
+    if name.startswith("[") and name.endswith("]"):
+        name = name[1:-1]
+    return name, port
+
+
+def parse(text: str) -> Address:
+    """The address; raises :class:`Unparsable` where Go refuses it.
+
+    Example:
+        >>> from imgframe.golang import url
+        >>> url.parse("https://[::1]:5000/v2?ns=x")
+        Address(scheme='https', host='[::1]:5000', path='/v2', query='ns=x')
+    """
+    raw, _, fragment = text.partition("#")
+    try:
+        found = _parse(raw)
+    except Unparsable as problem:
+        raise Unparsable(f"parse {quote(raw)}: {problem}") from None
+    try:
+        _unescaped(fragment)
+    except Unparsable as problem:
+        raise Unparsable(f"parse {quote(text)}: {problem}") from None
+    return found
+
+
+def _parse(raw: str) -> Address:
+    if any(char < " " or char == "\x7f" for char in raw):
+        raise Unparsable("net/url: invalid control character in URL")
+    scheme, rest = _scheme(raw)
+    rest, _, query = rest.partition("?")
+    if not rest.startswith("/"):
+        if scheme:  # opaque, such as mailto:x
+            return Address(scheme, "", "", query)
+        if ":" in rest.partition("/")[0]:
+            raise Unparsable("first path segment in URL cannot contain colon")
+    host = ""
+    if rest.startswith("//") and (scheme or not rest.startswith("///")):
+        authority, slash, rest = rest[2:].partition("/")
+        rest = slash + rest
+        user, at, host = authority.rpartition("@")
+        host = _host(scheme, host)
+        if at and not _USER.fullmatch(user):
+            raise Unparsable("net/url: invalid userinfo")
+        for part in user.split(":", 1):
+            _unescaped(part)
+    return Address(scheme, host, _unescaped(rest), query)
+
+
+def _scheme(raw: str) -> tuple[str, str]:
+    if raw.startswith(":"):
+        raise Unparsable("missing protocol scheme")
+    found = _SCHEME.match(raw)
+    if found and raw[found.end() : found.end() + 1] == ":":
+        return found[0].lower(), raw[found.end() + 1 :]
+    return "", raw
+
+
+def _host(scheme: str, host: str) -> str:
+    """Host and port, unescaped; brackets hold an IPv6 address."""
+    opened = host.rfind("[")
+    if opened > 0:
+        raise Unparsable("invalid IP-literal")
+    if opened == 0:
+        end = host.rfind("]")
+        if end < 0:
+            raise Unparsable("missing ']' in host")
+        _check_port(host[end + 1 :])
+        return f"[{_literal(host[1:end])}]{host[end + 1 :]}"
+    # more than one colon is an error of http and https only
+    colon = host.find(":") if scheme in {"http", "https"} else host.rfind(":")
+    if colon >= 0:
+        _check_port(host[colon:])
+    return _unescaped_host(host)
+
+
+def _check_port(port: str) -> None:
+    if not _PORT.fullmatch(port):
+        raise Unparsable(f"invalid port {quote(port)} after host")
+
+
+def _literal(text: str) -> str:
+    at = text.find("%25")
+    name = _unescaped_host(text if at < 0 else text[:at])
+    if at >= 0:
+        name += _unescaped_host(text[at:], zone=True)
+    try:
+        if netip.version(name) == 4:
+            raise Unparsable("invalid IP-literal")
+    except netip.NoAddress as problem:
+        raise Unparsable(f"invalid host: {problem}") from None
+    return name
+
+
+def _unescaped_host(text: str, *, zone: bool = False) -> str:
+    """Escapes may write what is not ASCII; in a zone what a host may hold and blanks; and ``%25`` everywhere."""
+    for found in _HOST_PIECE.finditer(text):
+        piece = found[0]
+        if piece == "%":
+            escape = _escape(text, found.start())
+            char = chr(int(escape[1:], 16))
+            allowed = (
+                char == " " or (char.isascii() and not _BAD_HOST.match(char)) if zone else char >= "\x80"
+            )
+            if escape != "%25" and not allowed:
+                raise Unparsable(f"invalid URL escape {quote(escape)}")
+        elif piece:
+            raise Unparsable(f"invalid character {quote(piece)} in host name")
+    return decode(urllib.parse.unquote_to_bytes(text))
+
+
+def _escape(text: str, at: int) -> str:
+    """The escape at the place, three characters."""
+    escape = text[at : at + 3]
+    if not _HEX.fullmatch(escape[1:]):
+        cut = escape.encode("utf-8", "surrogatepass")[:3].decode("utf-8", "surrogateescape")  # Go cuts bytes
+        shown = "".join(
+            f"\\x{ord(char) & 0xFF:02x}" if "\udc80" <= char <= "\udcff" else quote(char)[1:-1]
+            for char in cut
+        )
+        raise Unparsable(f'invalid URL escape "{shown}"')
+    return escape
+
+
+def _unescaped(path: str) -> str:
+    for found in re.finditer("%", path):
+        _escape(path, found.start())
+    return decode(urllib.parse.unquote_to_bytes(path))
+
+
+def first_value(query: str, name: str) -> str:
+    """The first value of a query's parameter (url.Values.Get): parts with ``;`` or a bad escape do not count."""
+    for part in query.split("&"):
+        key, _, value = part.partition("=")
+        if ";" in part or any(not _HEX.match(part, at.end()) for at in re.finditer("%", part)):
+            continue
+        if urllib.parse.unquote_plus(key) == name:
+            return urllib.parse.unquote_plus(value)
+    return ""
+
+
+def split_host_port(text: str) -> tuple[str, str]:
+    """Host and port of ``host:port`` (net.SplitHostPort); raises :class:`Unparsable` with Go's words."""
+    last = text.rfind(":")
+    if last < 0:
+        raise Unparsable(f"address {text}: missing port in address")
+    if text.startswith("["):
+        end = text.find("]")
+        if end < 0:
+            raise Unparsable(f"address {text}: missing ']' in address")
+        if end + 1 != last:
+            wrong = "too many colons" if text[end + 1 : end + 2] == ":" else "missing port"
+            raise Unparsable(f"address {text}: {wrong} in address")
+        host, opened, closed = text[1:end], text[1:], text[end + 1 :]
+    else:
+        host, opened, closed = text[:last], text, text
+        if ":" in host:
+            raise Unparsable(f"address {text}: too many colons in address")
+    if "[" in opened or "]" in closed:
+        raise Unparsable(f"address {text}: unexpected '{'[' if '[' in opened else ']'}' in address")
+    return host, text[last + 1 :]

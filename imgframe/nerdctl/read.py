@@ -1,0 +1,208 @@
+"""ReadIndex, ReadManifest and ReadImageConfig of nerdctl on a saved inventory or on a live node.
+
+The bytes that an inventory holds (table ``documents``) are decoded again, so the answer is exact: the typed document, and
+the descriptor that leads to it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgframe import oci, platforms
+from imgframe.errors import DocumentError, InputError, NotFound
+from imgframe.inventory import Inventory
+from imgframe.nerdctl import documents as nerdctl_documents
+from imgframe.nerdctl.documents import Found
+
+
+def read_index(source: Any, name: str, *, node: str | None = None, namespace: str | None = None) -> Found:
+    """The index of an image, as ``(document, descriptor)``: an :class:`imgframe.oci.Index`; both None if it has none.
+
+    Args:
+        source: an Inventory, or a node to collect from (anything that :func:`imgframe.collect` takes).
+        name: the record's name, byte for byte; else as it is normalised (``alpine`` for ``docker.io/library/alpine:latest``).
+        node: which node, where several have the name.
+        namespace: which namespace, where several have the name.
+
+    Raises:
+        NotFound: there is no image of that name, or its document is not in the store.
+        InputError: several nodes or namespaces have the name and none was chosen.
+        DocumentError: the document cannot be read, with Go's words; ``descriptor`` says which one.
+
+    Example:
+        >>> import imgframe as imf
+        >>> imf.read_index(imf.Inventory({}), "alpine")
+        Traceback (most recent call last):
+        imgframe.errors.NotFound: there is no image named 'alpine'
+    """
+    target, documents = _open(source, name, node, namespace)
+    return nerdctl_documents.read_index(target, documents)
+
+
+def read_manifest(
+    source: Any,
+    name: str,
+    *,
+    platform: str | platforms.Platform | platforms.Matcher | None = None,
+    node: str | None = None,
+    namespace: str | None = None,
+) -> Found:
+    """The manifest of an image for a platform, as ``(document, descriptor)``: an :class:`imgframe.oci.Manifest`.
+
+    Both are None where Go finds none and reports no error (nested indexes). ``platform``: None is what the node itself
+    would run, ``"*"`` any, a specifier such as ``linux/arm64`` exactly that, or a matcher of :mod:`imgframe.platforms`.
+    Other arguments and errors as :func:`read_index`; NotFound also when no manifest matches.
+
+    Example:
+        >>> import imgframe as imf
+        >>> imf.read_manifest(imf.Inventory({}), "alpine", platform="linux/arm64")
+        Traceback (most recent call last):
+        imgframe.errors.NotFound: there is no image named 'alpine'
+    """
+    target, documents = _open(source, name, node, namespace)
+    return nerdctl_documents.read_manifest(target, _matcher(platform, documents.host), documents)
+
+
+def read_image_config(
+    source: Any,
+    name: str,
+    *,
+    platform: str | platforms.Platform | platforms.Matcher | None = None,
+    node: str | None = None,
+    namespace: str | None = None,
+) -> Found:
+    """The config of an image for a platform, as ``(document, descriptor)``: an :class:`imgframe.oci.ImageConfig`.
+
+    Its labels hold Docker's health check as ``nerdctl/healthcheck``. Arguments and errors as :func:`read_manifest`.
+
+    Example:
+        >>> import imgframe as imf
+        >>> imf.read_image_config(imf.Inventory({}), "alpine")
+        Traceback (most recent call last):
+        imgframe.errors.NotFound: there is no image named 'alpine'
+    """
+    target, documents = _open(source, name, node, namespace)
+    return nerdctl_documents.read_image_config(target, _matcher(platform, documents.host), documents)
+
+
+def _matcher(
+    platform: str | platforms.Platform | platforms.Matcher | None, host: platforms.Platform
+) -> platforms.Matcher:
+    if platform is None:
+        return platforms.default(host)
+    if platform == "*":
+        return platforms.all_()
+    if isinstance(platform, str | platforms.Platform):
+        return platforms.strict(platform, host)
+    return platform
+
+
+def _open(
+    source: Any, name: str, node: str | None, namespace: str | None
+) -> tuple[oci.Descriptor, oci.Documents]:
+    """The target of the one image that is meant, and the documents of its store."""
+    inventory = source if isinstance(source, Inventory) else _collected(source, namespace)
+    row = _only(inventory.arrow("images"), name, node, namespace)
+    target = oci.Descriptor(row["media_type"] or "", row["digest"], row["target_size"] or 0)
+    return target, store(inventory, row["node"], row["namespace"])
+
+
+def _collected(source: Any, namespace: str | None) -> Inventory:
+    if not isinstance(source, str | os.PathLike | dict) and not hasattr(source, "address"):
+        raise InputError(
+            f"{source!r} is neither an Inventory nor a node (a path, an address, a dict or a Node)"
+        )
+    from imgframe.collector import collect
+
+    return collect(
+        [source], namespaces=None if namespace is None else [namespace], usage="none", progress=False
+    )
+
+
+def _only(images: pa.Table, name: str, node: str | None, namespace: str | None) -> dict[str, Any]:
+    """The one row of the name."""
+    chosen = images.select(["node", "namespace", "name", "digest", "media_type", "target_size"])
+    for column, wanted in (("node", node), ("namespace", namespace)):
+        if wanted is not None:
+            chosen = chosen.filter(pc.equal(chosen[column], wanted))
+    found = chosen.filter(pc.equal(chosen["name"], name))
+    if not found.num_rows and (normal := _normalised(name)) is not None:
+        found = chosen.filter(pc.equal(chosen["name"], normal))
+    rows = found.to_pylist()
+    if len(rows) == 1:
+        return rows[0]
+    if not rows:
+        where = f" on node {node!r}" if node is not None else ""
+        where += f" in namespace {namespace!r}" if namespace is not None else ""
+        raise NotFound(f"there is no image named {name!r}{where}")
+    stores = ", ".join(f"{row['node']}/{row['namespace']}" for row in rows[:5])
+    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+    raise InputError(
+        f"{len(rows)} stores have an image named {name!r} ({stores}{more}); choose with node= and namespace="
+    )
+
+
+def _normalised(name: str) -> str | None:
+    from imgframe import reference
+    from imgframe.errors import ReferenceError_
+
+    try:
+        return reference.parse(name).string
+    except ReferenceError_:
+        return None
+
+
+def store(inventory: Inventory, node: str, namespace: str) -> oci.Documents:
+    """The documents of one namespace of one node, decoded once.
+
+    What the store has but the inventory could not read raises the DocumentError that the collection met.
+    """
+    key = ("oci.Documents", node, namespace)
+    known = inventory.derived.get(key)
+    if known is None:
+        known = oci.Documents(_reader(inventory, node, namespace), _host(inventory, node))
+        inventory.derived[key] = known
+    return known
+
+
+def _host(inventory: Inventory, node: str) -> platforms.Platform:
+    nodes = inventory.arrow("nodes")
+    found = nodes.filter(pc.equal(nodes["node"], node))["platform"].to_pylist()
+    return platforms.normalize(platforms.parse(found[0])) if found and found[0] else platforms.LINUX_AMD64
+
+
+def _of_store(table: pa.Table, node: str, namespace: str) -> pa.Table:
+    return table.filter(pc.and_(pc.equal(table["node"], node), pc.equal(table["namespace"], namespace)))
+
+
+def _reader(inventory: Inventory, node: str, namespace: str) -> oci.Read:
+    present = set(_of_store(inventory.arrow("blobs"), node, namespace)["digest"].to_pylist())
+    documents = inventory.arrow("documents")
+    digests = documents["digest"].combine_chunks()
+    places = {digest: place for place, digest in enumerate(digests.to_pylist())}
+    data = documents["data"]
+    errors = (
+        _of_store(inventory.arrow("errors"), node, namespace)
+        .select(["subject", "code", "message"])
+        .to_pylist()
+    )
+    problems = {row["subject"]: row for row in errors}
+
+    def read(digest: str) -> bytes | None:
+        if digest not in present:
+            return None
+        place = places.get(digest)
+        if place is not None:
+            return data[place].as_py()
+        problem = problems.get(digest)
+        if problem is not None:
+            raise DocumentError(problem["message"] or problem["code"], code=problem["code"])
+        raise DocumentError(
+            f"content digest {digest}: the inventory does not hold its bytes", code="not_collected"
+        )
+
+    return read

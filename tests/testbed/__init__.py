@@ -1,0 +1,1 @@
+"""The test bed: real daemons, registries and browsers, stores that were made to be odd, and readers of vectors."""

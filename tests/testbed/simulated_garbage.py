@@ -1,0 +1,121 @@
+"""Random stores with every kind of reference, written by raw calls, then deleted from piece by piece."""
+
+from testbed.simulated_story import digest
+
+_REF = "containerd.io/gc.ref"
+EXPIRE = "containerd.io/gc.expire"
+
+
+def rounds(rng, namespaces):
+    """Lists of (call, requests, fields): the first builds the stores and collects, each other deletes with a collection."""
+    first, deletes = [], []
+    for namespace in namespaces:
+        build, later = _store(rng, namespace)
+        first += build
+        deletes += later
+    for namespace in namespaces[1:]:
+        first.append(("Leases/Delete", [], {"namespace": namespace, "id": "build"}))
+    yield [*first, ("Leases/Delete", [], {"namespace": namespaces[0], "id": "build", "sync": True})]
+    rng.shuffle(deletes)
+    for call, fields in deletes:
+        yield [(call, [], fields | {"sync": True})]
+
+
+def everything(ask, namespace):
+    """What a namespace holds."""
+
+    def listed(call, field, **fields):
+        replies = ask(call, namespace=namespace, **fields)
+        return [each for reply in replies for each in getattr(reply, field)]
+
+    snapshots = listed("Snapshots/List", "info", snapshotter="overlayfs")
+    return {
+        "blobs": [(each.digest, dict(each.labels)) for each in listed("Content/List", "info")],
+        "snapshots": [(each.name, each.parent, each.kind) for each in snapshots],
+        "images": [each.name for each in listed("Images/List", "images")],
+        "leases": [each.id for each in listed("Leases/List", "leases")],
+        "ingests": [each.ref for each in listed("Content/ListStatuses", "statuses")],
+    }
+
+
+def _store(rng, namespace):
+    """Calls that build a random store, and the deletes to follow."""
+    at = {"namespace": namespace}
+    held = at | {"lease": "build"}
+    calls = [("Leases/Create", [], at | {"id": "build"})]
+    blobs = []
+    for number in range(rng.randrange(14, 22)):
+        data = f"blob {rng.randrange(40)}".encode()
+        if digest(data) in blobs:
+            continue
+        write = {
+            "action": "COMMIT",
+            "ref": f"w{number}",
+            "data": data,
+            "total": len(data),
+            "expected": digest(data),
+        }
+        calls.append(("Content/Write", [write | {"labels": _labels(rng, blobs)}], held))
+        blobs.append(digest(data))
+    keys = []
+    for number in range(rng.randrange(8, 12)):
+        prepared = {"snapshotter": "overlayfs", "key": f"p{number}", "parent": rng.choice([*keys, ""])}
+        labels = {"containerd.io/gc.root": "1"} if rng.random() < 0.1 else {}
+        labels |= {f"{_REF}.content.x": rng.choice(blobs)} if rng.random() < 0.1 else {}
+        calls.append(("Snapshots/Prepare", [], held | prepared | {"labels": labels}))
+        if rng.random() < 0.8:
+            keys.append(f"s{number}")
+            commit = {"snapshotter": "overlayfs", "key": f"p{number}", "name": f"s{number}", "labels": labels}
+            calls.append(("Snapshots/Commit", [], held | commit))
+    for number in range(3):
+        key, value = f"{_REF}.snapshot.overlayfs{rng.choice(['', '/x'])}", rng.choice(keys or ["gone"])
+        info = {"digest": rng.choice(blobs), "labels": {key: value}}
+        calls.append(("Content/Update", [], at | {"info": info, "update_mask": {"paths": [f"labels.{key}"]}}))
+        calls += _lease(rng, at, number, blobs, keys)
+    cut = {"action": "WRITE", "ref": "cut", "data": b"cut off", "total": 99}
+    calls.append(("Content/Write", [cut], held if rng.random() < 0.5 else at))
+    later = _images(rng, at, blobs, calls)
+    return calls, later
+
+
+def _labels(rng, blobs):
+    keys = ("content.0", "content.l.1", "content", "content/x", "contentx", "content.config", "content.m.2")
+    labels = {
+        f"{_REF}.{rng.choice(keys)}": rng.choice(blobs) for _ in range(rng.choice((0, 0, 1, 2))) if blobs
+    }
+    return labels | ({"containerd.io/gc.root": "yes"} if rng.random() < 0.08 else {})
+
+
+def _lease(rng, at, number, blobs, keys):
+    name = f"lease-{number}"
+    labels = rng.choice(
+        (
+            {},
+            {EXPIRE: "2020-01-01T00:00:00Z"},
+            {EXPIRE: "2999-01-01T00:00:00+02:00"},
+            {EXPIRE: "tomorrow"},
+            {EXPIRE: "2020-01-01"},
+            {"containerd.io/gc.flat": "1"},
+        )
+    )
+    yield "Leases/Create", [], at | {"id": name, "labels": labels}
+    for _ in range(rng.randrange(3)):
+        resource = {"type": "content", "id": rng.choice(blobs)}
+        if keys and rng.random() < 0.4:
+            resource = {"type": "snapshots/overlayfs", "id": rng.choice(keys)}
+        yield "Leases/AddResource", [], at | {"id": name, "resource": resource}
+
+
+def _images(rng, at, blobs, calls):
+    """Images onto random blobs, one with an expiry that has passed; gives the deletes to follow."""
+    later = [("Leases/Delete", at | {"id": "lease-1"})]
+    for number in range(rng.randrange(3, 6)):
+        target = {"media_type": "application/x", "digest": rng.choice(blobs), "size": 5}
+        labels = {f"{_REF}.content.extra": rng.choice(blobs)} if rng.random() < 0.2 else {}
+        image = {"name": f"i{number}", "target": target, "labels": labels}
+        calls.append(("Images/Create", [], at | {"image": image}))
+        later.append(("Images/Delete", at | {"name": f"i{number}"}))
+    target = {"media_type": "application/x", "digest": rng.choice(blobs), "size": 5}
+    expired = {"name": "expired", "target": target, "labels": {EXPIRE: "2020-01-01T00:00:00Z"}}
+    calls.append(("Images/Create", [], at | {"image": expired}))
+    return later
