@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 from imgframe import oci
 from imgframe.act.labelling import children_labels, source_label
 from imgframe.act.lines import OF_ONE, Lines
+from imgframe.digests import digest_error, matches
 from imgframe.errors import Conflict, DocumentError, Missing, RegistryError, WireError
 from imgframe.oci.resolving import best_entry
 from imgframe.platforms import Matcher
@@ -199,8 +199,7 @@ class Fetcher:
         """What the node has of a document, if it is what its digest says."""
         with suppress(Missing, DocumentError):
             data = await self._client.content.document(self._namespace, digest)
-            algorithm, _, expected = digest.partition(":")
-            if hashlib.new(algorithm, data).hexdigest() == expected:
+            if matches(data, digest):
                 return data
         return None
 
@@ -303,7 +302,7 @@ class Fetcher:
 
 
 def _check(wanted: oci.Descriptor) -> None:
-    if problem := oci.digest_error(wanted.digest):
+    if problem := digest_error(wanted.digest):
         raise DocumentError(f"invalid descriptor digest: {problem}; {BROKEN}")
     if wanted.size < 0:
         raise DocumentError(f"{wanted.digest} has a size of {wanted.size} bytes; {BROKEN}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import defaultdict
 from contextlib import suppress
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from imgframe.act.lines import Lines
 from imgframe.act.pulling import Choice, drop_unpacked
 from imgframe.act.sites import Site
 from imgframe.act.unpacking import Unpacker
+from imgframe.digests import matches
 from imgframe.errors import DocumentError, Missing, NotFound
 from imgframe.planning.ensuring import Record, find_existing, lookup, not_existing
 from imgframe.wire.records import Image
@@ -115,8 +115,7 @@ class Shelf:
     async def _document(self, namespace: str, digest: str) -> bytes | None:
         with suppress(Missing, DocumentError):
             data = await self._site.client.content.document(namespace, digest)
-            algorithm, _, expected = digest.partition(":")
-            if hashlib.new(algorithm, data).hexdigest() == expected:
+            if matches(data, digest):
                 self._lines.remember(digest, data)
                 return data
         return None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgframe import oci
+from imgframe import digests, oci
 from imgframe.act.labelling import sources_of
 from imgframe.act.lines import Lines
 from imgframe.act.pulling import Choice, Told
@@ -141,7 +140,7 @@ class Packing:
         document = json.loads(data)
         document["manifests"] = [one for one in document["manifests"] if one["digest"] in kept]
         smaller = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        digest = f"sha256:{hashlib.sha256(smaller).hexdigest()}"
+        digest = digests.sha256(smaller)
         parcel = Parcel(oci.Descriptor(target.media_type, digest, len(smaller)))
         for entry in oci.decode_index(smaller).manifests:
             await self._walk(entry, parcel, ())
@@ -185,8 +184,7 @@ class Packing:
             data = await self._site.client.content.document(self._namespace, wanted.digest)
         except Missing:
             return None
-        algorithm, _, expected = wanted.digest.partition(":")
-        if hashlib.new(algorithm, data).hexdigest() != expected:
+        if not digests.matches(data, wanted.digest):
             raise DocumentError(
                 f"{wanted.digest} is damaged on the node: pull the image again", code="wrong_digest"
             )

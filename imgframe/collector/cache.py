@@ -155,20 +155,6 @@ class Cache:
         return otherwise
 
 
-def matches(digest: str, data: bytes) -> bool:
-    """Whether ``data`` hashes to ``digest``.
-
-    Example:
-        >>> from imgframe.collector.cache import matches
-        >>> matches("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", b"")
-        True
-    """
-    algorithm, _, value = digest.partition(":")
-    if algorithm not in ("sha256", "sha384", "sha512"):
-        return False
-    return hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() == value
-
-
 def _checksum(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:16]
 

@@ -12,8 +12,8 @@ import msgspec
 from msgspec.structs import replace
 
 from imgframe import oci
-from imgframe.collector.cache import matches
 from imgframe.collector.rows import Rows
+from imgframe.digests import matches
 from imgframe.errors import DocumentError
 from imgframe.golang.rfc3339 import nanoseconds
 from imgframe.oci.documents import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
@@ -194,7 +194,7 @@ def _inline(descriptors: tuple[oci.Descriptor, ...]) -> dict[str, bytes]:
     return {
         d.digest: d.data
         for d in descriptors
-        if d.data and len(d.data) == d.size and matches(d.digest, d.data)
+        if d.data and len(d.data) == d.size and matches(d.data, d.digest)
     }
 
 

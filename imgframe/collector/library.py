@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 import pyarrow as pa
 
 from imgframe.collector.bundles import Home, Key, Shelf, finish, load, load_home, remember_homes
-from imgframe.collector.cache import Cache, matches
+from imgframe.collector.cache import Cache
 from imgframe.collector.documents import Problem, Summary, summarise
 from imgframe.collector.progress import Progress
 from imgframe.collector.waves import in_waves
+from imgframe.digests import matches
 from imgframe.errors import DocumentError, WireError
 
 MAX_DOCUMENT = 8 << 20
@@ -113,7 +114,7 @@ class Library:
             if size > MAX_DOCUMENT:
                 return Problem("too_large", f"{digest} has {size:,} bytes; documents over 8 MiB are not read")
             data = await read(digest)
-            if not matches(digest, data):
+            if not matches(data, digest):
                 return Problem(
                     "wrong_digest", f"the {len(data):,} bytes stored as {digest} have another digest"
                 )

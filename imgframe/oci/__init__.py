@@ -42,7 +42,7 @@ from imgframe.oci.rows import (
     layer_rows,
     timestamp,
 )
-from imgframe.oci.store import Documents, Read, digest_error
+from imgframe.oci.store import Documents, Read
 
 __all__ = [
     "HEALTHCHECK_LABEL",
@@ -69,7 +69,6 @@ __all__ = [
     "decode_index",
     "decode_manifest",
     "decode_platform",
-    "digest_error",
     "find_config",
     "find_manifest",
     "find_platforms",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from imgframe import digests
 from imgframe.errors import DocumentError
 from imgframe.golang.json import decoder, scanner
 from imgframe.oci import plain, structs
@@ -172,7 +172,7 @@ def chain_ids(diff_ids: Iterable[str]) -> list[str]:
     found: list[str] = []
     for diff_id in diff_ids:
         chained = f"{found[-1]} {diff_id}".encode("utf-8", "surrogatepass") if found else b""
-        found.append(f"sha256:{hashlib.sha256(chained).hexdigest()}" if found else diff_id)
+        found.append(digests.sha256(chained) if found else diff_id)
     return found
 
 

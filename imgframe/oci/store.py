@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable
 from typing import Any
 
+from imgframe.digests import digest_error, matches
 from imgframe.errors import DocumentError, NotFound
 from imgframe.golang.strconv import quote
 from imgframe.oci import decoding
@@ -14,29 +13,6 @@ from imgframe.oci.documents import Descriptor, ImageConfig, Index, Manifest
 from imgframe.platforms import LINUX_AMD64, Platform
 
 Read = Callable[[str], bytes | None]
-
-_DIGEST = re.compile(r"(?:sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128})", re.ASCII)
-_ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
-_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
-
-
-def digest_error(digest: str) -> str | None:
-    """Why go-digest refuses the text (Digest.Validate); None if it does not.
-
-    Example:
-        >>> digest_error("sha256:abc")
-        'invalid checksum digest length'
-    """
-    if _DIGEST.fullmatch(digest):
-        return None
-    algorithm, colon, rest = digest.partition(":")
-    if not colon or not algorithm or not rest:
-        return "invalid checksum digest format"
-    if algorithm in _LENGTHS:
-        short = len(rest.encode("utf-8", "surrogatepass")) != _LENGTHS[algorithm]
-        return f"invalid checksum digest {'length' if short else 'format'}"
-    known = _ANY_DIGEST.fullmatch(digest)
-    return "unsupported digest algorithm" if known else "invalid checksum digest format"
 
 
 class Documents:
@@ -68,8 +44,7 @@ class Documents:
             problem = digest_error(digest)
             if problem:
                 raise DocumentError(f"invalid descriptor digest: {problem}")
-            algorithm, _, expected = digest.partition(":")
-            if hashlib.new(algorithm, wanted.data).hexdigest() == expected:
+            if matches(wanted.data, digest):
                 return wanted.data
         self._refuse(digest)
         found = self.read(digest)

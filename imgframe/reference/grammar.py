@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from imgframe.digests import digest_error
 from imgframe.errors import ReferenceError_
 from imgframe.golang.strings import go_lower
-from imgframe.reference.digests import digest_error
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"

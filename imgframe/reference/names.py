@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from imgframe.digests import digest_error
 from imgframe.errors import InputError, ReferenceError_
 from imgframe.reference.cid import canonical_cid
-from imgframe.reference.digests import digest_error
 from imgframe.reference.grammar import Named, parse_normalized, refuse
 
 ARCHIVE = "image must be loaded from archive before parsing image reference"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,7 +10,7 @@ from typing import TypeVar
 
 import tenacity
 
-from imgframe import oci
+from imgframe import digests, oci
 from imgframe.oci.documents import MAX_BYTES
 from imgframe.reference import Reference
 from imgframe.registry import resolving
@@ -99,7 +98,7 @@ class Remote:
         data = await answer.body(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise Problem(f"{wanted.digest} is longer than {MAX_BYTES} bytes", host=answer.host)
-        if _digest_of(data, wanted.digest) != wanted.digest:
+        if not digests.matches(data, wanted.digest):
             words = f"{answer.url} gave other bytes than {wanted.digest}"
             raise Problem(words, host=answer.host, passing=True)
         return data
@@ -237,7 +236,7 @@ class Remote:
 
     async def put_manifest(self, data: bytes, media_type: str, tag: str = "") -> str:
         """Stores a manifest or index under a tag, or under its own digest; the digest is given back."""
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        digest = digests.sha256(data)
 
         async def once() -> None:
             await self._sent(f"manifests/{tag or digest}", {"Content-Type": media_type}, data)
@@ -329,9 +328,3 @@ def _wait(state: tenacity.RetryCallState) -> float:
 def _pause_of(error: BaseException | None, failures: int) -> float:
     asked = error.pause if isinstance(error, Problem) else 0.0
     return min(asked or _FIRST_PAUSE * 2**failures * random.uniform(0.5, 1.0), LONGEST_PAUSE)  # noqa: S311 -- jitter
-
-
-def _digest_of(data: bytes, like: str) -> str:
-    algorithm = like.partition(":")[0]
-    known = {"sha256", "sha384", "sha512"}
-    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}" if algorithm in known else ""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from typing import Any, Protocol
 
-from imgframe import oci
+from imgframe import digests, oci
 from imgframe.errors import DocumentError
 from imgframe.golang.json import scanner
 from imgframe.oci.documents import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from imgframe.reference.digests import digest_error
 from imgframe.registry.failing import Absent, Problem, Unauthorized
 from imgframe.registry.hosts import Endpoint
 from imgframe.registry.transport import Answer
@@ -109,7 +107,7 @@ def _descriptor(answer: Answer, digest: str) -> oci.Descriptor | None:
     claimed = answer.header("Docker-Content-Digest")
     if size is None or not (digest or claimed):
         return None
-    if not digest and (wrong := digest_error(claimed)):
+    if not digest and (wrong := digests.digest_error(claimed)):
         raise Problem(f'"{claimed}" in header not a valid digest: {wrong}', host=answer.host)
     return oci.Descriptor(_media_type(answer), digest or claimed, size)
 
@@ -124,7 +122,7 @@ async def _read(server: Endpoint, digest: str, tail: str, ask: Asking) -> oci.De
         answer.drop()
         raise Problem(_NO_SCHEMA1, host=answer.host)
     data = await answer.body(MAX_MANIFEST_BYTES + 1)
-    return oci.Descriptor(media_type, digest or f"sha256:{hashlib.sha256(data).hexdigest()}", len(data))
+    return oci.Descriptor(media_type, digest or digests.sha256(data), len(data))
 
 
 def _media_type(answer: Answer) -> str:

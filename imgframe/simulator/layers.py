@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import tarfile
 import zlib
 from typing import NamedTuple
 
 import pyarrow as pa
+
+from imgframe import digests
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BLOCK = 4096
@@ -40,7 +41,7 @@ def unpack(data: bytes) -> Layer:
         (True, (1024, 4096, 1))
     """
     plain = _plain(data)
-    diff_id = "sha256:" + hashlib.sha256(plain).hexdigest()
+    diff_id = digests.sha256(plain)
     disk, folders, inodes = _BLOCK, {""}, 1
     try:
         with tarfile.open(fileobj=io.BytesIO(plain)) as archive:

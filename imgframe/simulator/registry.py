@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, Self
 
-from imgframe import _loop
+from imgframe import _loop, digests
 from imgframe.simulator.catalogue import TYPES
 
 _OCI = TYPES["oci"]
@@ -33,7 +33,7 @@ class Blob(NamedTuple):
     @property
     def digest(self) -> str:
         """The digest of the bytes."""
-        return "sha256:" + hashlib.sha256(self.data).hexdigest()
+        return digests.sha256(self.data)
 
 
 class Registry:
@@ -173,7 +173,7 @@ def _layer(identity: str, megabytes: float) -> tuple[Blob, str]:
         archive.addfile(entry, io.BytesIO(data))
     plain = packed.getvalue()
     squeezed = gzip.compress(plain, compresslevel=1, mtime=0)
-    return Blob(squeezed, _OCI["layer"]), "sha256:" + hashlib.sha256(plain).hexdigest()
+    return Blob(squeezed, _OCI["layer"]), digests.sha256(plain)
 
 
 def _descriptor(blob: Blob) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import grpc
 
+from imgframe import digests
 from imgframe._proto import content_pb2 as api
 from imgframe.simulator.expressions import of_map, select
 from imgframe.simulator.status import (
@@ -147,7 +147,7 @@ class Content(Service):
                 stamp(reply.started_at, ingest.started_at)
                 stamp(reply.updated_at, ingest.updated_at)
                 if ingest.data:
-                    reply.digest = "sha256:" + hashlib.sha256(ingest.data).hexdigest()
+                    reply.digest = digests.sha256(ingest.data)
                 yield reply
                 if request.action == api.COMMIT:
                     break
@@ -216,7 +216,7 @@ class Content(Service):
     def _commit(
         self, ingest: Ingest, request: api.WriteContentRequest, caller: Caller, total: int, expected: str
     ) -> None:
-        digest = "sha256:" + hashlib.sha256(ingest.data).hexdigest()
+        digest = digests.sha256(ingest.data)
         if total and total != ingest.offset:
             raise precondition(f'"{ingest.ref}" failed size validation: {ingest.offset} != {total}')
         if expected and expected != digest:
