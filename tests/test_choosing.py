@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgframe.planning.choosing import _bundled, _first, _greedy, _trimmed, choose, merge
+from imgframe.planning.knapsack import _bundled, _first, _greedy, _trimmed, choose, merge
 
 
 def stores(units, things=30):

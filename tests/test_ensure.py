@@ -14,7 +14,8 @@ from testbed.registries import SECRET, USER, write_hosts
 import imgframe as imf
 from imgframe import oci, platforms, simulator
 from imgframe.errors import FilterError, NotFound, ReferenceError_
-from imgframe.planning.ensuring import PullMode, Record, find_existing, lookup
+from imgframe.planning.local_image import LocalRecord, find_existing, lookup
+from imgframe.planning.options import PullMode
 
 VECTORS = [json.loads(line) for line in (DATA / "vectors" / "ensure.jsonl").read_text().splitlines()]
 RELEASES = {"1.6.20": "1.6", "1.7.24": "1.7", "2.1.9": "2.1"}
@@ -65,7 +66,7 @@ def _store(name):
     dump = json.loads((DATA / "stores" / f"{name}.json").read_text())
     blobs = {blob["digest"]: blob.get("text", "").encode() for blob in dump["blobs"]}
     targets = [(one["name"], one["target"]) for one in dump["images"]]
-    records = [Record(n, oci.Descriptor(t["mediaType"], t["digest"], t["size"])) for n, t in targets]
+    records = [LocalRecord(n, oci.Descriptor(t["mediaType"], t["digest"], t["size"])) for n, t in targets]
     return dump, records, oci.Documents(blobs.get)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import imgframe as imf
 from imgframe import simulator
 from imgframe.errors import InputError
-from imgframe.planning.choosing import merge
+from imgframe.planning.knapsack import merge
 
 LIFTED = {"keep_pinned": False, "keep_used": False, "keep_unknown": False}
 
@@ -86,7 +86,7 @@ def test_reasons_and_rows_are_those_of_a_plain_loop(fleet):
         names = left[step["node"], step["namespace"], step["digest"]]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         wanted = (
-            f"asked for; frees nothing while {', '.join(names[:3])}{more} also name it"
+            f"asked for; frees nothing while {', '.join(names[:3])}{more} also refer{'s' if len(names) == 1 else ''} to it"
             if names
             else "asked for"
         )

@@ -210,7 +210,7 @@ def test_k8s_names_of_one_image_go_together_or_the_plan_says_so(containerd):
     rows = mine(inventory, namespace)
     alone = imf.prune(rows[rows["name"] == name], inventory)
     assert alone.freed.total_bytes - alone.freed.garbage_bytes == 0
-    assert f"frees nothing while {config} also name it" in alone.steps["reason"].iloc[0]
+    assert f"frees nothing while {config} also refers to it" in alone.steps["reason"].iloc[0]
     both = imf.prune(rows[rows["name"].isin([name, str(config)])], inventory)
     assert both.steps["predicted_bytes"].sum() > 0
     assert both.steps["reason"].unique().tolist() == ["asked for"]

@@ -10,7 +10,7 @@ from testbed.registries import write_hosts
 
 import imgframe as imf
 from imgframe import schema
-from imgframe.planning.moving import registry_name
+from imgframe.planning.registry_steps import registry_name
 
 
 @pytest.fixture

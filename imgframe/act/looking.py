@@ -15,7 +15,7 @@ from imgframe.act.sites import Site
 from imgframe.act.unpacking import Unpacker
 from imgframe.digests import matches
 from imgframe.errors import DocumentError, Missing, NotFound
-from imgframe.planning.ensuring import Record, find_existing, lookup, not_existing
+from imgframe.planning.local_image import LocalRecord, find_existing, lookup, not_existing
 from imgframe.wire.records import Image
 
 
@@ -49,7 +49,7 @@ class Shelf:
     def __init__(self, site: Site, lines: Lines, images: int) -> None:
         self._site, self._lines, self._listing = site, lines, images >= MANY
         self._digests: dict[str, set[str]] = {}
-        self._records: dict[str, list[Record]] = {}
+        self._records: dict[str, list[LocalRecord]] = {}
         self._blobs: defaultdict[str, dict[str, bytes | None]] = defaultdict(dict)
         self._asking: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -93,7 +93,7 @@ class Shelf:
             await self._unpacked(namespace, raw, manifest, config, snapshotter)
         return Existing(record.name, record.target.digest, snapshotter)
 
-    async def _list(self, namespace: str) -> list[Record]:
+    async def _list(self, namespace: str) -> list[LocalRecord]:
         async with self._asking["records", namespace]:
             if namespace not in self._records:
                 images = await self._site.client.images.list(namespace)
@@ -162,6 +162,6 @@ class Shelf:
             ) from error
 
 
-def _record(image: Image) -> Record:
+def _record(image: Image) -> LocalRecord:
     target = image.target
-    return Record(image.name, oci.Descriptor(target.media_type, target.digest, target.size))
+    return LocalRecord(image.name, oci.Descriptor(target.media_type, target.digest, target.size))

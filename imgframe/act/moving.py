@@ -11,10 +11,10 @@ import pyarrow as pa
 from imgframe.act.plan import Plan
 from imgframe.act.verbs import nodes_of
 from imgframe.node import nodes_of as given_nodes
-from imgframe.planning.ensuring import PullMode
-from imgframe.planning.moving import fetch_steps, options_of, push_steps, refuse_transfer
-from imgframe.planning.records import records_of
-from imgframe.planning.tagging import new_name
+from imgframe.planning.options import PullMode, options_of, refuse_transfer
+from imgframe.planning.registry_steps import fetch_steps, push_steps
+from imgframe.planning.requested import records_of
+from imgframe.planning.tag_steps import new_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from imgframe.act.lines import Lines
 from imgframe.act.sites import Site
 from imgframe.act.unpacking import Unpacker
 from imgframe.errors import Conflict, Missing
-from imgframe.planning.ensuring import unpack_decided
+from imgframe.planning.options import resolve_unpack
 from imgframe.wire import records as wire
 
 Told = Callable[[str, int, int], None]
@@ -51,7 +51,7 @@ class Choice:
 
     def unpacks(self, host: platforms.Platform) -> bool:
         """Whether it is unpacked (nerdctl's ``--unpack``)."""
-        return unpack_decided(self.count(host), self.unpack)
+        return resolve_unpack(self.count(host), self.unpack)
 
 
 @dataclass

@@ -24,7 +24,8 @@ from imgframe.errors import (
     Unreachable,
     WireError,
 )
-from imgframe.planning.ensuring import PullMode, not_available
+from imgframe.planning.local_image import not_available
+from imgframe.planning.options import PullMode
 from imgframe.wire import Client
 
 if TYPE_CHECKING:

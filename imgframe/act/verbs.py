@@ -18,9 +18,9 @@ from imgframe.arrow.rows import one_array
 from imgframe.errors import InputError
 from imgframe.golang import time
 from imgframe.node import Node
-from imgframe.planning.keeping import Reasons, Rules, free, nerdctl_says
-from imgframe.planning.records import Records, records_of
-from imgframe.planning.tagging import Names, tag_steps
+from imgframe.planning.requested import RequestedRecords, records_of
+from imgframe.planning.retention import Reasons, RetentionRules, free, nerdctl_says
+from imgframe.planning.tag_steps import Names, tag_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,13 +76,15 @@ def prune(
         >>> imf.prune(inv.images, inv, dialect="nerdctl", all=True).steps.empty
         True
     """
-    rules = Rules.of(
+    rules = RetentionRules.of(
         dialect, all=all, keep_pinned=keep_pinned, keep_used=keep_used, keep_unknown=keep_unknown
     )
     records = records_of(images, inventory, "prune")
     reasons, proofs = _judged(records, inventory, rules, require_remote)
     why = "asked for" if dialect == "imgframe" else nerdctl_says(records, inventory, all=bool(all))
-    return _deletion(planning.decide(records, reasons, inventory, why), inventory, rules, undo_for, proofs)
+    return _deletion(
+        planning.decide_prune(records, reasons, inventory, why), inventory, rules, undo_for, proofs
+    )
 
 
 def prune_to(
@@ -121,16 +123,16 @@ def prune_to(
         >>> imf.prune_to(imf.Inventory({}), 10**9).steps.empty
         True
     """
-    rules = Rules.of(keep_pinned=keep_pinned, keep_used=keep_used, keep_unknown=keep_unknown)
+    rules = RetentionRules.of(keep_pinned=keep_pinned, keep_used=keep_used, keep_unknown=keep_unknown)
     asked = inventory.images if candidates is None else candidates
     records = records_of(asked, inventory, "prune_to")
     reasons, proofs = _judged(records, inventory, rules, require_remote)
-    decided = planning.decide_to(records, reasons, inventory, target, asked, order)
+    decided = planning.decide_prune_to(records, reasons, inventory, target, asked, order)
     return _deletion(decided, inventory, rules, undo_for, proofs)
 
 
 def _judged(
-    records: Records, inventory: Inventory, rules: Rules, required: Required
+    records: RequestedRecords, inventory: Inventory, rules: RetentionRules, required: Required
 ) -> tuple[Reasons, dict[str, dict[str, Any]]]:
     """Why records are kept, and per digest that may go how a registry was asked for it, where that is required."""
     reasons = rules.reasons(records, inventory)
@@ -152,9 +154,9 @@ def _judged(
 
 
 def _deletion(
-    decided: planning.Decided,
+    decided: planning.Decision,
     inventory: Inventory,
-    rules: Rules,
+    rules: RetentionRules,
     undo_for: str | int | None,
     proofs: dict[str, dict[str, Any]],
 ) -> Plan:

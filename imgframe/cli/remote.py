@@ -126,7 +126,7 @@ def _cell(column: str, value: Any) -> str:
 
 def _finish(inventory: Inventory, unanswered: pd.DataFrame) -> None:
     """Exit code 3 where a node or a registry could not be asked; a name that no registry can know asks none."""
-    from imgframe.planning.moving import registry_name
+    from imgframe.planning.registry_steps import registry_name
 
     source.finish(inventory)
     if any(registry_name(str(name)) is not None for name in unanswered["name"]):

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from imgframe.arrow.rows import one_array, plain_codes
 from imgframe.inventory import Inventory, human_bytes
-from imgframe.planning.keeping import Rules
-from imgframe.planning.records import KEY, records_of
+from imgframe.planning.requested import KEY, records_of
+from imgframe.planning.retention import RetentionRules
 from imgframe.reclaiming import Reclaim, reclaim
 
 _HOLDERS = {
@@ -113,7 +113,7 @@ def kept_because(inventory: Inventory) -> np.ndarray:
     cache = inventory.derived
     if "explorer kept" not in cache:
         records = records_of(inventory.images[[*KEY, "digest"]], inventory, "explore")
-        cache["explorer kept"] = Rules().reasons(records, inventory)
+        cache["explorer kept"] = RetentionRules().reasons(records, inventory)
     reasons: np.ndarray = cache["explorer kept"]
     return reasons
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from imgframe import oci, platforms
 from imgframe.errors import DocumentError
 from imgframe.nerdctl import read
-from imgframe.planning.ensuring import Record, find_existing, lookup
+from imgframe.planning.local_image import LocalRecord, find_existing, lookup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,10 +50,10 @@ def get_existing_images(
     images = inventory.arrow("images")
     columns = ["node", "namespace", "name", "digest", "media_type", "target_size"]
     rows = images.select(columns).to_pylist()
-    stores: dict[tuple[str, str], list[Record]] = {}
+    stores: dict[tuple[str, str], list[LocalRecord]] = {}
     for row in rows:
         target = oci.Descriptor(row["media_type"] or "", row["digest"] or "", row["target_size"] or 0)
-        stores.setdefault((row["node"], row["namespace"]), []).append(Record(row["name"], target))
+        stores.setdefault((row["node"], row["namespace"]), []).append(LocalRecord(row["name"], target))
     found: list[dict[str, Any]] = []
     for (node, namespace), records in stores.items():
         documents = read.store(inventory, node, namespace)

@@ -1,7 +1,9 @@
 """Which steps, what is kept and why: pure functions from frames to frames. Nothing here can write."""
 
-from imgframe.planning.ensuring import EnsuredImage, PullMode
-from imgframe.planning.freeing import decide_to
-from imgframe.planning.pruning import Decided, decide
+from imgframe.planning.decision import Decision
+from imgframe.planning.local_image import EnsuredImage
+from imgframe.planning.options import PullMode
+from imgframe.planning.prune_steps import decide_prune
+from imgframe.planning.prune_to_steps import decide_prune_to
 
-__all__ = ["Decided", "EnsuredImage", "PullMode", "decide", "decide_to"]
+__all__ = ["Decision", "EnsuredImage", "PullMode", "decide_prune", "decide_prune_to"]

@@ -12,8 +12,8 @@ from imgframe import capacity, schema
 from imgframe.errors import InputError
 from imgframe.inventory import Inventory
 from imgframe.nerdctl.selection import get_dangling_images, get_unused_images
-from imgframe.planning.keeping import Rules, free, kept_table
-from imgframe.planning.records import records_of
+from imgframe.planning.requested import records_of
+from imgframe.planning.retention import RetentionRules, free, kept_table
 from imgframe.reclaiming import Reclaim, breakdown, orphans, reclaim, reclaim_each
 from imgframe.report.history import add_history
 
@@ -159,7 +159,7 @@ def _add_reclaimable(facts: Facts) -> None:
     inventory = facts.inventory
     unused = get_unused_images(inventory)
     records = records_of(unused, inventory, "report")
-    reasons = Rules().reasons(records, inventory)
+    reasons = RetentionRules().reasons(records, inventory)
     going = inventory.images.iloc[records.rows[free(reasons)]].reset_index(drop=True)
     freed = reclaim(inventory, going)
     each = reclaim_each(inventory, going)

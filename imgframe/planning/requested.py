@@ -23,7 +23,7 @@ KEY = ("node", "namespace", "name")
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class RequestedRecords:
     """The records that a frame asks for.
 
     Attributes:
@@ -41,10 +41,10 @@ class Records:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def only(self, chosen: Bools | Ints) -> Records:
+    def only(self, chosen: Bools | Ints) -> RequestedRecords:
         """Some of them, by a mask or by their numbers."""
         at = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
-        return Records(self.own, self.asked.take(pa.array(at)), self.rows[at], self.places[at])
+        return RequestedRecords(self.own, self.asked.take(pa.array(at)), self.rows[at], self.places[at])
 
     def column(self, name: str) -> pa.Array:
         """A column of the inventory's images for these records, NA where it has no such record."""
@@ -73,7 +73,7 @@ class Records:
         return combined(*codes, sizes=_sizes(self.own, ("node", "namespace", "digest")))
 
 
-def records_of(images: pd.DataFrame, inventory: Inventory, needed_by: str) -> Records:
+def records_of(images: pd.DataFrame, inventory: Inventory, needed_by: str) -> RequestedRecords:
     """The inventory's records for the rows of a frame, in its order and each once.
 
     A frame without node or namespace is filled in where the inventory has just one.
@@ -92,7 +92,7 @@ def records_of(images: pd.DataFrame, inventory: Inventory, needed_by: str) -> Re
     if len(first) < len(places):
         places = np.sort(first)
         asked = asked.take(pa.array(places))
-    return Records(own, asked, rows_of(own, asked, needed_by), places)
+    return RequestedRecords(own, asked, rows_of(own, asked, needed_by), places)
 
 
 def _sizes(table: pa.Table, names: Sequence[str]) -> list[int]:

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from imgframe import reference, schema
 from imgframe.errors import InputError, ReferenceError_
-from imgframe.planning.keeping import free, kept_table
-from imgframe.planning.moving import Steps
-from imgframe.planning.records import KEY, Records
+from imgframe.planning.decision import Decision
+from imgframe.planning.requested import KEY, RequestedRecords
+from imgframe.planning.retention import free, kept_table
 from imgframe.usage.image_rows import rows_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Names = Callable[[str], str] | Mapping[str, str] | str
 
 
-def tag_steps(records: Records, inventory: Inventory, to: Names) -> Steps:
+def tag_steps(records: RequestedRecords, inventory: Inventory, to: Names) -> Decision:
     """One step per record that gets a further name; the others are kept, with the reason.
 
     Raises:
@@ -57,7 +57,7 @@ def tag_steps(records: Records, inventory: Inventory, to: Names) -> Steps:
             "options": [json.dumps({} if old is None else {"replaces": old}) for old in moved],
         },
     )
-    return Steps(steps, kept_table(records, reasons))
+    return Decision(steps, kept_table(records, reasons))
 
 
 def _targets(keys: pa.Table, inventory: Inventory) -> list[str | None]:

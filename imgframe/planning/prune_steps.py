@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 
 from imgframe import schema
 from imgframe.arrow.rows import one_array
-from imgframe.planning.keeping import Reasons, free, kept_table
-from imgframe.planning.records import Records
-from imgframe.reclaiming import Reclaim, reclaim, reclaim_marginal
+from imgframe.planning.decision import Decision
+from imgframe.planning.requested import RequestedRecords
+from imgframe.planning.retention import Reasons, free, kept_table
+from imgframe.reclaiming import reclaim, reclaim_marginal
 
 if TYPE_CHECKING:
     from imgframe.inventory import Inventory
@@ -24,27 +25,21 @@ _SHOWN = 3
 """Other names of an image that a reason names."""
 
 
-class Decided(NamedTuple):
-    """Steps and kept records, as tables of a plan, and what the steps free."""
-
-    steps: pa.Table
-    kept: pa.Table
-    freed: Reclaim
-
-
-def decide(records: Records, reasons: Reasons, inventory: Inventory, why: Why = "asked for") -> Decided:
+def decide_prune(
+    records: RequestedRecords, reasons: Reasons, inventory: Inventory, why: Why = "asked for"
+) -> Decision:
     """Delete steps for the records that nothing keeps, the others with their reasons, and the exact bytes.
 
     ``why``: the reason of the steps, one for all or one for each of the records.
     """
     going = records.only(free(reasons))
     told = why if isinstance(why, str) else why[free(reasons)]
-    return Decided(
+    return Decision(
         delete_steps(going, inventory, told), kept_table(records, reasons), reclaim(inventory, going.keys())
     )
 
 
-def delete_steps(going: Records, inventory: Inventory, why: Why) -> pa.Table:
+def delete_steps(going: RequestedRecords, inventory: Inventory, why: Why) -> pa.Table:
     """One delete step per record, in the order given; ``predicted_bytes`` is what the step adds to those before it."""
     count = len(going)
     return schema.plan_table(
@@ -63,7 +58,7 @@ def _one_word(word: str, count: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([word]))
 
 
-def _reasons(going: Records, why: Why) -> pa.StringArray:
+def _reasons(going: RequestedRecords, why: Why) -> pa.StringArray:
     """The reason per step; it says which names keep its digest because they are not among the steps (the CRI gives three)."""
     images = going.images()
     stays = np.ones(len(images), np.bool_)
@@ -76,7 +71,8 @@ def _reasons(going: Records, why: Why) -> pa.StringArray:
     for first, last in zip(start.tolist(), [*start.tolist(), len(order)][1:], strict=True):
         shown = ", ".join(names.take(pa.array(order[first : min(last, first + _SHOWN)])).to_pylist())
         more = f" and {last - first - _SHOWN} more" if last - first > _SHOWN else ""
-        words.append(f"; frees nothing while {shown}{more} also name it")
+        verb = "refers" if last - first == 1 else "refer"
+        words.append(f"; frees nothing while {shown}{more} also {verb} to it")
     at = np.searchsorted(kept, images[going.rows])
     codes = np.where(np.append(kept, -1)[at] == images[going.rows], at + 1, 0)
     told = pa.scalar(why) if isinstance(why, str) else pa.array(why, pa.string())

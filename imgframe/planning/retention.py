@@ -11,7 +11,7 @@ import pyarrow as pa
 from imgframe import schema
 from imgframe.arrow.rows import Bools, combined, numbers, one_array, unify
 from imgframe.errors import InputError
-from imgframe.planning.records import Records
+from imgframe.planning.requested import RequestedRecords
 
 if TYPE_CHECKING:
     from imgframe.inventory import Inventory
@@ -23,7 +23,7 @@ Reasons = np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class RetentionRules:
     """What is kept.
 
     Attributes:
@@ -48,15 +48,15 @@ class Rules:
         keep_pinned: bool | None = None,
         keep_used: bool | None = None,
         keep_unknown: bool = True,
-    ) -> Rules:
+    ) -> RetentionRules:
         """The rules of a dialect; None leaves a rule as the dialect has it.
 
         Raises:
             InputError: there is no such dialect, or ``all`` is given where it means nothing.
 
         Example:
-            >>> Rules.of("nerdctl", all=True)
-            Rules(pinned=False, used='name', known=('containers',), dangling=False)
+            >>> RetentionRules.of("nerdctl", all=True)
+            RetentionRules(pinned=False, used='name', known=('containers',), dangling=False)
         """
         if dialect not in DIALECTS:
             raise InputError(f"dialect {dialect!r} is unknown; expected one of {', '.join(DIALECTS)}")
@@ -78,7 +78,7 @@ class Rules:
         told: dict[str, Any] = {name: False for name, kept in lifted.items() if not kept}
         return {**told, "used_by": "name"} if self.used == "name" else told
 
-    def reasons(self, records: Records, inventory: Inventory) -> Reasons:
+    def reasons(self, records: RequestedRecords, inventory: Inventory) -> Reasons:
         """Per record why it is kept, None where it may go; the first reason that applies."""
         notes = _Notes(len(records))
         notes.add(records.column("digest").is_null(), "not in the inventory: nothing is known about it")
@@ -119,14 +119,14 @@ def _true(column: pa.Array) -> Bools:
     return column.fill_null(False).to_numpy(zero_copy_only=False)
 
 
-def _pinned(records: Records) -> Bools:
+def _pinned(records: RequestedRecords) -> Bools:
     """Whether any record of the same digest in the same namespace is pinned: names of one image stand together."""
     images = records.images()
     flagged = np.unique(images[_true(one_array(records.own["pinned"]))])
     return np.isin(np.append(images, -1)[records.rows], flagged)
 
 
-def _dangling(records: Records) -> Bools:
+def _dangling(records: RequestedRecords) -> Bools:
     """Whether nerdctl takes the name for a dangling image's."""
     from imgframe.filters import filter_dangling_images
 
@@ -134,7 +134,7 @@ def _dangling(records: Records) -> Bools:
     return filter_dangling_images()(names).to_numpy(np.bool_, na_value=False)
 
 
-def _blind(records: Records, inventory: Inventory) -> Bools:
+def _blind(records: RequestedRecords, inventory: Inventory) -> Bools:
     """Whether the containers of the record's namespace could not be listed."""
     errors = inventory.arrow("errors")
     stages = errors["stage"].to_pylist()
@@ -152,16 +152,16 @@ def free(reasons: Reasons) -> Bools:
     return np.array([reason is None for reason in reasons], np.bool_)
 
 
-def nerdctl_says(records: Records, inventory: Inventory, *, all: bool) -> np.ndarray:
+def nerdctl_says(records: RequestedRecords, inventory: Inventory, *, all: bool) -> np.ndarray:
     """Per record why nerdctl takes it, and why imgframe would not."""
-    ours = Rules().reasons(records, inventory)
+    ours = RetentionRules().reasons(records, inventory)
     says = f"nerdctl image prune{' --all' if all else ''} takes it"
     return np.array(
         [says if reason is None else f"{says}; imgframe would keep it: {reason}" for reason in ours], object
     )
 
 
-def kept_table(records: Records, reasons: Reasons) -> pa.Table:
+def kept_table(records: RequestedRecords, reasons: Reasons) -> pa.Table:
     """The kept records with their reasons, in the columns of ``Plan.kept``."""
     kept = ~free(reasons)
     return schema.plan_table(

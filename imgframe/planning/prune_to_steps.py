@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from imgframe.arrow.rows import Ints, grouped, numbers, one_array, plain_codes
 from imgframe.errors import InputError
-from imgframe.planning.choosing import Sharing, choose, merge
-from imgframe.planning.keeping import Reasons, free, kept_table
-from imgframe.planning.pruning import Decided, delete_steps
-from imgframe.planning.records import Records
+from imgframe.planning.decision import Decision
+from imgframe.planning.knapsack import Sharing, choose, merge
+from imgframe.planning.prune_steps import delete_steps
+from imgframe.planning.requested import RequestedRecords
+from imgframe.planning.retention import Reasons, free, kept_table
 from imgframe.reclaiming import reclaim
 from imgframe.reclaiming.candidates import candidate_holders
 
@@ -29,14 +30,14 @@ ORDERS = ("harm", "oldest", "largest")
 _DAY = 86_400 * 10**9
 
 
-def decide_to(
-    records: Records,
+def decide_prune_to(
+    records: RequestedRecords,
     reasons: Reasons,
     inventory: Inventory,
     target: int | str,
     candidates: pd.DataFrame,
     order: Any,
-) -> Decided:
+) -> Decision:
     """The least harmful of the records that nothing keeps, so many that they free enough on each node.
 
     ``target``: bytes to free on each node that has candidates, or ``"80%"``: as many as bring the file system of each node
@@ -64,7 +65,7 @@ def decide_to(
             chosen.append(at[_least(mine, unit[at], sharing, goal, costs(mine, candidates, order), order)])
     deleted = going.only(np.concatenate(chosen) if chosen else np.zeros(0, np.int64))
     why = f"to free {target} bytes" if isinstance(target, int) else f"to bring the disk to {target}"
-    return Decided(
+    return Decision(
         delete_steps(deleted, inventory, why),
         kept_table(records, reasons),
         reclaim(inventory, deleted.keys()),
@@ -107,7 +108,7 @@ def _units(images: Ints) -> Ints:
 
 
 def _least(
-    records: Records, unit: Ints, sharing: Sharing, target: int, cost: np.ndarray, order: Any
+    records: RequestedRecords, unit: Ints, sharing: Sharing, target: int, cost: np.ndarray, order: Any
 ) -> np.ndarray:
     """Which records of one node go, cheapest per byte first; a unit goes as a whole."""
     harm = np.zeros(sharing.units)
@@ -132,7 +133,7 @@ def _plain(sharing: Sharing, target: int, order: np.ndarray) -> np.ndarray:
     return chosen
 
 
-def _ages(records: Records) -> np.ndarray:
+def _ages(records: RequestedRecords) -> np.ndarray:
     """Days since each record last changed, against the newest of all; unknown counts as new."""
     times = pc.coalesce(records.column("updated_at"), records.column("created_at"))
     ns, known = numbers(times.cast(pa.int64()))
@@ -140,7 +141,7 @@ def _ages(records: Records) -> np.ndarray:
     return np.where(known, newest - ns, 0) / _DAY
 
 
-def costs(records: Records, candidates: pd.DataFrame, order: Any) -> np.ndarray:
+def costs(records: RequestedRecords, candidates: pd.DataFrame, order: Any) -> np.ndarray:
     """The harm of giving each record up: the bytes to pull again, less for what has not been touched for long.
 
     Raises:
@@ -165,7 +166,7 @@ def costs(records: Records, candidates: pd.DataFrame, order: Any) -> np.ndarray:
     return pull * (0.1 + 0.5 ** (_ages(records) / HARM_HALF_LIFE_DAYS))
 
 
-def _numbers(records: Records, candidates: pd.DataFrame, order: str) -> np.ndarray:
+def _numbers(records: RequestedRecords, candidates: pd.DataFrame, order: str) -> np.ndarray:
     """A column as costs: the frame's own, else the inventory's; unknown costs nothing."""
     import pandas as pd
 

@@ -3,45 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from imgframe import oci, reference
-from imgframe.errors import DocumentError, InputError, NotFound, ReferenceError_
+from imgframe.errors import DocumentError, NotFound, ReferenceError_
 from imgframe.platforms import Matcher
-
-
-class PullMode(enum.StrEnum):
-    """When an image is pulled (imgutil's PullMode).
-
-    Example:
-        >>> PullMode.of("missing")
-        <PullMode.MISSING: 'missing'>
-        >>> PullMode.of("sometimes")
-        Traceback (most recent call last):
-        imgframe.errors.InputError: unexpected pull mode: "sometimes"; expected always, missing or never
-    """
-
-    ALWAYS = "always"
-    MISSING = "missing"
-    NEVER = "never"
-
-    @classmethod
-    def of(cls, value: object) -> PullMode:
-        """The mode of that name.
-
-        Raises:
-            InputError: there is none; ``go`` holds Go's words.
-        """
-        try:
-            return cls(str(value))
-        except ValueError:
-            go = f'unexpected pull mode: "{value}"'
-            error = InputError(f"{go}; expected always, missing or never")
-            error.go = go
-            raise error from None
 
 
 class EnsuredImage(NamedTuple):
@@ -57,7 +25,7 @@ class EnsuredImage(NamedTuple):
     remote: bool
 
 
-class Record(NamedTuple):
+class LocalRecord(NamedTuple):
     """A record of a store: its name and its target."""
 
     name: str
@@ -71,7 +39,7 @@ class Lookup(NamedTuple):
     names: tuple[str, ...]
     prefixes: tuple[str, ...]
 
-    def candidates(self, records: Iterable[Record]) -> list[Record]:
+    def candidates(self, records: Iterable[LocalRecord]) -> list[LocalRecord]:
         """The records that fit, in the order of the store."""
         return [
             record
@@ -113,10 +81,10 @@ def _quoted(text: str) -> str:
 
 def find_existing(
     wanted: Lookup,
-    records: Iterable[Record],
+    records: Iterable[LocalRecord],
     matcher: Matcher,
     documents: oci.Documents,
-) -> tuple[Record, oci.ImageConfig]:
+) -> tuple[LocalRecord, oci.ImageConfig]:
     """The first fitting record whose config can be read for the platform, and that config.
 
     Raises:
@@ -150,20 +118,3 @@ def _readable(target: oci.Descriptor, matcher: Matcher, documents: oci.Documents
 def not_available(raw: str) -> str:
     """What mode ``never`` says of an image that is not there (nerdctl's words)."""
     return f'image not available: "{raw}"'
-
-
-def unpack_decided(platforms: int, unpack: Any) -> bool:
-    """Whether to unpack: None where there is just one platform; True with several is refused, as nerdctl does.
-
-    Raises:
-        InputError: it is True, and there is not just one platform.
-    """
-    if unpack is None:
-        return platforms == 1
-    if not isinstance(unpack, bool):
-        raise InputError(f"unpack {unpack!r} is none of True, False and None (if there is one platform)")
-    if unpack and platforms != 1:
-        raise InputError(
-            "unpacking requires a single platform to be specified (e.g., --platform=amd64); give platform= one, or unpack=False"
-        )
-    return unpack

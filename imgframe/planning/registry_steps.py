@@ -2,113 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imgframe import platforms, reference, schema
+from imgframe import reference, schema
 from imgframe.errors import InputError, MissingColumn, ReferenceError_
-from imgframe.planning.ensuring import PullMode, unpack_decided
+from imgframe.planning.decision import Decision
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ALL = ("all", "*")
-"""What stands for every platform of an index."""
 
-WAYS = (None, "client", "transfer")
-
-
-class Steps(NamedTuple):
-    """Steps and what is left out, as tables of a plan."""
-
-    steps: pa.Table
-    kept: pa.Table
-
-
-class Wanted(NamedTuple):
+class RequestedName(NamedTuple):
     """A reference and the namespace that it goes into; None: the default."""
 
     name: str
     namespace: str | None
 
 
-def platform_option(platform: Any) -> list[str] | str | None:
-    """Platforms as the options of a step say them: None (the node's own), ``"all"``, or a list of specifiers.
-
-    Raises:
-        InputError: it is neither text nor a list of texts.
-        PlatformError: a specifier cannot be parsed.
-
-    Example:
-        >>> platform_option("amd64,arm64"), platform_option("*"), platform_option([])
-        (['amd64', 'arm64'], 'all', None)
-    """
-    if platform is None or platform == "":
-        return None
-    if isinstance(platform, platforms.Platform):
-        given: list[Any] = [platforms.format(platform)]
-    elif isinstance(platform, str):
-        given = platform.split(",")
-    else:
-        given = list(platform) if isinstance(platform, Iterable) else [platform]
-    if not all(isinstance(one, str) for one in given):
-        raise InputError(
-            f"platform {platform!r} is neither a specifier such as 'linux/arm64', nor a list of them, nor 'all'"
-        )
-    if any(one in ALL for one in given):
-        return "all"
-    platforms.platform_slice(given)
-    return given or None
-
-
-def options_of(
-    *,
-    platform: Any = None,
-    unpack: bool | None = None,
-    snapshotter: str | None = None,
-    hosts_dirs: Iterable[str | os.PathLike[str]] = (),
-    insecure: bool = False,
-    docker_config: Any = None,
-    via: str | None = None,
-    mode: PullMode | None = None,
-) -> str:
-    """How a step is done, as JSON; what has its default is left out, and credentials are never in it.
-
-    Raises:
-        InputError: a value cannot be used.
-    """
-    chosen = platform_option(platform)
-    if mode is not None or unpack is not None:
-        count = 1 if chosen is None else 0 if chosen == "all" else len(platforms.platform_slice(chosen))
-        unpack_decided(count, unpack)
-    if via not in WAYS:
-        raise InputError(f"via {via!r} is none of 'client', 'transfer' and None (what serves best)")
-    if docker_config is not None and not isinstance(docker_config, str | os.PathLike):
-        raise InputError(
-            "docker_config of a plan is the path of a config.json: a plan holds no credentials; "
-            "give others when it is applied: plan.apply(docker_config=...)"
-        )
-    dirs = [hosts_dirs] if isinstance(hosts_dirs, str | os.PathLike) else hosts_dirs
-    found = {
-        "mode": None if mode is None else str(mode),
-        "platform": chosen,
-        "unpack": unpack,
-        "snapshotter": snapshotter or None,
-        "hosts_dirs": [os.fspath(one) for one in dirs] or None,
-        "insecure": insecure or None,
-        "docker_config": None if docker_config is None else os.fspath(docker_config),
-        "via": via,
-    }
-    return json.dumps(
-        {key: value for key, value in found.items() if value is not None},
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
-
-
-def wanted_of(images: Any, needed_by: str) -> tuple[list[Wanted], bool]:
+def wanted_of(images: Any, needed_by: str) -> tuple[list[RequestedName], bool]:
     """The references of a frame or a list, each once and in order; whether it was a frame.
 
     Raises:
@@ -121,12 +33,12 @@ def wanted_of(images: Any, needed_by: str) -> tuple[list[Wanted], bool]:
         names = images["name"].tolist()
         spaces = images["namespace"].tolist() if "namespace" in images.columns else [None] * len(names)
         rows = zip(names, spaces, strict=True)
-        return list(dict.fromkeys(Wanted(str(name), space) for name, space in rows)), True
+        return list(dict.fromkeys(RequestedName(str(name), space) for name, space in rows)), True
     given = [images] if isinstance(images, str) else list(images)
     for one in given:
         if not isinstance(one, str):
             raise InputError(f"{one!r} is not an image name; expected text, a list of texts or a frame")
-    return [Wanted(one, None) for one in dict.fromkeys(given)], False
+    return [RequestedName(one, None) for one in dict.fromkeys(given)], False
 
 
 def fetch_steps(
@@ -135,7 +47,7 @@ def fetch_steps(
     nodes: Sequence[str],
     namespace: str | None,
     options: str,
-) -> Steps:
+) -> Decision:
     """One step per reference and node for pull and ensure.
 
     What is pulled must be a name that a registry can know: of a frame, other names are kept with the reason; of a list, they
@@ -161,7 +73,7 @@ def fetch_steps(
         steps += [(node, space, name) for node in nodes]
     steps = list(dict.fromkeys(steps))
     reason = "asked for" + ("; TLS is not verified" if '"insecure":true' in options else "")
-    return Steps(
+    return Decision(
         _steps(action, steps, {"reason": [reason] * len(steps), "options": [options] * len(steps)}),
         schema.plan_table(
             "kept",
@@ -208,34 +120,7 @@ def registry_name(text: str) -> str | None:
         return None
 
 
-def refuse_transfer(options: str) -> None:
-    """That containerd is not asked to push what its Transfer service cannot.
-
-    Of a part of an index it sends the manifests and then the whole index, which registries refuse (containerd 2.1.9).
-
-    Raises:
-        InputError: ``via="transfer"`` together with platforms, folders of hosts.toml, or ``insecure``.
-
-    Example:
-        >>> refuse_transfer('{"via":"transfer","insecure":true}')
-        Traceback (most recent call last):
-        imgframe.errors.InputError: push(via='transfer') cannot do with insecure=True: containerd finds registries by itself; use via='client'
-    """
-    chosen = json.loads(options)
-    if chosen.get("via") != "transfer":
-        return
-    if chosen.get("platform", "all") != "all":
-        raise InputError(
-            f"push(via='transfer') sends whole images, not {', '.join(chosen['platform'])}; use via='client' to push platforms"
-        )
-    for name in ("hosts_dirs", "insecure"):
-        if chosen.get(name):
-            raise InputError(
-                f"push(via='transfer') cannot do with {name}={chosen[name]!r}: containerd finds registries by itself; use via='client'"
-            )
-
-
-def push_steps(records: Sequence[Mapping[str, Any]], names: Sequence[str | None], options: str) -> Steps:
+def push_steps(records: Sequence[Mapping[str, Any]], names: Sequence[str | None], options: str) -> Decision:
     """One step per record of an inventory, to the name beside it; None and what is not in the inventory is kept.
 
     Raises:
@@ -268,7 +153,7 @@ def push_steps(records: Sequence[Mapping[str, Any]], names: Sequence[str | None]
     left = {
         column: [record[column] for record, _ in kept] for column in ("node", "namespace", "name", "digest")
     }
-    return Steps(steps, schema.plan_table("kept", {**left, "reason": [why for _, why in kept]}))
+    return Decision(steps, schema.plan_table("kept", {**left, "reason": [why for _, why in kept]}))
 
 
 def _refuse_clashes(going: Sequence[tuple[Mapping[str, Any], str]]) -> None:

@@ -1,0 +1,18 @@
+"""What planning decides, as the tables of a plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from imgframe.reclaiming import Reclaim
+
+
+class Decision(NamedTuple):
+    """The steps, what was asked for and is kept with the reason, and, where the steps delete, what they free."""
+
+    steps: pa.Table
+    kept: pa.Table
+    freed: Reclaim | None = None
