@@ -16,13 +16,14 @@ Example:
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import os
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
+
+_WAKE_SECONDS = 0.1
 
 _lock = threading.Lock()
 _running: asyncio.AbstractEventLoop | None = None
@@ -42,8 +43,9 @@ def loop() -> asyncio.AbstractEventLoop:
     global _running  # noqa: PLW0603 -- one loop per process is the point
     with _lock:
         if _running is None:
-            _running = asyncio.new_event_loop()
-            threading.Thread(target=_running.run_forever, name="imgframe", daemon=True).start()
+            fresh = asyncio.new_event_loop()
+            threading.Thread(target=fresh.run_forever, name="imgframe", daemon=True).start()
+            _running = fresh  # an interrupt before this line leaves a spare thread, not a loop without one
         return _running
 
 
@@ -54,21 +56,21 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     raised; a second one does not wait.
 
     Raises:
-        RuntimeError: called from the loop's own thread, where waiting would be for ever.
+        RuntimeError: called from the loop's own thread, which would wait for itself for ever.
     """
     here = loop()
     if _current() is here:
         work.close()
         raise RuntimeError("this runs on imgframe's own loop: await the asynchronous twin instead")
-    task = _Task(here, work)
+    job = _Job(here, work)
     try:
-        task.start()
-        return task.result()
+        here.call_soon_threadsafe(job.start)
+        job.wait()
     except BaseException:
-        if not task.ended.is_set():
-            task.cancel()
-            task.ended.wait()
+        here.call_soon_threadsafe(job.cancel)
+        job.wait()
         raise
+    return cast("T", job.result())
 
 
 async def arun(work: Coroutine[Any, Any, T]) -> T:
@@ -87,41 +89,46 @@ def _current() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-class _Task:
-    """A coroutine on the loop, with an event that is set when it has really ended."""
+class _Job:
+    """A coroutine on the loop, and a lock that is released when it has ended.
+
+    It is a bare lock because an interrupt may strike anywhere in the Python code of threading.Event or
+    concurrent.futures.Future and leave their inner lock held, which would block the loop.
+    """
 
     def __init__(self, where: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> None:
-        self.ended = threading.Event()
         self._where, self._work = where, work
         self._task: asyncio.Task[Any] | None = None
-        self._outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self._ended = False
+        self._lock = threading.Lock()
+        self._lock.acquire()
 
     def start(self) -> None:
-        self._where.call_soon_threadsafe(self._begin)
-
-    def _begin(self) -> None:
-        if not self.ended.is_set():
-            self._task = self._where.create_task(self._work)
-            self._task.add_done_callback(self._finish)
-
-    def _finish(self, task: asyncio.Task[Any]) -> None:
-        if task.cancelled():
-            self._outcome.set_exception(asyncio.CancelledError())
-        elif (error := task.exception()) is not None:
-            self._outcome.set_exception(error)
-        else:
-            self._outcome.set_result(task.result())
-        self.ended.set()
-
-    def result(self) -> Any:
-        return self._outcome.result()
+        """On the loop: begins the work."""
+        self._task = self._where.create_task(self._work)
+        self._task.add_done_callback(self._end)
 
     def cancel(self) -> None:
-        self._where.call_soon_threadsafe(self._end)
-
-    def _end(self) -> None:
+        """On the loop: cancels the work, which may not have begun."""
         if self._task is not None:
             self._task.cancel()
-        else:  # interrupted before it began
+        else:
             self._work.close()
-            self.ended.set()
+            self._end()
+
+    def _end(self, _: object = None) -> None:
+        self._ended = True
+        self._lock.release()
+
+    def wait(self) -> None:
+        """Waits for the end of the work.
+
+        Python does not see a signal that arrives just before the system call until that returns: hence the timeout.
+        """
+        while not self._ended:
+            self._lock.acquire(timeout=_WAKE_SECONDS)
+
+    def result(self) -> Any:
+        """What the work returned or raised."""
+        assert self._task is not None  # only a job that was cancelled has none
+        return self._task.result()

@@ -340,7 +340,7 @@ def test_a_cache_that_cannot_be_written_is_a_sentence(address):
     )
 
 
-def test_an_interrupt_ends_a_command_that_waits(tmp_path):
+def test_an_interrupt_ends_a_command_that_waits(tmp_path, interrupts):
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "c.sock"))
         silent.listen()

@@ -603,7 +603,7 @@ with simulator.from_dump(json.load(open(sys.argv[1])), faults=faults) as node:
 """
 
 
-def test_an_interrupt_stops_a_hanging_collection_and_another_may_follow():
+def test_an_interrupt_stops_a_hanging_collection_and_another_may_follow(interrupts):
     store = STORES[2]
     with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, store], stdout=subprocess.PIPE, text=True

@@ -1,10 +1,13 @@
 """The one loop behind the synchronous face."""
 
 import asyncio
+import queue
+import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -68,7 +71,7 @@ def test_errors_come_through():
         _loop.run(fails())
 
 
-def test_an_interrupt_cancels_the_work_and_waits_for_its_cleanup():
+def test_an_interrupt_cancels_the_work_and_waits_for_its_cleanup(interrupts):
     cleaned = []
 
     async def work():
@@ -83,6 +86,54 @@ def test_an_interrupt_cancels_the_work_and_waits_for_its_cleanup():
     with pytest.raises(KeyboardInterrupt):
         _loop.run(work())
     assert cleaned == [True]
+    assert _loop.run(thread_name()) == "imgframe"
+
+
+def test_no_interrupt_is_lost(interrupts):
+    """2,000 interrupts at random moments: half from the time that the wait begins, half once the work is running."""
+    begun, cleaned, lost = [], [], []
+    send, raised = queue.SimpleQueue(), queue.SimpleQueue()  # in C: an interrupt cannot break them
+    main = threading.main_thread().ident
+    moments = random.Random(7)
+
+    def sender():
+        for turn in range(2000):
+            send.get()
+            time.sleep(moments.choice([0, 1e-5, 1e-4, 3e-4]) * moments.random())
+            signal.pthread_kill(main, signal.SIGINT)
+            while True:
+                try:
+                    raised.get(timeout=20)
+                    break
+                except queue.Empty:
+                    lost.append(turn)
+                    signal.pthread_kill(main, signal.SIGINT)
+
+    async def work(turn):
+        begun.append(turn)
+        try:
+            if turn % 2:
+                send.put(turn)
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append(turn)
+
+    thread = threading.Thread(target=sender)
+    thread.start()
+    for turn in range(2000):
+        mine = work(turn)
+        try:
+            if turn % 2 == 0:
+                send.put(turn)
+            _loop.run(mine)
+        except KeyboardInterrupt:
+            mine.close()  # where the interrupt was faster than run
+        raised.put(turn)
+    thread.join()
+    assert not lost
+    assert begun == cleaned
+    assert len(begun) >= 1000
     assert _loop.run(thread_name()) == "imgframe"
 
 

@@ -169,7 +169,7 @@ def test_a_killed_run_can_be_finished(filled, tmp_path):
     assert not [key for key in keys(read(daemon))[1] if key[0] == namespace]
 
 
-def test_an_interrupt_stops_and_the_result_says_what_was_done(filled, tmp_path):
+def test_an_interrupt_stops_and_the_result_says_what_was_done(filled, tmp_path, interrupts):
     daemon, namespace = filled
     fill(daemon, namespace, count=200, seed=5)
     inventory = read(daemon)
