@@ -27,7 +27,7 @@ COMMAND = "import sys; from imgframe.cli import main; sys.argv[0] = 'imgframe'; 
 ALONE = """
 import sys, time
 import imgframe as imf
-from imgframe._pandas_later import postponed
+from imgframe.cli.pandas_later import postponed
 imf.collect
 seconds = []
 with postponed():  # as the commands do: pandas is for those who want frames

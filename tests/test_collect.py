@@ -614,7 +614,7 @@ def test_an_interrupt_stops_a_hanging_collection_and_another_may_follow(interrup
     assert out.split() == ["interrupted", str(len(dump_of(store)["images"]))]
 
 
-def test_progress_is_silent_unless_somebody_looks(capsys):
+def test_progress_is_silent_unless_interactive(capsys):
     with simulator.from_dump(dump_of(STORES[2])) as node:
         imf.collect(node.address, cache=False)
         assert capsys.readouterr().err == ""
@@ -624,7 +624,7 @@ def test_progress_is_silent_unless_somebody_looks(capsys):
     assert capsys.readouterr().err == ""
     assert "nodes" in drawn
     assert "documents" in drawn
-    assert not progress.somebody_looks()
+    assert not progress.is_interactive()
 
 
 def test_default_snapshotter_of_a_namespace():

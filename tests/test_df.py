@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import imgframe as imf
 from imgframe.cli.main import app
-from imgframe.cli.text import rounded
+from imgframe.cli.terminal import rounded
 from imgframe.collector.disk import measure
 from imgframe.errors import InputError, NotFound
 

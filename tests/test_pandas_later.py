@@ -6,7 +6,7 @@ import sys
 ALONE = """
 import sys
 from imgframe import schema
-from imgframe._pandas_later import postponed
+from imgframe.cli.pandas_later import postponed
 import pyarrow as pa
 import pyarrow.compute as pc
 with postponed():
@@ -25,7 +25,7 @@ assert isinstance(schema.to_frame(schema.empty("ingests")), pd.DataFrame)
 
 IN_BETWEEN = """
 import pyarrow as pa
-from imgframe._pandas_later import postponed
+from imgframe.cli.pandas_later import postponed
 with postponed():
     assert len(pa.array([1])) == 1
     import pandas as pd
@@ -36,7 +36,7 @@ assert pa.array(pd.Series([1.0, None])).null_count == 1
 UNKNOWN = """
 import imgframe as imf
 from imgframe import schema
-from imgframe._pandas_later import postponed
+from imgframe.cli.pandas_later import postponed
 with postponed():
     table = schema.table("snapshots", {"node": ["a"] * 3, "key": ["k", None, "l"], "size": [1, None, 2]})
 inv = imf.Inventory({"snapshots": table})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from imgframe._looking import somebody_looks
+from imgframe._terminal import is_interactive
 
 SHOWN = 12
 """Images that have a bar of their own at a time."""
@@ -14,7 +14,7 @@ class Bars:
     """Bars drawn by tqdm when ``show`` is True, or is None and a terminal or a notebook is there."""
 
     def __init__(self, show: bool | None, images: int) -> None:
-        self._shown = somebody_looks() if show is None else show
+        self._shown = is_interactive() if show is None else show
         self._whole: Any = self._bar(f"{images} images", 0) if self._shown and images else None
         self._open = 0
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgframe.cli import text
+from imgframe.cli import terminal
 from imgframe.errors import ImgframeError
 
 if TYPE_CHECKING:
@@ -84,12 +84,12 @@ def _words(inventory: Inventory) -> str:
 
 
 def _size(value: Any) -> str:
-    return text.rounded(int(value))
+    return terminal.rounded(int(value))
 
 
 def _print(rows: list[list[str]], most: int = 12) -> None:
     """A table with its head, indented."""
-    lines = text.columns([[text.printable(cell) for cell in row] for row in rows[: most + 1]], gap=3)
+    lines = terminal.columns([[terminal.printable(cell) for cell in row] for row in rows[: most + 1]], gap=3)
     print("".join(f"     {line.rstrip()}\n" for line in lines))
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from imgframe.cli import accounting, acting, demo, inspect, listing, remote, reporting, text
+from imgframe.cli import demo, disk_usage, images, inventory, plans, registries, report, terminal
 from imgframe.errors import ImgframeError
 
 app = typer.Typer(
@@ -43,11 +43,11 @@ def _options(
 
 
 COMMANDS = (
-    *(listing.images, listing.nodes, inspect.collect, inspect.show),
-    *(accounting.df, accounting.reclaim, accounting.why),
-    *(acting.prune, acting.apply, acting.tag, acting.pull, acting.ensure, acting.push),
-    *(remote.stale, remote.irreplaceable),
-    *(reporting.report, demo.demo),
+    *(images.images, images.nodes, inventory.collect, inventory.show),
+    *(disk_usage.df, disk_usage.reclaim, disk_usage.why),
+    *(plans.prune, plans.apply, plans.tag, plans.pull, plans.ensure, plans.push),
+    *(registries.stale, registries.irreplaceable),
+    *(report.report, demo.demo),
 )
 for command in COMMANDS:
     app.command()(command)
@@ -60,11 +60,11 @@ def main() -> None:
     try:
         app()
     except ImgframeError as error:
-        print(f"imgframe: {text.printable_lines(str(error))}", file=sys.stderr)
+        print(f"imgframe: {terminal.printable_lines(str(error))}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         words = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        print(f"imgframe: {text.printable_lines(words)}", file=sys.stderr)
+        print(f"imgframe: {terminal.printable_lines(words)}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from imgframe._looking import somebody_looks
+from imgframe._terminal import is_interactive
 
 _UNITS = {"nodes": "node", "documents": "document", "usages": "usage", "folders": "folder"}
 
@@ -14,7 +14,7 @@ class Progress:
 
     def __init__(self, show: bool | None) -> None:
         self._bars: dict[str, Any] = {}
-        self._shown = somebody_looks() if show is None else show
+        self._shown = is_interactive() if show is None else show
 
     def expect(self, what: str, count: int) -> None:
         """``count`` more of ``what`` are to come."""

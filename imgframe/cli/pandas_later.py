@@ -45,7 +45,7 @@ def postponed() -> Iterator[None]:
 
     Example:
         >>> import pyarrow as pa
-        >>> from imgframe._pandas_later import postponed
+        >>> from imgframe.cli.pandas_later import postponed
         >>> with postponed():
         ...     len(pa.array([1, 2]))
         2

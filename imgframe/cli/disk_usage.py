@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from imgframe.cli import acting, raw, source, text
+from imgframe.cli import options, plans, records, terminal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,10 +35,10 @@ def df(
             "--format", help="table, json or csv (raw integers; csv: the summary, with -v the images)."
         ),
     ] = "table",
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
-    saved: source.From = None,
-    no_cache: source.NoCache = False,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
+    saved: options.From = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Show where the bytes are: images, containers, orphans; total, active, size, reclaimable. All namespaces.
 
@@ -46,21 +46,21 @@ def df(
     """
     from imgframe import reclaiming
 
-    source.known_format(format, "table", "json", "csv")
+    options.known_format(format, "table", "json", "csv")
     usage: Literal["committed", "all"] = "committed" if no_du else "all"
-    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache, usage=usage)
+    inventory = options.load(addresses, nodes_file, saved, cache=not no_cache, usage=usage)
     measured = _measured(inventory, "the inventory is a saved one" if saved else "--no-du" if no_du else "")
     disk = _disk(reclaiming.breakdown_table(inventory, measured.sizes).to_pylist(), measured)
     tables = {"images": reclaiming.df_images(inventory)} if verbose else {}
     summary = _summary(reclaiming.df(inventory).to_pylist(), disk)
     if format == "csv":
-        rows = raw.rows(tables["images"]) if verbose else summary
-        raw.print_csv(tables["images"].column_names if verbose else list(summary[0]), rows)
+        rows = records.rows(tables["images"]) if verbose else summary
+        records.print_csv(tables["images"].column_names if verbose else list(summary[0]), rows)
     elif format == "json":
         if verbose:
             tables["orphans"] = reclaiming.orphans_table(inventory)
-        more = {name: raw.rows(table) for name, table in tables.items()}
-        raw.print_json({"summary": summary, "disk": disk, **more})
+        more = {name: records.rows(table) for name, table in tables.items()}
+        records.print_json({"summary": summary, "disk": disk, **more})
     else:
         _lines([SUMMARY, *map(_summary_line, summary)])
         _unmeasured(measured)
@@ -74,12 +74,12 @@ def df(
                 [
                     [*map(str.upper, DISK)],
                     *(
-                        [text.printable(row["node"]), *(_signed(row[name]) for name in DISK[1:])]
+                        [terminal.printable(row["node"]), *(_signed(row[name]) for name in DISK[1:])]
                         for row in disk
                     ),
                 ]
             )
-    source.finish(inventory)
+    options.finish(inventory)
 
 
 VERBOSE = {
@@ -139,12 +139,12 @@ def _summary_line(row: dict[str, Any]) -> list[str]:
     if row["reclaimable"] is None:
         return [*line, ""]
     share = f" ({100 * row['reclaimable'] // row['size']}%)" if row["size"] else ""
-    return [*line, text.rounded(row["reclaimable"]) + share]
+    return [*line, terminal.rounded(row["reclaimable"]) + share]
 
 
 def _signed(size: int | None) -> str:
     """Bytes as text; a file system that compresses takes less than its files say."""
-    return f"-{text.rounded(-size)}" if size is not None and size < 0 else text.rounded(size)
+    return f"-{terminal.rounded(-size)}" if size is not None and size < 0 else terminal.rounded(size)
 
 
 def _unmeasured(measured: Measured, most: int = 3) -> None:
@@ -154,7 +154,7 @@ def _unmeasured(measured: Measured, most: int = 3) -> None:
         nodes.setdefault(reason, []).append(node)
     for reason, names in nodes.items():
         more = f" and {len(names) - most} more" if len(names) > most else ""
-        print(text.printable(f"Not reconciled with du: {', '.join(names[:most])}{more}: {reason}"))
+        print(terminal.printable(f"Not reconciled with du: {', '.join(names[:most])}{more}: {reason}"))
 
 
 def _table(inventory: Inventory, table: pa.Table, columns: dict[str, str]) -> list[list[str]]:
@@ -165,33 +165,33 @@ def _table(inventory: Inventory, table: pa.Table, columns: dict[str, str]) -> li
     shown = [name for name in names if several.get(name, True) or len(set(table[name].to_pylist())) > 1]
     rows = [[columns[name] for name in shown]]
     cells = table.select(shown).to_pylist()
-    return [*rows, *([text.printable(_cell(name, row[name])) for name in shown] for row in cells)]
+    return [*rows, *([terminal.printable(_cell(name, row[name])) for name in shown] for row in cells)]
 
 
 def _cell(name: str, value: Any) -> str:
     if name in _BYTES:
-        return text.rounded(value)
+        return terminal.rounded(value)
     if value is None:
         return ""
-    return text.ago(0, value * 10**9) if name == "age" else str(value)
+    return terminal.ago(0, value * 10**9) if name == "age" else str(value)
 
 
 def _lines(rows: list[list[str]]) -> None:
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.columns(rows)))
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in terminal.columns(rows)))
 
 
 def reclaim(
-    filters: acting.Filters = None,
+    filters: plans.Filters = None,
     everything: Annotated[
         bool, typer.Option("--all", "-a", help="Unused images too, not only dangling ones.")
     ] = False,
     format: Format = "table",
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
-    namespaces: source.Namespaces = None,
-    all_namespaces: source.AllNamespaces = False,
-    saved: source.From = None,
-    no_cache: source.NoCache = False,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
+    namespaces: options.Namespaces = None,
+    all_namespaces: options.AllNamespaces = False,
+    saved: options.From = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Show what a prune would free, exactly, and what it would not, and why. Nothing is deleted.
 
@@ -199,10 +199,10 @@ def reclaim(
     """
     from imgframe.reclaiming import reclaim as replay
 
-    source.known_format(format, "table", "json")
-    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
-    wanted = source.scope(namespaces, all_namespaces, saved)
-    rows = acting.candidates(inventory, wanted, filters or [], everything=everything)
+    options.known_format(format, "table", "json")
+    inventory = options.load(addresses, nodes_file, saved, cache=not no_cache)
+    wanted = options.scope(namespaces, all_namespaces, saved)
+    rows = plans.candidates(inventory, wanted, filters or [], everything=everything)
     made = replay(inventory, rows)
     if format == "json":
         numbers = {
@@ -217,23 +217,23 @@ def reclaim(
             )
         }
         frames = {
-            name: raw.rows(made.arrow(name))
+            name: records.rows(made.arrow(name))
             for name in ("blobs", "snapshots", "ingests", "held", "unknown", "unread")
         }
-        raw.print_json({"images": [str(name) for name in rows["name"]], **numbers, **frames})
+        records.print_json({"images": [str(name) for name in rows["name"]], **numbers, **frames})
     else:
-        print(f"{len(rows)} images would free {text.rounded(made.total_bytes)}: {text.rounded(made.content_bytes)} of content, "
-              f"{text.rounded(made.snapshot_bytes)} of snapshots, {made.inodes} inodes")  # fmt: skip
+        print(f"{len(rows)} images would free {terminal.rounded(made.total_bytes)}: {terminal.rounded(made.content_bytes)} of content, "
+              f"{terminal.rounded(made.snapshot_bytes)} of snapshots, {made.inodes} inodes")  # fmt: skip
         if made.garbage_bytes:
             print(
-                f"of this {text.rounded(made.garbage_bytes)} is garbage already and goes with the next collection"
+                f"of this {terminal.rounded(made.garbage_bytes)} is garbage already and goes with the next collection"
             )
         if made.arrow("unknown").num_rows:
             print(f"and {made.arrow('unknown').num_rows} snapshots whose size was not collected")
         if gaps := made.arrow("unread").num_rows:
             print(f"at most: {gaps} lists of these stores could not be read")
         _held(inventory, made.arrow("held"))
-    source.finish(inventory)
+    options.finish(inventory)
 
 
 def _held(inventory: Inventory, held: pa.Table, most: int = 20) -> None:
@@ -250,7 +250,7 @@ def _held(inventory: Inventory, held: pa.Table, most: int = 20) -> None:
         whole[row["node"], place, row["key"]] = row["size"] or 0
     if not found:
         return
-    print(f"{text.rounded(sum(whole.values()))} of these images stay, held by")
+    print(f"{terminal.rounded(sum(whole.values()))} of these images stay, held by")
     ranked = sorted(found.items(), key=lambda pair: -pair[1][0])
     columns = {"size": "BYTES", "items": "ITEMS", "kind": "KIND", "holder": "HOLDER", "node": "NODE", "namespace": "NAMESPACE"}  # fmt: skip
     rows = [
@@ -265,22 +265,22 @@ def _held(inventory: Inventory, held: pa.Table, most: int = 20) -> None:
 def why(
     what: Annotated[str, typer.Argument(metavar="DIGEST|IMAGE", help="A blob, a snapshot key, or an image.")],
     format: Format = "table",
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
-    saved: source.From = None,
-    no_cache: source.NoCache = False,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
+    saved: options.From = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Show who holds a blob or snapshot, or why the bytes of an image are here and what would have to go."""
-    source.known_format(format, "table", "json")
-    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
+    options.known_format(format, "table", "json")
+    inventory = options.load(addresses, nodes_file, saved, cache=not no_cache)
     table = _reasons(inventory, what)
     if format == "json":
-        raw.print_json(raw.rows(table))
+        records.print_json(records.rows(table))
     else:
         columns = {"node": "NODE", "namespace": "NAMESPACE", "kind": "KIND", "key": "KEY", "size": "SIZE", "frees": "FREED WITH IT",
                    "holder_kind": "HELD BY", "holder": "HOLDER", "via": "VIA"}  # fmt: skip
         _lines(_table(inventory, table, columns))
-    source.finish(inventory)
+    options.finish(inventory)
 
 
 def _reasons(inventory: Inventory, what: str) -> pa.Table:
@@ -289,7 +289,7 @@ def _reasons(inventory: Inventory, what: str) -> pa.Table:
     Raises:
         NotFound: neither is there.
     """
-    from imgframe.cli.inspect import spellings
+    from imgframe.cli.inventory import spellings
     from imgframe.errors import NotFound
     from imgframe.reclaiming import explain_table, holders_table
 

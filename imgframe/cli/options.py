@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from imgframe.cli import text
+from imgframe.cli import terminal
 from imgframe.errors import InputError, NodeError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def load(
         InputError: ``--from`` together with ``--address`` or ``--nodes``.
         typer.Exit: with code 4 when no node could be read.
     """
-    from imgframe._pandas_later import postponed
+    from imgframe.cli.pandas_later import postponed
     from imgframe.inventory import open_inventory
 
     if saved is not None:
@@ -120,7 +120,7 @@ def load(
         with postponed():
             inventory = collect(nodes or None, namespaces=namespaces, cache=cache, usage=usage)
     except NodeError as error:
-        print(f"imgframe: {text.printable_lines(str(error))}", file=sys.stderr)
+        print(f"imgframe: {terminal.printable_lines(str(error))}", file=sys.stderr)
         raise typer.Exit(UNREADABLE) from error
     tell_errors(inventory)
     if all(status == "failed" for status in inventory.arrow("nodes")["status"].to_pylist()):
@@ -143,7 +143,7 @@ def tell_errors(inventory: Inventory, most: int = 10) -> None:
     for row in errors.slice(0, most).to_pylist():
         where = "/".join(part for part in (row["node"], row["namespace"]) if part)
         said = row["message"] if row["message"].startswith(row["node"]) else f"{where}: {row['message']}"
-        print(f"imgframe: {text.printable(said)}", file=sys.stderr)
+        print(f"imgframe: {terminal.printable(said)}", file=sys.stderr)
     if errors.num_rows > most:
         print(
             f"imgframe: and {errors.num_rows - most} more (imgframe collect saves them all in errors.parquet)",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgframe.cli import raw, source, text
+from imgframe.cli import options, records, terminal
 from imgframe.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ def images(
     ] = False,
     every: Annotated[bool, typer.Option("--all", "-a", help="As nerdctl: no effect, all are shown.")] = False,  # noqa: ARG001 -- nerdctl has it
     dialect: Annotated[str, typer.Option(help="Whose filters: nerdctl or docker.")] = "nerdctl",
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
-    namespaces: source.Namespaces = None,
-    all_namespaces: source.AllNamespaces = False,
-    saved: source.From = None,
-    no_cache: source.NoCache = False,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
+    namespaces: options.Namespaces = None,
+    all_namespaces: options.AllNamespaces = False,
+    saved: options.From = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """List images as nerdctl does, from one or many nodes.
 
@@ -68,15 +68,15 @@ def images(
         from imgframe.filters import parse_filters
 
         parse_filters((), dialect=dialect)  # refuses one that is not known, also where nothing is filtered
-    wanted = source.scope(namespaces, all_namespaces, saved)
-    inventory = source.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
+    wanted = options.scope(namespaces, all_namespaces, saved)
+    inventory = options.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
     positions = _select(inventory, wanted, filters or [], name, dialect)
     if format in {"json", "csv"}:
         _print_raw(_taken(inventory.arrow("images").select(RAW), positions), format)
     else:
         shown = {"quiet": quiet, "no_trunc": no_trunc, "digests": digests, "names": names}
         _print_tables(inventory, positions, format, _front(inventory, wanted), **shown)
-    source.finish(inventory)
+    options.finish(inventory)
 
 
 def _select(
@@ -120,19 +120,19 @@ def _print_tables(
 
     rows = platform_rows(inventory, positions)
     if quiet:
-        lines = [row.digest if no_trunc else text.short(row.digest) for row in rows]
+        lines = [row.digest if no_trunc else terminal.short(row.digest) for row in rows]
     elif "{{" in format:
         lines = [_template(format, row) for row in rows]
     elif format == "" and not (no_trunc or digests or names):
         head = [*(label.upper() for label in front), "IMAGE", "ID", "DISK USAGE", "CONTENT SIZE", "EXTRA"]
         body = [
-            [*(getattr(row, at) for at in front), row.name, text.short(row.digest), text.rounded(row.disk_usage), text.rounded(row.content_size),
+            [*(getattr(row, at) for at in front), row.name, terminal.short(row.digest), terminal.rounded(row.disk_usage), terminal.rounded(row.content_size),
              "U" if row.used else ""]
             for row in image_rows(inventory, rows)
         ]  # fmt: skip
-        lines = text.columns([head, *_clean(body)])
+        lines = terminal.columns([head, *_clean(body)])
     else:
-        lines = text.columns(
+        lines = terminal.columns(
             _wide(rows, front, no_trunc=no_trunc, digests=digests or format == "wide", names=names)
         )
     sys.stdout.write("".join(f"{line}\n" for line in lines))
@@ -146,7 +146,7 @@ def _front(inventory: Inventory, namespaces: list[str] | None) -> list[str]:
 
 
 def _clean(rows: list[list[str]]) -> list[list[str]]:
-    return [[text.printable(cell) for cell in row] for row in rows]
+    return [[terminal.printable(cell) for cell in row] for row in rows]
 
 
 def _wide(
@@ -165,8 +165,8 @@ def _wide(
             *(getattr(row, at) for at in front),
             *([row.name] if names else [row.repository or "<none>", row.tag or "<none>"]),
             *([row.digest] if digests else []),
-            row.digest if no_trunc else text.short(row.digest),
-            text.ago(row.created_at, now),
+            row.digest if no_trunc else terminal.short(row.digest),
+            terminal.ago(row.created_at, now),
             row.platform,
             human_bytes(row.size or 0),
             human_bytes(row.blob_size),
@@ -188,7 +188,7 @@ def _fields(row: PlatformRow) -> dict[str, str]:
     )  # Go's zero time
     return {
         "CreatedAt": f"{created} +0000 UTC",
-        "CreatedSince": text.ago(row.created_at),
+        "CreatedSince": terminal.ago(row.created_at),
         "Digest": row.digest,
         "ID": row.digest,
         "Repository": row.repository or "<none>",
@@ -209,7 +209,7 @@ def _template(format: str, row: PlatformRow) -> str:
         if word == "json .":
             return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
         if word.startswith(".") and word[1:] in fields:
-            return text.printable(fields[word[1:]])
+            return terminal.printable(fields[word[1:]])
         raise InputError(
             f"template field {word!r} is unknown; expected json . or one of {', '.join('.' + name for name in fields)}"
         )
@@ -221,34 +221,36 @@ def _template(format: str, row: PlatformRow) -> str:
 
 
 def _print_raw(table: pa.Table, format: str) -> None:
-    rows = raw.rows(table)
+    rows = records.rows(table)
     if format == "json":
-        raw.print_json(rows)
+        records.print_json(rows)
     else:
-        raw.print_csv(table.column_names, rows)
+        records.print_csv(table.column_names, rows)
 
 
 def nodes(
     format: Annotated[str, typer.Option("--format", help="table, json or csv (raw integers).")] = "table",
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
-    saved: source.From = None,
-    no_cache: source.NoCache = False,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
+    saved: options.From = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """List the nodes: version, platform, images, bytes, how long the reading took."""
-    source.known_format(format, "table", "json", "csv")
-    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
+    options.known_format(format, "table", "json", "csv")
+    inventory = options.load(addresses, nodes_file, saved, cache=not no_cache)
     if format != "table":
         _print_raw(inventory.arrow("nodes"), format)
     else:
-        rows = raw.rows(inventory.arrow("nodes"))
+        rows = records.rows(inventory.arrow("nodes"))
         sys.stdout.write(
             "".join(
                 f"{line}\n"
-                for line in text.columns([NODE_HEAD, *_clean([_node_cells(inventory, row) for row in rows])])
+                for line in terminal.columns(
+                    [NODE_HEAD, *_clean([_node_cells(inventory, row) for row in rows])]
+                )
             )
         )
-    source.finish(inventory)
+    options.finish(inventory)
 
 
 NODE_HEAD = [
@@ -280,9 +282,9 @@ def _node_cells(inventory: Inventory, row: dict[str, Any]) -> list[str]:
         row["containerd_version"] or "?",
         row["platform"] or "?",
         str(mine("images").num_rows),
-        text.rounded(sum(size or 0 for size in content.values())),
-        text.rounded(sum(sizes)),
-        text.rounded(row["disk_free"]),
+        terminal.rounded(sum(size or 0 for size in content.values())),
+        terminal.rounded(sum(sizes)),
+        terminal.rounded(row["disk_free"]),
         str(row["rpcs"]),
         f"{row['seconds']:.2f}" if row["seconds"] is not None else "?",
         row["status"] or "?",

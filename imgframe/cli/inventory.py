@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from imgframe.cli import raw, source, text
+from imgframe.cli import options, records, terminal
 from imgframe.errors import NotFound
 from imgframe.folders import replaceable
 
@@ -31,28 +31,28 @@ def collect(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Save the tables as Parquet here.")
     ] = None,
-    more: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
-    namespaces: source.WhichNamespaces = None,
-    all_namespaces: source.AllNamespaces = False,
+    more: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
+    namespaces: options.WhichNamespaces = None,
+    all_namespaces: options.AllNamespaces = False,
     usage: Annotated[
         Literal["none", "committed", "all"],
         typer.Option(help="Sizes of snapshots to ask for; all walks the active ones on the node's disk."),
     ] = "committed",
-    no_cache: source.NoCache = False,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Read nodes, all namespaces by default, and save every table as Parquet."""
     from imgframe.inventory import SAVED
 
     if output is not None:
         replaceable(output, *SAVED)  # before the work, not after it
-    wanted = source.chosen_namespaces(namespaces, all_namespaces, default=None)
+    wanted = options.chosen_namespaces(namespaces, all_namespaces, default=None)
     if wanted and not namespaces:
         print(
             f"imgframe: only namespace {wanted[0]} is read (CONTAINERD_NAMESPACE); --all-namespaces reads every one",
             file=sys.stderr,
         )
-    inventory = source.load(
+    inventory = options.load(
         [*(addresses or []), *(more or [])],
         nodes_file,
         None,
@@ -64,40 +64,40 @@ def collect(
     if output is not None:
         inventory.save(output)
         print(f"saved in {output}")
-    source.finish(inventory)
+    options.finish(inventory)
 
 
 def show(
     image: Annotated[str, typer.Argument(help="Name as stored or as typed, or a digest.")],
     format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
-    namespaces: source.WhichNamespaces = None,
-    all_namespaces: source.AllNamespaces = False,
-    saved: source.From = None,
-    no_cache: source.NoCache = False,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
+    namespaces: options.WhichNamespaces = None,
+    all_namespaces: options.AllNamespaces = False,
+    saved: options.From = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Show one image wherever it is: records, manifests, layers, history, and who holds it."""
-    source.known_format(format, "text", "json")
-    wanted = source.chosen_namespaces(namespaces, all_namespaces, default=None)
-    inventory = source.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
+    options.known_format(format, "text", "json")
+    wanted = options.chosen_namespaces(namespaces, all_namespaces, default=None)
+    inventory = options.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
     found = [_details(inventory, row) for row in _records(inventory, image, wanted)]
     if not found:
         nodes = ", ".join(inventory.arrow("nodes")["node"].to_pylist())
         where = f"namespace {', '.join(wanted)} of {nodes}" if wanted else nodes
         raise NotFound(f"no image {image!r} in {where}; imgframe images -A lists what is there")
     if format == "json":
-        raw.print_json(found)
+        records.print_json(found)
     else:
         for details in found:
             sys.stdout.write("".join(f"{line}\n" for line in _text(details)))
-    source.finish(inventory)
+    options.finish(inventory)
 
 
 def _records(inventory: Inventory, image: str, namespaces: list[str] | None) -> list[dict[str, Any]]:
     """Records whose name or target digest is ``image``, as stored or normalised."""
     wanted = spellings(image)
-    rows = raw.rows(inventory.arrow("images"))
+    rows = records.rows(inventory.arrow("images"))
     return [
         row
         for row in rows
@@ -166,17 +166,17 @@ def _rows(inventory: Inventory, table: str, **where: str) -> list[dict[str, Any]
     rows = inventory.arrow(table)
     for column, value in where.items():
         rows = rows.filter(pc.equal(rows[column].cast("string"), value))
-    return raw.rows(rows)
+    return records.rows(rows)
 
 
 def _text(details: dict[str, Any]) -> list[str]:
-    clean = text.printable
+    clean = terminal.printable
     lines = [
         clean(details["name"]),
         f"  node {clean(details['node'])}, namespace {details['namespace']}",
         f"  target {details['digest']} ({details['media_type']})",
         f"  created {details['created_at'] or 'unknown'}, built {details['built_at'] or 'unknown'}",
-        "  " + ", ".join(f"{name} {text.rounded(details[column])}" for name, column in SIZES),
+        "  " + ", ".join(f"{name} {terminal.rounded(details[column])}" for name, column in SIZES),
         f"  containers {', '.join(map(clean, details['used_by'])) or 'none'}{'; pinned' if details['pinned'] else ''}",
         f"  leases {', '.join(map(clean, details['leases'])) or 'none'}",
     ]
@@ -184,10 +184,10 @@ def _text(details: dict[str, Any]) -> list[str]:
         state = "present" if manifest["present"] else "not in the store"
         kind = "attestation" if manifest["is_attestation"] else manifest["platform"] or "platform unknown"
         lines.append(
-            f"  manifest {manifest['digest']} {kind}, {text.rounded(manifest['content_size'])}, {state}"
+            f"  manifest {manifest['digest']} {kind}, {terminal.rounded(manifest['content_size'])}, {state}"
         )
         lines += [
-            f"    layer {layer['digest']} {text.rounded(layer['size'])} {layer['media_type']}"
+            f"    layer {layer['digest']} {terminal.rounded(layer['size'])} {layer['media_type']}"
             for layer in manifest["layers"]
         ]
     lines += [

@@ -1,11 +1,11 @@
-"""Whether somebody looks: progress is drawn only then."""
+"""Whether progress bars are drawn: on a terminal and in a notebook only."""
 
 from __future__ import annotations
 
 import sys
 
 
-def somebody_looks() -> bool:
+def is_interactive() -> bool:
     """Whether standard error is a terminal, or this process is the kernel of a notebook."""
     if "ipykernel" in sys.modules:
         shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()

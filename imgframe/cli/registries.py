@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgframe.cli import raw, source, text
-from imgframe.cli.acting import HostsDirs, Unchecked
+from imgframe.cli import options, records, terminal
+from imgframe.cli.plans import HostsDirs, Unchecked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,12 +30,12 @@ def stale(
     hosts_dirs: HostsDirs = None,
     insecure: Unchecked = False,
     docker_config: DockerConfig = None,
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
-    namespaces: source.Namespaces = None,
-    all_namespaces: source.AllNamespaces = False,
-    saved: source.From = None,
-    no_cache: source.NoCache = False,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
+    namespaces: options.Namespaces = None,
+    all_namespaces: options.AllNamespaces = False,
+    saved: options.From = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Compare every image with its registry, each name asked once for all nodes.
 
@@ -44,9 +44,9 @@ def stale(
     """
     from imgframe import act
 
-    source.known_format(format, "table", "json", "csv")
-    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
-    wanted = source.scope(namespaces, all_namespaces, saved)
+    options.known_format(format, "table", "json", "csv")
+    inventory = options.load(addresses, nodes_file, saved, cache=not no_cache)
+    wanted = options.scope(namespaces, all_namespaces, saved)
     images = _within(inventory.images, wanted)
     found = act.stale(inventory.replace(images=images), **_manner(hosts_dirs, insecure, docker_config))
     columns = {"local_digest": "LOCAL", "remote_digest": "REMOTE", "status": "STATUS", "reason": "WHY"}
@@ -60,12 +60,12 @@ def irreplaceable(
     hosts_dirs: HostsDirs = None,
     insecure: Unchecked = False,
     docker_config: DockerConfig = None,
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
-    namespaces: source.Namespaces = None,
-    all_namespaces: source.AllNamespaces = False,
-    saved: source.From = None,
-    no_cache: source.NoCache = False,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
+    namespaces: options.Namespaces = None,
+    all_namespaces: options.AllNamespaces = False,
+    saved: options.From = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """List the images that no registry is known to have and at most so many nodes hold: deleting them may be for ever.
 
@@ -73,9 +73,9 @@ def irreplaceable(
     """
     from imgframe import act
 
-    source.known_format(format, "table", "json", "csv")
-    inventory = source.load(addresses, nodes_file, saved, cache=not no_cache)
-    wanted, images = source.scope(namespaces, all_namespaces, saved), inventory.images
+    options.known_format(format, "table", "json", "csv")
+    inventory = options.load(addresses, nodes_file, saved, cache=not no_cache)
+    wanted, images = options.scope(namespaces, all_namespaces, saved), inventory.images
     mine = _within(images, wanted)
     named = inventory.replace(
         images=images[images["digest"].isin(mine["digest"])]
@@ -103,17 +103,17 @@ def _manner(hosts_dirs: list[Path] | None, insecure: bool, docker_config: Path |
 def _show(found: pd.DataFrame, columns: dict[str, str], format: str) -> None:
     import pyarrow as pa
 
-    rows = raw.rows(pa.Table.from_pandas(found, preserve_index=False))
+    rows = records.rows(pa.Table.from_pandas(found, preserve_index=False))
     if format == "json":
-        raw.print_json(rows)
+        records.print_json(rows)
         return
     if format == "csv":
-        raw.print_csv(list(found.columns), rows)
+        records.print_csv(list(found.columns), rows)
         return
     front = [name for name in ("node", "namespace") if len({row[name] for row in rows}) > 1]
     shown = {**{name: name.upper() for name in front}, "name": "NAME", **columns}
     lines = [list(shown.values()), *([_cell(name, row[name]) for name in shown] for row in rows)]
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.columns(lines)))
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in terminal.columns(lines)))
 
 
 def _cell(column: str, value: Any) -> str:
@@ -121,13 +121,13 @@ def _cell(column: str, value: Any) -> str:
     if column == "in_registry":
         return "?" if value is None else "yes" if value else "no"
     words = "" if value is None else str(value)
-    return text.short(words) if column.endswith("digest") else text.printable(words)
+    return terminal.short(words) if column.endswith("digest") else terminal.printable(words)
 
 
 def _finish(inventory: Inventory, unanswered: pd.DataFrame) -> None:
     """Exit code 3 where a node or a registry could not be asked; a name that no registry can know asks none."""
     from imgframe.planning.registry_steps import registry_name
 
-    source.finish(inventory)
+    options.finish(inventory)
     if any(registry_name(str(name)) is not None for name in unanswered["name"]):
-        raise typer.Exit(source.PARTIAL)
+        raise typer.Exit(options.PARTIAL)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgframe.cli import source, text
+from imgframe.cli import options, terminal
 from imgframe.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,10 +82,10 @@ def prune(
     yes: Yes = False,
     plan: PlanFolder = None,
     audit: Audit = None,
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
-    namespaces: source.Namespaces = None,
-    all_namespaces: source.AllNamespaces = False,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
+    namespaces: options.Namespaces = None,
+    all_namespaces: options.AllNamespaces = False,
 ) -> None:
     """Plan to delete images, show what that frees exactly and what is kept and why, ask, and do it.
 
@@ -99,26 +99,31 @@ def prune(
         raise InputError(
             "--hosts-dir and --insecure-registry say how --require-remote asks; add it, or leave them out"
         )
-    inventory = source.load(addresses, nodes_file, None)
+    inventory = options.load(addresses, nodes_file, None)
     asked = {"hosts_dirs": tuple(map(str, hosts_dirs or ())), "insecure": insecure}
-    options: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "keep_unknown": keep_unknown,
         "undo_for": undo_for or None,
         "require_remote": asked if require_remote else False,
     }
-    spaces = source.chosen_namespaces(namespaces, all_namespaces)
+    spaces = options.chosen_namespaces(namespaces, all_namespaces)
     if dialect == "nerdctl":
         rows = _nerdctl_rows(inventory, spaces, filters or [])
-        options |= {"dialect": dialect, "all": everything, "keep_used": keep_used, "keep_pinned": keep_pinned}
-        made = act.prune(rows, inventory, **options)
+        arguments |= {
+            "dialect": dialect,
+            "all": everything,
+            "keep_used": keep_used,
+            "keep_pinned": keep_pinned,
+        }
+        made = act.prune(rows, inventory, **arguments)
     elif to:
         rows = candidates(inventory, spaces, filters or [], everything=True)
-        options |= {"keep_used": keep_used is not False, "keep_pinned": keep_pinned is not False}
-        made = act.prune_to(inventory, int(to) if to.isdigit() else to, candidates=rows, **options)
+        arguments |= {"keep_used": keep_used is not False, "keep_pinned": keep_pinned is not False}
+        made = act.prune_to(inventory, int(to) if to.isdigit() else to, candidates=rows, **arguments)
     else:
         rows = candidates(inventory, spaces, filters or [], everything=everything)
-        options |= {"dialect": dialect, "keep_used": keep_used, "keep_pinned": keep_pinned}
-        made = act.prune(rows, inventory, **options)
+        arguments |= {"dialect": dialect, "keep_used": keep_used, "keep_pinned": keep_pinned}
+        made = act.prune(rows, inventory, **arguments)
     conclude(made, yes=yes, folder=plan, audit=audit)
 
 
@@ -201,12 +206,16 @@ def show_plan(plan: Plan) -> None:
                 step["node"],
                 step["namespace"],
                 name,
-                text.rounded(step["predicted_bytes"]),
+                terminal.rounded(step["predicted_bytes"]),
                 step["reason"] or "",
             ]
         )
     if len(rows) > 1:
-        print("\n".join(text.columns([[text.printable(cell or "") for cell in row] for row in rows], gap=2)))
+        print(
+            "\n".join(
+                terminal.columns([[terminal.printable(cell or "") for cell in row] for row in rows], gap=2)
+            )
+        )
 
 
 def report(result: Result) -> None:
@@ -217,19 +226,19 @@ def report(result: Result) -> None:
     for row in result.outcomes.select(["step", "status", "message"]).to_pylist():
         if row["status"] not in {"done", "gone"}:
             print(
-                f"imgframe: {text.printable(names[row['step']])}: {row['status']}: {row['message']}",
+                f"imgframe: {terminal.printable(names[row['step']])}: {row['status']}: {row['message']}",
                 file=sys.stderr,
             )
     if result.plan.freed is not None:
         seen = [value for value in result.observed.values() if value is not None]
         known = len(seen) == len(result.observed)
         print(
-            f"freed {text.rounded(sum(seen) if known else None)}, predicted {text.rounded(result.plan.freed.total_bytes)}"
+            f"freed {terminal.rounded(sum(seen) if known else None)}, predicted {terminal.rounded(result.plan.freed.total_bytes)}"
         )
     if result.interrupted:
         raise typer.Exit(130)
     if not result.ok:
-        raise typer.Exit(source.PARTIAL)
+        raise typer.Exit(options.PARTIAL)
 
 
 def apply(
@@ -246,16 +255,16 @@ def apply(
 def tag(
     name: Annotated[str, typer.Argument(help="Record to give a further name.")],
     to: Annotated[str, typer.Argument(help="The further name.")],
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
-    namespaces: source.Namespaces = None,
-    all_namespaces: source.AllNamespaces = False,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
+    namespaces: options.Namespaces = None,
+    all_namespaces: options.AllNamespaces = False,
 ) -> None:
     """Give an image a further name on every node that has it."""
     from imgframe import act
 
-    inventory = source.load(addresses, nodes_file, None)
-    rows = named(inventory, name, source.chosen_namespaces(namespaces, all_namespaces))
+    inventory = options.load(addresses, nodes_file, None)
+    rows = named(inventory, name, options.chosen_namespaces(namespaces, all_namespaces))
     conclude(
         act.tag(rows, inventory, {str(one): to for one in rows["name"]}), yes=True, folder=None, audit=None
     )
@@ -267,7 +276,7 @@ def named(inventory: Inventory, name: str, namespaces: list[str] | None) -> Any:
     Raises:
         NotFound: there is none.
     """
-    from imgframe.cli.inspect import spellings
+    from imgframe.cli.inventory import spellings
     from imgframe.errors import NotFound
 
     rows = inventory.images
@@ -281,10 +290,10 @@ def named(inventory: Inventory, name: str, namespaces: list[str] | None) -> Any:
     return rows
 
 
-def _moved(verb: str, references: list[str], options: dict[str, Any], yes: bool, plan: Path | None) -> None:
+def _moved(verb: str, references: list[str], arguments: dict[str, Any], yes: bool, plan: Path | None) -> None:
     from imgframe import act
 
-    made = getattr(act, verb)(references, **options)
+    made = getattr(act, verb)(references, **arguments)
     conclude(made, yes=yes or plan is None, folder=plan, audit=None)
 
 
@@ -299,13 +308,15 @@ def pull(
     hosts_dirs: HostsDirs = None,
     insecure: Insecure = False,
     plan: PlanFolder = None,
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="containerd namespace.")] = "",
 ) -> None:
     """Pull images onto one or many nodes."""
-    options = _options(platform, snapshotter, unpack, hosts_dirs, insecure, addresses, nodes_file, namespace)
-    _moved("pull", references, options, True, plan)
+    arguments = _arguments(
+        platform, snapshotter, unpack, hosts_dirs, insecure, addresses, nodes_file, namespace
+    )
+    _moved("pull", references, arguments, True, plan)
 
 
 def ensure(
@@ -320,16 +331,18 @@ def ensure(
     hosts_dirs: HostsDirs = None,
     insecure: Insecure = False,
     plan: PlanFolder = None,
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="containerd namespace.")] = "",
 ) -> None:
     """Make sure that images are on one or many nodes, pulled and unpacked."""
-    options = _options(platform, snapshotter, unpack, hosts_dirs, insecure, addresses, nodes_file, namespace)
-    _moved("ensure", references, {**options, "mode": mode}, True, plan)
+    arguments = _arguments(
+        platform, snapshotter, unpack, hosts_dirs, insecure, addresses, nodes_file, namespace
+    )
+    _moved("ensure", references, {**arguments, "mode": mode}, True, plan)
 
 
-def _options(
+def _arguments(
     platform: list[str] | None,
     snapshotter: str,
     unpack: bool | None,
@@ -363,15 +376,15 @@ def push(
     platform: Platforms = None,
     hosts_dirs: HostsDirs = None,
     insecure: Insecure = False,
-    addresses: source.Addresses = None,
-    nodes_file: source.NodesFile = None,
-    namespaces: source.Namespaces = None,
+    addresses: options.Addresses = None,
+    nodes_file: options.NodesFile = None,
+    namespaces: options.Namespaces = None,
 ) -> None:
     """Push an image from the node that has it."""
     from imgframe import act
 
-    inventory = source.load(addresses, nodes_file, None)
-    rows = named(inventory, name, source.chosen_namespaces(namespaces, False)).drop_duplicates("digest")
+    inventory = options.load(addresses, nodes_file, None)
+    rows = named(inventory, name, options.chosen_namespaces(namespaces, False)).drop_duplicates("digest")
     where: Any = (
         None if not to else to.rstrip("/") if to.endswith("/") else {str(one): to for one in rows["name"]}
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgframe.cli import text
+from imgframe.cli import terminal
 from imgframe.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def report(
     made = write(opened(saved), output, budget=rules, max_age=max_age)
     totals = made.totals
     print(
-        f"{totals['nodes']:,} nodes, {totals['image_records']:,} image records, {text.rounded(totals['total_bytes'])} on disk, "
-        f"{text.rounded(totals['reclaimable_bytes'])} reclaimable"
+        f"{totals['nodes']:,} nodes, {totals['image_records']:,} image records, {terminal.rounded(totals['total_bytes'])} on disk, "
+        f"{terminal.rounded(totals['reclaimable_bytes'])} reclaimable"
     )
     print(f"report in {output}: open {output / 'index.html'}")
     for one in made.violations:
-        print(f"imgframe: budget: {one.rule}: {text.printable(one.words)}", file=sys.stderr)
+        print(f"imgframe: budget: {one.rule}: {terminal.printable(one.words)}", file=sys.stderr)
     if made.violations:
         raise typer.Exit(OVER_BUDGET)
 
