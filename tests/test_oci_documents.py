@@ -13,14 +13,14 @@ from imgframe import oci, platforms
 from imgframe.errors import DocumentError
 from imgframe.golang.json import decoder, scanner
 from imgframe.nerdctl import documents as nerdctl_documents
-from imgframe.oci import plain, structs
+from imgframe.oci import fast_path, go_structs
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 WAYS = {
-    "manifest": (plain.manifest, structs.MANIFEST, oci.decode_manifest),
-    "index": (plain.index, structs.INDEX, oci.decode_index),
-    "config": (plain.config, structs.CONFIG, oci.decode_config),
+    "manifest": (fast_path.manifest, go_structs.MANIFEST, oci.decode_manifest),
+    "index": (fast_path.index, go_structs.INDEX, oci.decode_index),
+    "config": (fast_path.config, go_structs.CONFIG, oci.decode_config),
 }
 
 texts = st.sampled_from(["", "a", "linux", "é", 'q"', "\\u0041", "\u2028", "<&>"]) | st.text(max_size=5)

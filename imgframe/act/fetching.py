@@ -14,7 +14,7 @@ from imgframe.act.labelling import children_labels, source_label
 from imgframe.act.lines import OF_ONE, Lines
 from imgframe.digests import digest_error, matches
 from imgframe.errors import Conflict, DocumentError, Missing, RegistryError, WireError
-from imgframe.oci.resolving import best_entry
+from imgframe.oci.resolution import best_entry
 from imgframe.platforms import Matcher
 from imgframe.wire import Client
 from imgframe.wire.records import labels_of

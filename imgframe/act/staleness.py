@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from imgframe import oci, platforms
 from imgframe.act.asking import Asking, Found, Manner, Paths, ask
 from imgframe.errors import DocumentError, RegistryError
-from imgframe.oci.resolving import best_entry
+from imgframe.oci.resolution import best_entry
 from imgframe.registry import Registry
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from imgframe.act.asking import Manner
 from imgframe.act.plan import Plan
 from imgframe.act.proving import OPTION
 from imgframe.act.replaceable import remote_presence
-from imgframe.arrow.rows import one_array
+from imgframe.arrow.keys import one_array
 from imgframe.errors import InputError
 from imgframe.golang import time
 from imgframe.node import Node

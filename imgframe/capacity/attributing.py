@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 
 from imgframe import schema
-from imgframe.arrow.rows import Ints, numbers, one_array, plain_codes, ranges, sums
+from imgframe.arrow.image_rows import distinct, nanoseconds, rows_of
+from imgframe.arrow.keys import Ints, numbers, one_array, plain_codes, ranges, sums
 from imgframe.errors import InputError
 from imgframe.inventory import Inventory
 from imgframe.reclaiming.accounting import used_images
@@ -22,7 +23,6 @@ from imgframe.reclaiming.alone import group_bytes
 from imgframe.reclaiming.graph import graph_of
 from imgframe.usage.chains import chains_in
 from imgframe.usage.composition import Composition, compose
-from imgframe.usage.image_rows import distinct, nanoseconds, rows_of
 from imgframe.usage.sizes import shares
 
 _TABLES = ("images", "manifests", "layers", "blobs", "snapshots")

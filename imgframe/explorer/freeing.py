@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgframe.arrow.rows import one_array, plain_codes
+from imgframe.arrow.keys import one_array, plain_codes
 from imgframe.inventory import Inventory, human_bytes
 from imgframe.planning.requested import KEY, records_of
 from imgframe.planning.retention import RetentionRules

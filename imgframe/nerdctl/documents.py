@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from imgframe.errors import DocumentError
-from imgframe.oci import decoding
+from imgframe.oci import decode
+from imgframe.oci.document_store import Documents
 from imgframe.oci.documents import Descriptor, ImageConfig, Manifest, is_index_type, is_manifest_type
-from imgframe.oci.resolving import find_config
-from imgframe.oci.store import Documents
+from imgframe.oci.resolution import find_config
 from imgframe.platforms import Matcher, format, normalize  # noqa: A004 -- the name in platforms
 
 
@@ -107,7 +107,7 @@ def read_manifest(target: Descriptor, matcher: Matcher | None, documents: Docume
             data = documents.data(entry)
         except DocumentError:
             continue
-        manifest = decoding.decode_manifest(data)
+        manifest = decode.decode_manifest(data)
         if manifest.config == wanted:
             return Found(manifest, entry)
     return NOTHING_FOUND

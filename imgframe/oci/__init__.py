@@ -1,6 +1,6 @@
 """Bytes of index, manifest and config to records, the choice of a platform, chain IDs: pure, as containerd decides."""
 
-from imgframe.oci.decoding import (
+from imgframe.oci.decode import (
     HEALTHCHECK_LABEL,
     chain_id,
     chain_ids,
@@ -11,6 +11,7 @@ from imgframe.oci.decoding import (
     decode_manifest,
     decode_platform,
 )
+from imgframe.oci.document_store import Documents, Read
 from imgframe.oci.documents import (
     MAX_BYTES,
     Descriptor,
@@ -24,8 +25,8 @@ from imgframe.oci.documents import (
     is_index_type,
     is_manifest_type,
 )
-from imgframe.oci.gojson import go_json
-from imgframe.oci.resolving import (
+from imgframe.oci.encode import go_json
+from imgframe.oci.resolution import (
     Checked,
     Resolved,
     check_blobs,
@@ -42,7 +43,6 @@ from imgframe.oci.rows import (
     layer_rows,
     timestamp,
 )
-from imgframe.oci.store import Documents, Read
 
 __all__ = [
     "HEALTHCHECK_LABEL",

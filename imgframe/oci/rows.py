@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from imgframe.golang.rfc3339 import nanoseconds
-from imgframe.oci.decoding import chain_ids, decode_config
+from imgframe.oci.decode import chain_ids, decode_config
 from imgframe.oci.documents import ImageConfig, Manifest
 
 _LOWEST, _HIGHEST = -(1 << 63) + 1, (1 << 63) - 1

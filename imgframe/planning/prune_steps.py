@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
-from imgframe.arrow.rows import one_array
+from imgframe.arrow.keys import one_array
 from imgframe.planning.decision import Decision
 from imgframe.planning.requested import RequestedRecords
 from imgframe.planning.retention import Reasons, free, kept_table

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgframe.arrow.rows import Ints, grouped, numbers, one_array, plain_codes
+from imgframe.arrow.keys import Ints, grouped, numbers, one_array, plain_codes
 from imgframe.errors import InputError
 from imgframe.planning.decision import Decision
 from imgframe.planning.knapsack import Sharing, choose, merge

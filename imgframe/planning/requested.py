@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe import schema
-from imgframe.arrow.rows import Bools, Ints, combined, one_array, plain_codes, unify
+from imgframe.arrow.image_rows import filled, rows_of
+from imgframe.arrow.keys import Bools, Ints, combined, one_array, plain_codes, unify
 from imgframe.errors import MissingColumn
-from imgframe.usage.image_rows import filled, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe import schema
-from imgframe.arrow.rows import Bools, combined, numbers, one_array, unify
+from imgframe.arrow.keys import Bools, combined, numbers, one_array, unify
 from imgframe.errors import InputError
 from imgframe.planning.requested import RequestedRecords
 

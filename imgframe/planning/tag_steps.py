@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe import reference, schema
+from imgframe.arrow.image_rows import rows_of
 from imgframe.errors import InputError, ReferenceError_
 from imgframe.planning.decision import Decision
 from imgframe.planning.requested import KEY, RequestedRecords
 from imgframe.planning.retention import free, kept_table
-from imgframe.usage.image_rows import rows_of
 
 if TYPE_CHECKING:
     from imgframe.inventory import Inventory

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe import schema
-from imgframe.arrow.rows import NONE, Bools, Ints, numbers, one_array, plain_codes
+from imgframe.arrow.image_rows import nanoseconds
+from imgframe.arrow.keys import NONE, Bools, Ints, numbers, one_array, plain_codes
 from imgframe.inventory import Inventory
 from imgframe.reclaiming.alone import each_table
 from imgframe.reclaiming.graph import Graph, graph_of
 from imgframe.reclaiming.holding import holder_names, witnesses
 from imgframe.reclaiming.reclaim import kept_blobs, reclaim_rows
 from imgframe.reclaiming.references import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
-from imgframe.usage.image_rows import nanoseconds
 
 if TYPE_CHECKING:
     import pandas as pd

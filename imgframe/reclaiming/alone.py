@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from imgframe.arrow.rows import NONE, Ints
+from imgframe.arrow.image_rows import nanoseconds, rows_of
+from imgframe.arrow.keys import NONE, Ints
 from imgframe.inventory import Inventory
 from imgframe.reclaiming.graph import Graph, graph_of
 from imgframe.reclaiming.reclaim import reclaim_rows, single
 from imgframe.reclaiming.references import CONTENT, IMAGE, SNAPSHOT
-from imgframe.usage.image_rows import nanoseconds, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from imgframe.arrow.rows import Ints, grouped, unify
+from imgframe.arrow.image_rows import rows_of
+from imgframe.arrow.keys import Ints, grouped, unify
 from imgframe.inventory import Inventory
 from imgframe.reclaiming.graph import Graph, graph_of
 from imgframe.reclaiming.reclaim import kept_blobs, reclaim_rows
 from imgframe.reclaiming.references import CONTENT, SNAPSHOT
-from imgframe.usage.image_rows import rows_of
 
 _BITS = 62
 

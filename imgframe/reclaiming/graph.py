@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from imgframe.arrow.rows import NONE, Bools, Ints, numbers, one_array, plain_codes
+from imgframe.arrow.keys import NONE, Bools, Ints, numbers, one_array, plain_codes
 from imgframe.errors import InputError
 from imgframe.golang import time as gotime
 from imgframe.inventory import Inventory

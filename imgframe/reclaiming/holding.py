@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
-from imgframe.arrow.rows import NONE, Bools, Ints, one_array, plain_codes
+from imgframe.arrow.image_rows import nanoseconds
+from imgframe.arrow.keys import NONE, Bools, Ints, one_array, plain_codes
 from imgframe.errors import NotFound
 from imgframe.inventory import Inventory
 from imgframe.reclaiming.graph import Graph, graph_of
 from imgframe.reclaiming.reclaim import kept_blobs, reclaim_rows
 from imgframe.reclaiming.references import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
-from imgframe.usage.image_rows import nanoseconds
 
 if TYPE_CHECKING:
     import pandas as pd

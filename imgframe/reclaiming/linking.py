@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from imgframe.arrow.rows import Ints, plain_codes, ranges
+from imgframe.arrow.keys import Ints, plain_codes, ranges
 from imgframe.reclaiming.naming import TABLES, Called, Names
 from imgframe.reclaiming.references import CONTAINER, CONTENT, GHOST, IMAGE, SNAPSHOT, References
 from imgframe.reclaiming.staging import Staging

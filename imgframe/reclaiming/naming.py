@@ -8,9 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from imgframe.arrow.rows import Ints, find, one_array, plain_codes, unify
+from imgframe.arrow.keys import Ints, find, one_array, plain_codes, scopes, unify
 from imgframe.reclaiming.references import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
-from imgframe.usage.composition import scopes
 
 TABLES = ("images", "blobs", "snapshots", "containers", "leases", "ingests")
 """The table of each kind of object."""

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
-from imgframe.arrow.rows import Bools, Ints, numbers
+from imgframe.arrow.image_rows import as_table, distinct, nanoseconds, rows_of
+from imgframe.arrow.keys import Bools, Ints, numbers
 from imgframe.inventory import Inventory, human_bytes
 from imgframe.reclaiming.graph import Graph, graph_of
 from imgframe.reclaiming.references import CONTENT, IMAGE, INGEST, SNAPSHOT
-from imgframe.usage.image_rows import as_table, distinct, nanoseconds, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgframe.arrow.rows import Bools, Ints, one_array
+from imgframe.arrow.keys import Bools, Ints, one_array
 
 IMAGE, CONTENT, SNAPSHOT, CONTAINER, LEASE, INGEST, GHOST = range(7)
 

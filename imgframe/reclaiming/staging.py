@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imgframe.arrow.rows import Bools, Ints, stable_order
+from imgframe.arrow.keys import Bools, Ints, stable_order
 from imgframe.reclaiming.references import CONTAINER, CONTENT, GHOST, IMAGE, LEASE, SNAPSHOT
 
 _ROUNDS = 12  # documents nested deeper than this (an index in an index in …) are run to rest instead

@@ -11,7 +11,7 @@ Example:
     ['node', 'namespace', 'ref', 'offset', 'total', 'started_at', 'updated_at']
 """
 
-from imgframe.schema.building import concat, empty, ordered, plan_table, table
+from imgframe.schema.arrow_tables import concat, empty, ordered, plan_table, table
 from imgframe.schema.columns import BINARY, BOOL, CATEGORY, FLOAT, INT, TIME
 from imgframe.schema.frames import from_frame, plan_frame, to_frame
 from imgframe.schema.plans import PLANS

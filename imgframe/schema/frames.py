@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from imgframe.schema.building import plan_table, table
+from imgframe.schema.arrow_tables import plan_table, table
 from imgframe.schema.tables import TABLES
 
 if TYPE_CHECKING:

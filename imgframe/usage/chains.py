@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
-from imgframe.arrow.rows import (
+from imgframe.arrow.keys import (
     NONE,
     Bools,
     Ints,

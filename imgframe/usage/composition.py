@@ -16,17 +16,17 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from imgframe.arrow.rows import (
+from imgframe.arrow.keys import (
     NONE,
     Bools,
     Ints,
     ascending,
-    combined,
     find,
     numbers,
     one_array,
     plain_codes,
     ranges,
+    scopes,
     stable_order,
     unify,
 )
@@ -42,7 +42,7 @@ DOCUMENT_TYPES = (
 """Media types of targets that name other blobs."""
 
 
-class Documents(NamedTuple):
+class DocumentParts(NamedTuple):
     """Document ``d`` consists of ``parts[bounds[d]:bounds[d + 1]]``: itself first, then the digests it names, each once."""
 
     bounds: Ints
@@ -85,17 +85,6 @@ class Composition:
     content: Ints
     snapshots: Ints
     whole: Bools
-
-
-def scopes(tables: Sequence[pa.Table]) -> tuple[list[Ints], int]:
-    """Node and namespace of each row of several tables as one number, and the number of one node's namespaces.
-
-    ``scope // width`` is a number for the node alone.
-    """
-    nodes, node_words = unify([table["node"] for table in tables])
-    spaces, space_words = unify([table["namespace"] for table in tables])
-    sizes = [len(node_words), len(space_words)]
-    return [combined(*pair, sizes=sizes) for pair in zip(nodes, spaces, strict=True)], len(space_words) + 1
 
 
 def compose(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Composition:
@@ -252,7 +241,7 @@ class _Blobs(NamedTuple):
         return find(self.scope, self.digest, scope, digest, self.words)
 
 
-def _documents(pairs: Sequence[tuple[Ints, Ints]], words: int) -> Documents:
+def _documents(pairs: Sequence[tuple[Ints, Ints]], words: int) -> DocumentParts:
     """The parts of each document from pairs of document and part."""
     keys = [
         np.arange(words) * (words + 1)
@@ -263,7 +252,7 @@ def _documents(pairs: Sequence[tuple[Ints, Ints]], words: int) -> Documents:
     both = ascending(np.concatenate(keys))
     whole, part = both // (words + 1), both % (words + 1) - 1
     bounds = np.searchsorted(whole, np.arange(words + 1))
-    return Documents(bounds, np.where(part < 0, whole, part))
+    return DocumentParts(bounds, np.where(part < 0, whole, part))
 
 
 def _targets(scope: Ints, digest: Ints, words: int) -> tuple[Ints, Ints]:
@@ -272,7 +261,7 @@ def _targets(scope: Ints, digest: Ints, words: int) -> tuple[Ints, Ints]:
     return target, first
 
 
-def _expand(found: Ints, scope: Ints, blobs: _Blobs, documents: Documents) -> tuple[Ints, Ints]:
+def _expand(found: Ints, scope: Ints, blobs: _Blobs, documents: DocumentParts) -> tuple[Ints, Ints]:
     """The blobs that each target needs, as bounds and rows: its own and its parts, then the parts of those, and so on."""
     count = max(len(blobs.digest), 1)
     target = np.flatnonzero(found >= 0)
@@ -302,7 +291,9 @@ def _among(keys: Ints, ordered: Ints) -> Bools:
     return ordered[at] == keys
 
 
-def _step(target: Ints, rows: Ints, scope: Ints, blobs: _Blobs, documents: Documents) -> tuple[Ints, Ints]:
+def _step(
+    target: Ints, rows: Ints, scope: Ints, blobs: _Blobs, documents: DocumentParts
+) -> tuple[Ints, Ints]:
     """The parts of the documents in ``rows`` that are in the namespace, the documents themselves among them."""
     digest = blobs.digest[rows]
     start = documents.bounds[digest]

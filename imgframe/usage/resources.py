@@ -8,11 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe import oci, platforms, schema
-from imgframe.arrow.rows import NONE, Bools, Ints, find, numbers, one_array, unify
+from imgframe.arrow.image_rows import rows_of
+from imgframe.arrow.keys import NONE, Bools, Ints, find, numbers, one_array, scopes, unify
 from imgframe.errors import DocumentError, MissingColumn
 from imgframe.inventory import Inventory
-from imgframe.usage.composition import scopes
-from imgframe.usage.image_rows import rows_of
 from imgframe.usage.sizes import node_snapshotters
 
 if TYPE_CHECKING:

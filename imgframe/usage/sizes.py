@@ -8,9 +8,20 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from imgframe.arrow.rows import NONE, Bools, Ints, find, int_column, numbers, one_array, plain_codes, unify
+from imgframe.arrow.keys import (
+    NONE,
+    Bools,
+    Ints,
+    find,
+    int_column,
+    numbers,
+    one_array,
+    plain_codes,
+    scopes,
+    unify,
+)
 from imgframe.usage.chains import Chains, code_of
-from imgframe.usage.composition import CHUNK, Composition, compose, scopes, sums_within
+from imgframe.usage.composition import CHUNK, Composition, compose, sums_within
 
 
 class Shares(NamedTuple):

@@ -1,8 +1,8 @@
-"""The exact decoder: what Go's encoding/json puts into structs (those of images are in :mod:`imgframe.oci.structs`).
+"""The exact decoder: what Go's encoding/json puts into structs (those of images are in :mod:`imgframe.oci.go_structs`).
 
 Keys match in any letter case, later ones win, repeated objects and lists merge into what is there, null leaves a plain
 value alone and empties the rest. A value of a wrong type is remembered and the first one is the error, unless a time
-cannot be read: that ends the reading at once. Slow and complete; :mod:`imgframe.oci.plain` is the fast way for
+cannot be read: that ends the reading at once. Slow and complete; :mod:`imgframe.oci.fast_path` is the fast way for
 documents in which none of this can happen.
 """
 

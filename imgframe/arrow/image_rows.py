@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe import schema
-from imgframe.arrow.rows import Ints, find, one_array, plain_codes, unify
+from imgframe.arrow.keys import Ints, find, one_array, plain_codes, scopes, unify
 from imgframe.errors import InputError, MissingColumn
-from imgframe.usage.composition import scopes
 
 _KEY = ("node", "namespace", "name")
 

@@ -8,7 +8,7 @@ from typing import Any
 from imgframe.digests import digest_error, matches
 from imgframe.errors import DocumentError, NotFound
 from imgframe.golang.strconv import quote
-from imgframe.oci import decoding
+from imgframe.oci import decode
 from imgframe.oci.documents import Descriptor, ImageConfig, Index, Manifest
 from imgframe.platforms import LINUX_AMD64, Platform
 
@@ -65,40 +65,40 @@ class Documents:
         """The checked manifest of a descriptor."""
         prefix = f"{where}: invalid desc {wanted.digest}"
         return self._once(
-            "manifest", wanted, lambda data: decoding.checked_manifest(data, wanted.media_type, prefix), where
+            "manifest", wanted, lambda data: decode.checked_manifest(data, wanted.media_type, prefix), where
         )
 
     def index(self, wanted: Descriptor, where: str = "manifest") -> Index:
         """The checked index of a descriptor."""
         prefix = f"{where}: invalid desc {wanted.digest}"
         return self._once(
-            "index", wanted, lambda data: decoding.checked_index(data, wanted.media_type, prefix), where
+            "index", wanted, lambda data: decode.checked_index(data, wanted.media_type, prefix), where
         )
 
     def plain_manifest(self, wanted: Descriptor) -> Manifest:
         """The manifest of a descriptor, unchecked."""
-        return self._once("plain manifest", wanted, decoding.decode_manifest)
+        return self._once("plain manifest", wanted, decode.decode_manifest)
 
     def plain_index(self, wanted: Descriptor) -> Index:
         """The index of a descriptor, unchecked."""
-        return self._once("plain index", wanted, decoding.decode_index)
+        return self._once("plain index", wanted, decode.decode_index)
 
     def config(self, wanted: Descriptor) -> ImageConfig:
         """The config of a descriptor."""
-        return self._once("config", wanted, decoding.decode_config)
+        return self._once("config", wanted, decode.decode_config)
 
     def config_platform(self, wanted: Descriptor) -> Platform:
         """The normalised platform of a config."""
-        return self._once("platform", wanted, lambda data: decoding.decode_platform(data, self.host))
+        return self._once("platform", wanted, lambda data: decode.decode_platform(data, self.host))
 
     def _refuse(self, digest: str) -> None:
         if digest_error(digest):
             raise DocumentError(f"{quote(digest)} failed validation")
 
-    def _once(self, kind: str, wanted: Descriptor, decode: Callable[[bytes], Any], where: str = "") -> Any:
+    def _once(self, kind: str, wanted: Descriptor, decoder: Callable[[bytes], Any], where: str = "") -> Any:
         if wanted.data:  # inline: not what the digest alone says
-            return decode(self.data(wanted))
+            return decoder(self.data(wanted))
         key = (kind + where, wanted.digest, wanted.media_type)
         if key not in self._decoded:
-            self._decoded[key] = decode(self.data(wanted))
+            self._decoded[key] = decoder(self.data(wanted))
         return self._decoded[key]

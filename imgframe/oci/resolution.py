@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from imgframe.errors import DocumentError, NotFound
+from imgframe.oci.document_store import Documents, Read
 from imgframe.oci.documents import (
     Descriptor,
     ImageConfig,
@@ -18,7 +19,6 @@ from imgframe.oci.documents import (
     is_index_type,
     is_manifest_type,
 )
-from imgframe.oci.store import Documents, Read
 from imgframe.platforms import Matcher, Platform
 
 MAX_VISITS = 100_000

@@ -79,6 +79,17 @@ def combined(*codes: Ints, sizes: Sequence[int]) -> Ints:
     return out
 
 
+def scopes(tables: Sequence[pa.Table]) -> tuple[list[Ints], int]:
+    """Node and namespace of each row of several tables as one number, and the number of one node's namespaces.
+
+    ``scope // width`` is a number for the node alone.
+    """
+    nodes, node_words = unify([table["node"] for table in tables])
+    spaces, space_words = unify([table["namespace"] for table in tables])
+    sizes = [len(node_words), len(space_words)]
+    return [combined(*pair, sizes=sizes) for pair in zip(nodes, spaces, strict=True)], len(space_words) + 1
+
+
 def find(scope: Ints, word: Ints, asked_scope: Ints, asked_word: Ints, words: int) -> Ints:
     """For each asked (scope, word) its row number in the table given by ``scope`` and ``word``, or -1.
 

@@ -10,7 +10,7 @@ import msgspec
 from imgframe import digests
 from imgframe.errors import DocumentError
 from imgframe.golang.json import decoder, scanner
-from imgframe.oci import plain, structs
+from imgframe.oci import fast_path, go_structs
 from imgframe.oci.documents import (
     MAX_BYTES,
     ImageConfig,
@@ -19,7 +19,7 @@ from imgframe.oci.documents import (
     is_index_type,
     is_manifest_type,
 )
-from imgframe.oci.gojson import health_text
+from imgframe.oci.encode import health_text
 from imgframe.platforms import LINUX_AMD64, Platform, normalize
 
 HEALTHCHECK_LABEL = "nerdctl/healthcheck"
@@ -44,8 +44,8 @@ def decode_manifest(data: bytes) -> Manifest:
         7
     """
     _limited(data)
-    found = plain.manifest(data)
-    return found if found is not None else decoder.decode(scanner.parse(data), structs.MANIFEST)
+    found = fast_path.manifest(data)
+    return found if found is not None else decoder.decode(scanner.parse(data), go_structs.MANIFEST)
 
 
 def decode_index(data: bytes) -> Index:
@@ -60,8 +60,8 @@ def decode_index(data: bytes) -> Index:
         'sha256:00'
     """
     _limited(data)
-    found = plain.index(data)
-    return found if found is not None else decoder.decode(scanner.parse(data), structs.INDEX)
+    found = fast_path.index(data)
+    return found if found is not None else decoder.decode(scanner.parse(data), go_structs.INDEX)
 
 
 def decode_config(data: bytes) -> ImageConfig:
@@ -76,11 +76,11 @@ def decode_config(data: bytes) -> ImageConfig:
         {'nerdctl/healthcheck': '{"Test":["NONE"]}'}
     """
     _limited(data)
-    found = plain.config(data)
+    found = fast_path.config(data)
     if found is not None:
         return found
     tree = scanner.parse(data)
-    config = decoder.decode(tree, structs.CONFIG)
+    config = decoder.decode(tree, go_structs.CONFIG)
     check = _healthcheck(tree)
     if check is None:
         return config
@@ -92,7 +92,7 @@ def decode_config(data: bytes) -> ImageConfig:
 def _healthcheck(tree: Any) -> str | None:
     """The health check of Docker's configs as the label's text; None if there is none or Go cannot decode it."""
     try:
-        found = decoder.decode(tree, structs.HEALTH)
+        found = decoder.decode(tree, go_structs.HEALTH)
     except DocumentError:
         return None
     check = found.get("config", {}).get("check")
@@ -102,8 +102,10 @@ def _healthcheck(tree: Any) -> str | None:
 def decode_platform(data: bytes, host: Platform = LINUX_AMD64) -> Platform:
     """The normalised platform of a config, of which nothing else is looked at (images.ConfigPlatform)."""
     _limited(data)
-    config = plain.config(data)
-    found = config.platform if config is not None else decoder.decode(scanner.parse(data), structs.PLATFORM)
+    config = fast_path.config(data)
+    found = (
+        config.platform if config is not None else decoder.decode(scanner.parse(data), go_structs.PLATFORM)
+    )
     return normalize(found, host)
 
 
@@ -113,11 +115,11 @@ def checked_manifest(data: bytes, media_type: str, where: str) -> Manifest:
     ``where`` stands before the error: ``manifest: invalid desc sha256:…``.
     """
     _limited(data)
-    found = plain.manifest(data)
+    found = fast_path.manifest(data)
     if found is None:
         tree = scanner_tree(data, where)
         check(tree, media_type, where)
-        return decoder.decode(tree, structs.MANIFEST)
+        return decoder.decode(tree, go_structs.MANIFEST)
     if is_index_type(found.media_type):
         raise DocumentError(f"{where}: media-type: expected manifest but found index ({media_type})")
     return found
@@ -126,11 +128,11 @@ def checked_manifest(data: bytes, media_type: str, where: str) -> Manifest:
 def checked_index(data: bytes, media_type: str, where: str) -> Index:
     """The index, refused where containerd refuses it: schema 1, or a manifest by its keys or its media type."""
     _limited(data)
-    found = plain.index(data)
+    found = fast_path.index(data)
     if found is None:
         tree = scanner_tree(data, where)
         check(tree, media_type, where)
-        return decoder.decode(tree, structs.INDEX)
+        return decoder.decode(tree, go_structs.INDEX)
     if is_manifest_type(found.media_type):
         raise DocumentError(f"{where}: media-type: expected index but found manifest ({media_type})")
     return found
@@ -147,7 +149,7 @@ def scanner_tree(data: bytes, where: str) -> scanner.Node:
 def check(tree: scanner.Node, media_type: str, where: str) -> None:
     """Refuse what is not of its media type (containerd's validateMediaType)."""
     try:
-        found = decoder.decode(tree, structs.UNKNOWN)
+        found = decoder.decode(tree, go_structs.UNKNOWN)
     except DocumentError as error:
         raise DocumentError(f"{where}: {error}") from error
     own = found.get("media_type", "")
