@@ -20,7 +20,7 @@ import imgframe as imf
 from imgframe import oci, platforms, schema, simulator
 from imgframe.collector import progress
 from imgframe.collector.cache import open_cache
-from imgframe.collector.listing import expiry
+from imgframe.collector.namespace_lists import expiry
 from imgframe.errors import DocumentError, InputError
 
 STORES = sorted((Path(__file__).parent / "data/stores").glob("*.json"))
@@ -447,7 +447,7 @@ def test_several_nodes_read_each_document_once_and_stand_in_order():
 
 
 def test_a_fleet_reads_each_document_once(monkeypatch, tmp_path):
-    monkeypatch.setattr("imgframe.collector.library._PATIENCE", 60.0)  # however slow the machine
+    monkeypatch.setattr("imgframe.collector.document_reader._PATIENCE", 60.0)  # however slow the machine
     with simulator.fleet(nodes=8, days=10) as fleet:
         cold, warm = (imf.collect(fleet.nodes, usage="none", cache=tmp_path / "c.sqlite") for _ in range(2))
     assert len(cold.documents) > 300

@@ -14,7 +14,7 @@ from testbed.spoilt_stores import CONFIG, INDEX, Spoilt, digest_of
 
 import imgframe as imf
 from imgframe import simulator
-from imgframe.wire import calls
+from imgframe.wire import channel
 
 pytestmark = pytest.mark.daemon
 
@@ -58,7 +58,7 @@ def collecting(daemon, digest, **options):
 
 
 def test_a_daemon_killed_while_it_reads_and_started_again_is_read_to_the_end(fresh_daemon, monkeypatch):
-    monkeypatch.setattr(calls, "RETRY_SECONDS", 120.0)  # a busy machine starts slowly
+    monkeypatch.setattr(channel, "RETRY_SECONDS", 120.0)  # a busy machine starts slowly
     daemon = fresh_daemon("2.1")
     stores.load_into(daemon, STORE)
     calm = collected(daemon.socket)
@@ -71,7 +71,7 @@ def test_a_daemon_killed_while_it_reads_and_started_again_is_read_to_the_end(fre
 
 
 def test_a_daemon_killed_while_it_reads_leaves_its_lists_and_error_rows(fresh_daemon, monkeypatch):
-    monkeypatch.setattr(calls, "RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(channel, "RETRY_SECONDS", 0.3)
     daemon = fresh_daemon("1.7")
     stores.load_into(daemon, STORE)
     calm = collected(daemon.socket)

@@ -15,7 +15,7 @@ from testbed.spoilt_stores import CONFIG, INDEX, MANIFEST, NOW, Spoilt, digest_o
 import imgframe as imf
 from imgframe import simulator
 from imgframe.collector.cache import Cache
-from imgframe.wire import calls
+from imgframe.wire import channel
 
 DATA = Path(__file__).parent / "data/stores"
 STORE = json.loads((DATA / "store-1.json").read_text())
@@ -52,7 +52,7 @@ def test_dead_nodes_cost_their_own_rows_only(tmp_path):
 
 
 def test_a_daemon_that_dies_while_it_is_read_leaves_its_lists(monkeypatch):
-    monkeypatch.setattr(calls, "RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(channel, "RETRY_SECONDS", 0.3)
     inv = collected(STORE, simulator.Fault(call="Content/Read", after=20, times=1, die=True))
     assert len(inv.images) == len(STORE["images"])
     assert len(inv.blobs) == len(STORE["blobs"])
@@ -61,7 +61,7 @@ def test_a_daemon_that_dies_while_it_is_read_leaves_its_lists(monkeypatch):
 
 
 def test_a_daemon_that_comes_back_is_read_to_the_end(monkeypatch):
-    monkeypatch.setattr(calls, "RETRY_SECONDS", 120.0)  # a busy machine starts slowly
+    monkeypatch.setattr(channel, "RETRY_SECONDS", 120.0)  # a busy machine starts slowly
     whole = collected(STORE)
     down = threading.Event()
     fault = simulator.Fault(call="Content/Read", after=20, times=1, change=lambda _: down.set())

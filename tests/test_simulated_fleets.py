@@ -15,8 +15,8 @@ from testbed.simulated_calls import Asker
 import imgframe as imf
 from imgframe import oci, selectors, simulator
 from imgframe.errors import FilterError, InputError
-from imgframe.simulator.expressions import select
-from imgframe.simulator.layers import unpack
+from imgframe.simulator.layer_archive import unpack
+from imgframe.simulator.record_filters import select
 
 END = datetime(2026, 11, 23, 6, tzinfo=UTC)
 NS = "default"

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 import imgframe._proto as generated
 from imgframe._proto import content_pb2, images_pb2, version_pb2
 from imgframe.errors import Conflict, Refused, TimedOut, Unreachable, WireError
-from imgframe.wire import Client, calls, slices, status, utf8, writing
+from imgframe.wire import Client, blob_writer, channel, slices, status, utf8
 from imgframe.wire.content import DOCUMENT_LIMIT
-from imgframe.wire.convert import nanoseconds
+from imgframe.wire.messages import nanoseconds
 from imgframe.wire.records import Damage, Descriptor, Resource, Version, labels_of, labels_text
 
 FACTS = json.loads((Path(__file__).parent / "data/wire-facts.json").read_text(encoding="utf-8"))
@@ -364,7 +364,7 @@ def test_paths_that_a_uri_would_bend(tmp_path):
 
 
 def test_reads_are_asked_again_and_writes_never(tmp_path, monkeypatch):
-    monkeypatch.setattr(calls, "RETRY_SECONDS", 60.0)
+    monkeypatch.setattr(channel, "RETRY_SECONDS", 60.0)
     gone = [grpc.StatusCode.UNAVAILABLE]
     image = images_pb2.GetImageResponse(image=images_pb2.Image(name="n")).SerializeToString()
 
@@ -386,7 +386,7 @@ def test_reads_are_asked_again_and_writes_never(tmp_path, monkeypatch):
 
 
 def test_a_dead_daemon_costs_one_patience_for_all_reads(tmp_path, monkeypatch):
-    monkeypatch.setattr(calls, "RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(channel, "RETRY_SECONDS", 0.3)
 
     async def work():
         async with served(tmp_path / "c.sock") as (client, server):
@@ -400,7 +400,7 @@ def test_a_dead_daemon_costs_one_patience_for_all_reads(tmp_path, monkeypatch):
 
 
 def test_a_stream_that_breaks_in_the_middle_gives_each_record_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(calls, "RETRY_SECONDS", 60.0)
+    monkeypatch.setattr(channel, "RETRY_SECONDS", 60.0)
     block = content_pb2.ListContentResponse(info=[content_pb2.Info(digest="sha256:1")]).SerializeToString()
 
     async def work():
@@ -494,7 +494,7 @@ def test_requests_that_kill_a_daemon_cannot_be_built(tmp_path):
         if name not in ours:
             impossible.append(name)
             continue
-        message = calls.GetMessageClass(generated.POOL.FindMessageTypeByName(name)).FromString(
+        message = channel.GetMessageClass(generated.POOL.FindMessageTypeByName(name)).FromString(
             sent[ours[name]]
         )
         for path in paths:
@@ -544,4 +544,4 @@ def test_namespace_and_lease_travel_as_headers(tmp_path):
 @given(st.integers(0, 2**63 - 1), st.binary(max_size=300) | st.integers(0, 3 << 20).map(bytes))
 def test_a_piece_of_a_blob_is_what_protobuf_reads(offset, data):
     whole = content_pb2.WriteContentRequest(action=content_pb2.WRITE, offset=offset, data=data)
-    assert content_pb2.WriteContentRequest.FromString(writing._message(offset, data)) == whole
+    assert content_pb2.WriteContentRequest.FromString(blob_writer._message(offset, data)) == whole

@@ -13,7 +13,7 @@ from testbed.daemons import SUITE_OF
 from testbed.debian import environment
 
 from imgframe.errors import Conflict, DocumentError, Missing, Refused, TimedOut, Unreachable
-from imgframe.wire import Client, calls, layout
+from imgframe.wire import Client, channel, layout
 from imgframe.wire.images import _IMAGES, image
 from imgframe.wire.leases import EXPIRE
 from imgframe.wire.records import Descriptor, Platform, Progress, Resource, labels_of
@@ -463,7 +463,7 @@ def test_labels_that_are_not_utf8_cost_no_other_row(fresh_daemon):
 
 
 def test_a_restart_in_the_middle_costs_nothing_and_an_end_a_sentence(fresh_daemon, monkeypatch):
-    monkeypatch.setattr(calls, "RETRY_SECONDS", 120.0)  # a busy machine starts slowly
+    monkeypatch.setattr(channel, "RETRY_SECONDS", 120.0)  # a busy machine starts slowly
     daemon = fresh_daemon()
     blobs = {digest_of(data): data for data in (str(n).encode() * 50 for n in range(600))}
 
@@ -483,7 +483,7 @@ def test_a_restart_in_the_middle_costs_nothing_and_an_end_a_sentence(fresh_daemo
         assert await asyncio.gather(*reading) == list(blobs.values())
         assert {row.digest for row in await listing} == set(blobs)
 
-        monkeypatch.setattr(calls, "RETRY_SECONDS", 1.0)
+        monkeypatch.setattr(channel, "RETRY_SECONDS", 1.0)
         await asyncio.to_thread(daemon.kill)
         lost = await asyncio.gather(
             *(client.content.document(namespace, digest) for digest in blobs), return_exceptions=True

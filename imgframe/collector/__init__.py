@@ -13,15 +13,15 @@ from collections.abc import Iterable
 from typing import Any, get_args
 
 from imgframe import _loop
-from imgframe.collector.assembly import assemble
+from imgframe.collector.batches import wave_size
 from imgframe.collector.cache import Cache, open_cache
-from imgframe.collector.garbage import rare_collections
-from imgframe.collector.library import Library
+from imgframe.collector.computed_columns import assemble
+from imgframe.collector.document_reader import Library
+from imgframe.collector.gc_threshold import rare_collections
 from imgframe.collector.nodes import NodeReader, Wanted
 from imgframe.collector.progress import Progress
-from imgframe.collector.rows import Rows
-from imgframe.collector.usages import Usage
-from imgframe.collector.waves import wave_size
+from imgframe.collector.snapshot_usage import Usage
+from imgframe.collector.table_builder import Rows
 from imgframe.errors import InputError
 from imgframe.inventory import Inventory
 from imgframe.node import Node, nodes_of

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from imgframe.collector.files import is_store
+from imgframe.collector.local_store import is_store
 from imgframe.collector.progress import Progress
 from imgframe.inventory import Inventory
 

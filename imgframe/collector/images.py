@@ -1,6 +1,6 @@
 """Rows of ``images`` and ``manifests`` of one namespace, from its lists and the documents that were read.
 
-Bytes are not computed here: that is done once, for all nodes (:mod:`imgframe.collector.assembly`).
+Bytes are not computed here: that is done once, for all nodes (:mod:`imgframe.collector.computed_columns`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from imgframe.collector.documents import Child, ConfigDoc, IndexDoc, ManifestDoc, Summary, kind_of
-from imgframe.collector.listing import Lists
+from imgframe.collector.namespace_lists import Lists
 from imgframe.collector.resolution import resolve
-from imgframe.collector.rows import Rows
+from imgframe.collector.summaries import Child, ConfigDoc, IndexDoc, ManifestDoc, Summary, kind_of
+from imgframe.collector.table_builder import Rows
 from imgframe.platforms import Matcher
 
 Entries = list[tuple[Child, str | None, int | None, bool | None, ManifestDoc | None, ConfigDoc | None]]

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from imgframe.collector import listing
-from imgframe.collector.documents import Problem, Summary, kind_of
+from imgframe.collector import namespace_lists
+from imgframe.collector.document_reader import Failure, Library, Read
 from imgframe.collector.images import add_images, scope_of
-from imgframe.collector.library import Failure, Library, Read
-from imgframe.collector.listing import Lists, attempt
-from imgframe.collector.rows import Rows
-from imgframe.collector.usages import Meter
-from imgframe.collector.walking import Walk, walk
+from imgframe.collector.namespace_lists import Lists, attempt
+from imgframe.collector.reachable_documents import Walk, walk
+from imgframe.collector.snapshot_usage import Meter
+from imgframe.collector.summaries import Problem, Summary, kind_of
+from imgframe.collector.table_builder import Rows
 from imgframe.errors import Missing, WireError
 from imgframe.platforms import Matcher
 from imgframe.wire import Client, records
@@ -99,7 +99,7 @@ async def _read(job: Job, namespace: str) -> Reading:
         job.library.recall(image.target.digest for image in images)
 
     async def documents() -> None:
-        await listing.read_content_lists(client, namespace, reading.fail, lists, recall)
+        await namespace_lists.read_content_lists(client, namespace, reading.fail, lists, recall)
         if lists.images is not None and lists.blobs is not None:
             await _read_documents(job, namespace, reading)
 
@@ -116,7 +116,7 @@ async def _read(job: Job, namespace: str) -> Reading:
     await asyncio.gather(
         documents(),
         meanwhile(),
-        listing.read_other_lists(client, namespace, reading.fail, lists),
+        namespace_lists.read_other_lists(client, namespace, reading.fail, lists),
         *(snapshots(name) for name in job.snapshotters),
     )
     return reading
@@ -175,12 +175,14 @@ def _add_rows(job: Job, namespace: str, snapshotter: str | None, reading: Readin
         snapshotter,
     )
     add_images(rows, scope)
-    listing.add_blobs(rows, node, namespace, lists.blobs or [])
+    namespace_lists.add_blobs(rows, node, namespace, lists.blobs or [])
     for name in sorted(lists.snapshots):
-        listing.add_snapshots(rows, node, namespace, name, lists.snapshots[name] or [], reading.usages[name])
-    listing.add_containers(rows, node, namespace, lists)
-    listing.add_ingests(rows, node, namespace, lists.ingests or [])
-    listing.add_leases(rows, node, namespace, lists.leases or [])
+        namespace_lists.add_snapshots(
+            rows, node, namespace, name, lists.snapshots[name] or [], reading.usages[name]
+        )
+    namespace_lists.add_containers(rows, node, namespace, lists)
+    namespace_lists.add_ingests(rows, node, namespace, lists.ingests or [])
+    namespace_lists.add_leases(rows, node, namespace, lists.leases or [])
 
 
 def _add_errors(job: Job, namespace: str, reading: Reading, rows: Rows) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from imgframe.collector import files
+from imgframe.collector import local_store
 from imgframe.collector.cache import Cache
-from imgframe.collector.library import MAX_DOCUMENT, Library, Read
+from imgframe.collector.document_reader import MAX_DOCUMENT, Library, Read
 from imgframe.collector.namespaces import Job, collect_namespace
 from imgframe.collector.progress import Progress
-from imgframe.collector.rows import Rows
-from imgframe.collector.usages import Meter, Usage
+from imgframe.collector.snapshot_usage import Meter, Usage
+from imgframe.collector.table_builder import Rows
 from imgframe.errors import DocumentError, WireError
 from imgframe.node import Node
 from imgframe.platforms import LINUX_AMD64, Platform, default, format_all, normalize
@@ -113,7 +113,7 @@ class NodeReader:
         )
         store = layout(plugins or [])
         uuid = server.uuid if server else ""
-        local = files.is_local(store, uuid)
+        local = local_store.is_local(store, uuid)
         host = normalize(_platform(store.platform)) if store.platform else None
         snapshotter = (
             "overlayfs" if "overlayfs" in store.snapshotters else next(iter(store.snapshotters), None)
@@ -132,7 +132,7 @@ class NodeReader:
         for damage in dict.fromkeys(client.take_damages()):
             stage = _STAGES.get(damage.call.partition("/")[0], "connect")
             self._fail(stage, damage.subject, "malformed", damage.message, damage.namespace or None)
-        total, free = files.disk(store.root) if local else (None, None)
+        total, free = local_store.disk(store.root) if local else (None, None)
         return {
             "containerd_version": client.opened.version,
             "store_uuid": uuid or None,
@@ -198,7 +198,7 @@ def _platform(reported: records.Platform) -> Platform:
 
 def _file_reader(content_root: str) -> Read:
     async def read(digest: str) -> bytes:
-        data = files.read_blob(content_root, digest, MAX_DOCUMENT)
+        data = local_store.read_blob(content_root, digest, MAX_DOCUMENT)
         if len(data) > MAX_DOCUMENT:
             raise DocumentError(f"{digest} is larger than 8 MiB; it is not read as a document")
         return data

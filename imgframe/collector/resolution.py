@@ -11,7 +11,7 @@ from functools import cmp_to_key
 
 import msgspec
 
-from imgframe.collector.documents import Child, ConfigDoc, IndexDoc, ManifestDoc, Summary
+from imgframe.collector.summaries import Child, ConfigDoc, IndexDoc, ManifestDoc, Summary
 from imgframe.platforms import Matcher, Platform
 
 Get = Callable[[str, str], Summary | None]

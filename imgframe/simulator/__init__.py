@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from imgframe.simulator.collection import collect_garbage
 from imgframe.simulator.faults import Fault
 from imgframe.simulator.fleets import Snapshot, dated, dump, fleet, history, node, relive
-from imgframe.simulator.registry import Registry
+from imgframe.simulator.garbage_collector import collect_garbage
+from imgframe.simulator.image_registry import Registry
 from imgframe.simulator.server import Daemon, Simulator
 from imgframe.simulator.store import Store
 

@@ -15,7 +15,7 @@ from imgframe.errors import InputError
 from imgframe.inventory import Inventory
 from imgframe.simulator.catalogue import DAY
 from imgframe.simulator.faults import Fault
-from imgframe.simulator.generate import HOUR, NodeLife, crowded, fleet_lives
+from imgframe.simulator.node_life import HOUR, NodeLife, crowded, fleet_lives
 from imgframe.simulator.server import Simulator
 from imgframe.simulator.store import Store
 

@@ -23,13 +23,13 @@ from imgframe import _loop
 from imgframe.errors import FilterError, InputError
 from imgframe.node import Node
 from imgframe.simulator.faults import Fault, Faults
+from imgframe.simulator.service import Caller, Service
 from imgframe.simulator.services_content import Content
 from imgframe.simulator.services_daemon import Containers, Introspection, Leases, Tasks, Version
 from imgframe.simulator.services_images import Images, Namespaces
 from imgframe.simulator.services_snapshots import Diff, Snapshots
 from imgframe.simulator.status import Refusal, check_namespace
 from imgframe.simulator.store import Store
-from imgframe.simulator.wiring import Caller, Service
 
 T = TypeVar("T")
 Context = Any  # grpc.aio.ServicerContext, which is untyped

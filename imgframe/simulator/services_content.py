@@ -9,7 +9,8 @@ import grpc
 
 from imgframe import digests
 from imgframe._proto import content_pb2 as api
-from imgframe.simulator.expressions import of_map, select
+from imgframe.simulator.record_filters import of_map, select
+from imgframe.simulator.service import Caller, Service, stamp
 from imgframe.simulator.status import (
     Refusal,
     check_labels,
@@ -22,7 +23,6 @@ from imgframe.simulator.status import (
 )
 from imgframe.simulator.store import Content as Blob
 from imgframe.simulator.store import Ingest, Lease
-from imgframe.simulator.wiring import Caller, Service, stamp
 
 BLOCK = 100  # records per message of a listing
 CHUNK = 1 << 20  # bytes per message of a read

@@ -16,11 +16,11 @@ from imgframe._proto import (
     version_pb2,
 )
 from imgframe._proto.types_pb2 import Platform
-from imgframe.simulator.collection import collect_garbage, has_image_rules
-from imgframe.simulator.expressions import of_map, select
+from imgframe.simulator.garbage_collector import collect_garbage, has_image_rules
+from imgframe.simulator.record_filters import of_map, select
+from imgframe.simulator.service import Caller, Service, stamp
 from imgframe.simulator.status import Refusal, check_labels, exists, invalid, not_found
 from imgframe.simulator.store import STATUSES, Container, Lease, Store
-from imgframe.simulator.wiring import Caller, Service, stamp
 
 _NEVER = -62_135_596_800  # Go's zero time, in seconds
 

@@ -7,8 +7,9 @@ import grpc
 from imgframe._proto import images_pb2 as api
 from imgframe._proto import namespaces_pb2 as namespaces_api
 from imgframe._proto.types_pb2 import Descriptor
-from imgframe.simulator.collection import collect_garbage, has_image_rules
-from imgframe.simulator.expressions import of_map, select
+from imgframe.simulator.garbage_collector import collect_garbage, has_image_rules
+from imgframe.simulator.record_filters import of_map, select
+from imgframe.simulator.service import Caller, Service, stamp
 from imgframe.simulator.status import (
     Refusal,
     check_identifier,
@@ -21,7 +22,6 @@ from imgframe.simulator.status import (
     updated,
 )
 from imgframe.simulator.store import Image, Store
-from imgframe.simulator.wiring import Caller, Service, stamp
 
 
 def image_field(image: Image, path: list[str]) -> str | None:

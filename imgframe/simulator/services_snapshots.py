@@ -10,12 +10,12 @@ import grpc
 from imgframe._proto import diff_pb2 as diff_api
 from imgframe._proto import snapshots_pb2 as api
 from imgframe._proto.types_pb2 import Descriptor, Mount
-from imgframe.simulator.expressions import of_map, select
-from imgframe.simulator.layers import Layer, unpack
+from imgframe.simulator.layer_archive import Layer, unpack
+from imgframe.simulator.record_filters import of_map, select
+from imgframe.simulator.service import Caller, Service, stamp
 from imgframe.simulator.services_content import BLOCK
 from imgframe.simulator.status import Refusal, check_labels, exists, not_found, precondition
 from imgframe.simulator.store import KINDS, Labels, Snapshot
-from imgframe.simulator.wiring import Caller, Service, stamp
 
 Rows = dict[str, Snapshot]
 

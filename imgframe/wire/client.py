@@ -8,7 +8,7 @@ from typing import Self
 
 from imgframe.errors import TimedOut, Unreachable, WireError
 from imgframe.node import Node
-from imgframe.wire.calls import Calls
+from imgframe.wire.channel import Calls
 from imgframe.wire.content import Content
 from imgframe.wire.daemon import Daemon
 from imgframe.wire.events import Events

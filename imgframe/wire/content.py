@@ -7,11 +7,11 @@ from typing import Any
 
 from imgframe._proto import content_pb2 as pb
 from imgframe.errors import DocumentError, TimedOut
-from imgframe.wire.calls import Calls, methods
-from imgframe.wire.convert import fill_labels, nanoseconds
+from imgframe.wire.blob_writer import Writing
+from imgframe.wire.channel import Calls, methods
+from imgframe.wire.messages import fill_labels, nanoseconds
 from imgframe.wire.records import Blob, Ingest, labels_text
 from imgframe.wire.slices import sliced
-from imgframe.wire.writing import Writing
 
 DOCUMENT_LIMIT = 8 << 20
 """Bytes that an index, manifest or config may have; larger ones are refused."""

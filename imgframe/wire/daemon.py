@@ -16,8 +16,8 @@ from imgframe._proto import (
     tasks_pb2,
     version_pb2,
 )
-from imgframe.wire.calls import Calls, methods
-from imgframe.wire.convert import fill_labels, nanoseconds, platform
+from imgframe.wire.channel import Calls, methods
+from imgframe.wire.messages import fill_labels, nanoseconds, platform
 from imgframe.wire.records import (
     Container,
     Layout,

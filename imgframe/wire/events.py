@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from imgframe._proto import event_types_pb2, events_pb2, images_pb2
-from imgframe.wire.calls import Calls, methods
-from imgframe.wire.convert import nanoseconds
+from imgframe.wire.channel import Calls, methods
+from imgframe.wire.messages import nanoseconds
 from imgframe.wire.records import Event
 
 _EVENTS = methods(events_pb2, "Events")

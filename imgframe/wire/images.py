@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imgframe._proto import images_pb2 as pb
-from imgframe.wire.calls import Calls, methods
-from imgframe.wire.convert import descriptor, fill_descriptor, fill_labels, nanoseconds
+from imgframe.wire.channel import Calls, methods
+from imgframe.wire.messages import descriptor, fill_descriptor, fill_labels, nanoseconds
 from imgframe.wire.records import Descriptor, Image, labels_text
 from imgframe.wire.slices import sliced
 

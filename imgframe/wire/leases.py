@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imgframe._proto import leases_pb2 as pb
-from imgframe.wire.calls import Calls, methods
-from imgframe.wire.convert import fill_labels, nanoseconds
+from imgframe.wire.channel import Calls, methods
+from imgframe.wire.messages import fill_labels, nanoseconds
 from imgframe.wire.records import Lease, Resource, labels_text
 
 _LEASES = methods(pb, "Leases")

@@ -7,8 +7,8 @@ from typing import Any
 
 from imgframe._proto import diff_pb2, snapshots_pb2
 from imgframe._proto import snapshots_pb2 as pb
-from imgframe.wire.calls import Calls, methods
-from imgframe.wire.convert import (
+from imgframe.wire.channel import Calls, methods
+from imgframe.wire.messages import (
     descriptor,
     fill_descriptor,
     fill_labels,

@@ -14,8 +14,8 @@ from google.protobuf.message_factory import GetMessageClass
 from imgframe._proto import POOL, streaming_pb2, transfer_pb2
 from imgframe._proto import transfer_types_pb2 as types
 from imgframe.errors import Unreachable, WireError
-from imgframe.wire.calls import Bidi, Calls, methods
-from imgframe.wire.convert import fill_labels, platform_message
+from imgframe.wire.channel import Bidi, Calls, methods
+from imgframe.wire.messages import fill_labels, platform_message
 from imgframe.wire.records import Platform, Progress
 
 _TRANSFER = methods(transfer_pb2, "Transfer")["Transfer"]

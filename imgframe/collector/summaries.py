@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from imgframe import oci
-from imgframe.collector.rows import Rows
+from imgframe.collector.table_builder import Rows
 from imgframe.digests import matches
 from imgframe.errors import DocumentError
 from imgframe.golang.rfc3339 import nanoseconds

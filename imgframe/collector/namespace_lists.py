@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from imgframe.collector.rows import Rows
+from imgframe.collector.table_builder import Rows
 from imgframe.errors import Missing, WireError
 from imgframe.golang.time import parse_rfc3339
 from imgframe.wire import Client, records
@@ -197,7 +197,7 @@ def expiry(labels: str) -> int | None:
     """When the label containerd.io/gc.expire lets a lease end [ns]; None: never, also where Go cannot read the time.
 
     Example:
-        >>> from imgframe.collector.listing import expiry
+        >>> from imgframe.collector.namespace_lists import expiry
         >>> expiry('{"containerd.io/gc.expire":"1970-01-01T00:00:01Z"}'), expiry("{}")
         (1000000000, None)
     """

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imgframe.simulator.catalogue import DAY, Catalogue, Release, Repository
-from imgframe.simulator.placement import SNAPSHOTTER, Piece, pieces
+from imgframe.simulator.pulled_content import SNAPSHOTTER, Piece, pieces
 
 Row = dict[str, Any]
 HOUR = DAY // 24

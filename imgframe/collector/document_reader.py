@@ -1,6 +1,6 @@
 """The documents of one collection: each digest is read once, from whichever node has it first, and kept for all.
 
-A document is known by its summary (:mod:`imgframe.collector.documents`) and by its rows in the tables ``documents``,
+A document is known by its summary (:mod:`imgframe.collector.summaries`) and by its rows in the tables ``documents``,
 ``configs``, ``history`` and ``layers``, which depend on nothing but its bytes. Both are remembered in the cache as one
 bundle per collection, ready to use.
 """
@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 
 import pyarrow as pa
 
-from imgframe.collector.bundles import Home, Key, Shelf, finish, load, load_home, remember_homes
+from imgframe.collector.batches import in_waves
 from imgframe.collector.cache import Cache
-from imgframe.collector.documents import Problem, Summary, summarise
+from imgframe.collector.document_bundles import Home, Key, Shelf, finish, load, load_home, remember_homes
 from imgframe.collector.progress import Progress
-from imgframe.collector.waves import in_waves
+from imgframe.collector.summaries import Problem, Summary, summarise
 from imgframe.digests import matches
 from imgframe.errors import DocumentError, WireError
 

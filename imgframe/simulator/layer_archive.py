@@ -35,7 +35,7 @@ def unpack(data: bytes) -> Layer:
 
     Example:
         >>> import gzip
-        >>> from imgframe.simulator.layers import unpack
+        >>> from imgframe.simulator.layer_archive import unpack
         >>> empty = bytes(1024)
         >>> unpack(gzip.compress(empty)) == unpack(empty), unpack(empty)[1:]
         (True, (1024, 4096, 1))

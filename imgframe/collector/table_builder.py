@@ -26,7 +26,7 @@ class Rows:
     never stands in memory at once.
 
     Example:
-        >>> from imgframe.collector.rows import Rows
+        >>> from imgframe.collector.table_builder import Rows
         >>> rows = Rows()
         >>> rows.add("ingests", 2, node="a", namespace="default", ref=["x", "y"], offset=[1, 2])
         >>> rows.tables()["ingests"].num_rows

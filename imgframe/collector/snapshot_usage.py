@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
+from imgframe.collector.batches import in_waves
 from imgframe.collector.cache import Cache, Usages
-from imgframe.collector.listing import Fail
+from imgframe.collector.namespace_lists import Fail
 from imgframe.collector.progress import Progress
-from imgframe.collector.waves import in_waves
 from imgframe.errors import Missing, WireError
 from imgframe.wire import Client, records
 

@@ -22,7 +22,7 @@ def select(filters: Iterable[str], records: Iterable[T], field: Field[T]) -> lis
         FilterError: containerd would refuse a filter; each call appends an ending of its own to its words.
 
     Example:
-        >>> from imgframe.simulator.expressions import select
+        >>> from imgframe.simulator.record_filters import select
         >>> select(["name~=^b"], ["ab", "ba"], lambda record, path: record)
         ['ba']
     """

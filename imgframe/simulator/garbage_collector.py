@@ -27,7 +27,7 @@ def collect_garbage(store: Store) -> list[Node]:
     """Remove what no root reaches and give it, as (namespace, kind, key); a snapshot's key is ``snapshotter/key``.
 
     Example:
-        >>> from imgframe.simulator.collection import collect_garbage
+        >>> from imgframe.simulator.garbage_collector import collect_garbage
         >>> from imgframe.simulator.store import Store
         >>> store = Store({"blobs": [{"digest": "sha256:ab", "text": "{}"}]})
         >>> collect_garbage(store), store.bytes_of

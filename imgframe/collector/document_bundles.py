@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from imgframe import schema
 from imgframe.collector.cache import Cache
-from imgframe.collector.documents import ConfigDoc, ManifestDoc, Summary, layer_rows, lean, summarise
-from imgframe.collector.rows import Rows
+from imgframe.collector.summaries import ConfigDoc, ManifestDoc, Summary, layer_rows, lean, summarise
+from imgframe.collector.table_builder import Rows
 
 Key = tuple[str, str]
 _TABLES = {"documents": "digest", "configs": "digest", "history": "digest", "layers": "manifest_digest"}

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from imgframe._proto import content_pb2 as pb
 from imgframe.errors import Conflict, Unreachable
-from imgframe.wire.calls import Bidi, Calls, methods
+from imgframe.wire.channel import Bidi, Calls, methods
 
 ONE_SHOT = 8 << 20
 """Bytes that are written in one message; containerd takes at most 16 MiB in one."""

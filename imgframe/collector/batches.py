@@ -23,7 +23,7 @@ async def in_waves(size: int, work: Callable[[T], Awaitable[R]], items: Sequence
 
     Example:
         >>> import asyncio
-        >>> from imgframe.collector.waves import in_waves
+        >>> from imgframe.collector.batches import in_waves
         >>> async def double(n):
         ...     return 2 * n
         >>> asyncio.run(in_waves(2, double, [1, 2, 3]))

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import msgspec
 
 from imgframe import oci
-from imgframe.collector.documents import ManifestDoc, Summary
-from imgframe.collector.library import MAX_DOCUMENT, Failure, Library, Read
+from imgframe.collector.document_reader import MAX_DOCUMENT, Failure, Library, Read
+from imgframe.collector.summaries import ManifestDoc, Summary
 from imgframe.wire.records import Blob, labels_of
 
 Key = tuple[str, str]

@@ -21,7 +21,7 @@ def rare_collections() -> Iterator[None]:
 
     Example:
         >>> import gc
-        >>> from imgframe.collector.garbage import rare_collections
+        >>> from imgframe.collector.gc_threshold import rare_collections
         >>> before = gc.get_threshold()
         >>> with rare_collections():
         ...     gc.get_threshold()[0]
