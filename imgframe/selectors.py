@@ -14,15 +14,12 @@ import numpy as np
 
 from imgframe.errors import FilterError
 from imgframe.golang import regexp
-from imgframe.golang.strconv import printable
+from imgframe.golang.unicode import SPACES, is_print
 
 _END, _ILLEGAL = "", "illegal"
 _FIELD = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _OPERATOR = frozenset("=!~")
 _QUOTE = frozenset('"/|')
-_GO_SPACE = frozenset("\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000") | {
-    chr(c) for c in range(0x2000, 0x200B)
-}
 _SIMPLE = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92}
 _DIGITS = {"x": (16, 2), "u": (16, 4), "U": (16, 8)}
 
@@ -71,7 +68,7 @@ class _Scanner:
     def scan(self) -> tuple[int, str, str]:
         """Place, kind (quoted, separator, operator, value, field, illegal, or the character itself) and text."""
         char = self.next()
-        while char in _GO_SPACE:
+        while char in SPACES:
             char = self.next()
         start = self.start
         if char in {_END, _ILLEGAL}:
@@ -137,9 +134,9 @@ class _Scanner:
 
 def _in_value(char: str) -> bool:
     """Letters, numbers, marks, punctuation and symbols but the comma."""
-    if char in {_END, _ILLEGAL, ","} or char in _GO_SPACE:
+    if char in {_END, _ILLEGAL, ","} or char in SPACES:
         return False
-    return printable(char)
+    return is_print(char)
 
 
 class _Parser:

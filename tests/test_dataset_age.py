@@ -16,7 +16,7 @@ import imgframe as imf
 from imgframe import dataset
 from imgframe.cli.main import app
 from imgframe.errors import InputError
-from imgframe.golang import time
+from imgframe.golang import time as gotime
 from imgframe.report.facts import gather
 
 
@@ -61,14 +61,14 @@ def test_the_age_is_that_at_the_moment_asked_for(fleet):
     "length", ["72h", dt.timedelta(days=3), pd.Timedelta("3D"), np.timedelta64(3, "D"), "4320m"]
 )
 def test_lengths_of_time(fleet, length):
-    assert time.to_duration(length) == 72 * HOUR
+    assert gotime.to_duration(length) == 72 * HOUR
     assert fleet.at(max_age=length).nodes["node"].tolist() == ["a", "c"]
 
 
 @pytest.mark.parametrize("length", ["3 days", "-1h", dt.timedelta(-1), pd.NaT, 5, True, None])
 def test_what_is_no_length_of_time(length):
     with pytest.raises(InputError):
-        time.to_duration(length)
+        gotime.to_duration(length)
 
 
 def test_growth_and_forecast_leave_them_out(fleet):

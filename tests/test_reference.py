@@ -14,7 +14,7 @@ from testbed.name_vectors import mutated, vectors
 import imgframe as imf
 from imgframe import reference
 from imgframe.errors import InputError, ReferenceError_
-from imgframe.golang.strings import go_lower
+from imgframe.golang.strings import to_lower
 from imgframe.reference import cid, vectorised
 
 SUFFIX = "0123456789"
@@ -226,8 +226,8 @@ def test_the_string_of_a_reference_parses_to_the_same(name):
 
 @given(st.text(alphabet=st.characters(max_codepoint=0x1FFFF), max_size=8))
 def test_lower_case_is_one_code_point_for_one(text):
-    assert len(go_lower(text)) == len(text)
-    assert go_lower(go_lower(text)) == go_lower(text)
+    assert len(to_lower(text)) == len(text)
+    assert to_lower(to_lower(text)) == to_lower(text)
 
 
 @pytest.mark.parametrize(

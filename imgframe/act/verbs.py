@@ -16,7 +16,7 @@ from imgframe.act.proving import OPTION
 from imgframe.act.replaceable import remote_presence
 from imgframe.arrow.keys import one_array
 from imgframe.errors import InputError
-from imgframe.golang import time
+from imgframe.golang import time as gotime
 from imgframe.node import Node
 from imgframe.planning.requested import RequestedRecords, records_of
 from imgframe.planning.retention import Reasons, RetentionRules, free, nerdctl_says
@@ -187,7 +187,7 @@ def seconds_of(undo_for: str | int | None) -> int | None:
     """Seconds of a Go duration or a number; None stays None."""
     if undo_for is None:
         return None
-    seconds = undo_for if isinstance(undo_for, int) else time.parse_duration(undo_for) // 10**9
+    seconds = undo_for if isinstance(undo_for, int) else gotime.parse_duration(undo_for) // 10**9
     if seconds <= 0:
         raise InputError(f"undo_for {undo_for!r} is not a time ahead; expected a duration such as '2h'")
     return seconds

@@ -85,9 +85,9 @@ def nanoseconds(now: Any) -> int | None:
     """A moment given as a datetime, a Timestamp or ns as integer nanoseconds; None stays None."""
     if now is None or isinstance(now, int):
         return now
-    from imgframe.golang import time
+    from imgframe.golang import time as gotime
 
     try:
-        return time.to_nanoseconds(now)
+        return gotime.to_nanoseconds(now)
     except (TypeError, AttributeError) as error:
         raise InputError(f"now={now!r} is not a moment; expected a datetime or nanoseconds") from error

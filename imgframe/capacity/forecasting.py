@@ -9,7 +9,7 @@ import numpy as np
 
 from imgframe.capacity.growing import growth
 from imgframe.errors import InputError
-from imgframe.golang import time
+from imgframe.golang import time as gotime
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,7 +141,7 @@ def forecast(
     found = growth(dataset).sort_values(["node", "collected_at"])
     known = found[found["disk_used"].notna() | found["total_bytes"].notna()]  # what was not read says nothing
     if max_age is not None:
-        known = known[known["node"].isin(_recent(dataset, time.to_duration(max_age)))]
+        known = known[known["node"].isin(_recent(dataset, gotime.to_duration(max_age)))]
     rows = [
         _node_row(str(node), history, threshold, confidence, (disk_total or {}).get(str(node)))
         for node, history in known.groupby("node", observed=True)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from imgframe import schema
 from imgframe.errors import InputError
-from imgframe.golang import time
+from imgframe.golang import time as gotime
 from imgframe.reclaiming.reclaim import gaps
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def growth(dataset: Dataset, by: str = "node", *, max_age: Any = None) -> pd.Dat
             "disk_used",
         ]
     else:
-        rows = _by_group(dataset, by, None if max_age is None else time.to_duration(max_age))
+        rows = _by_group(dataset, by, None if max_age is None else gotime.to_duration(max_age))
         names = ["collected_at", by, "images", "content_bytes", "snapshot_bytes", "total_bytes"]
     frame = pd.DataFrame(rows, columns=names)
     frame["collected_at"] = pd.to_datetime(

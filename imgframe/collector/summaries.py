@@ -15,7 +15,7 @@ from imgframe import oci
 from imgframe.collector.table_builder import Rows
 from imgframe.digests import matches
 from imgframe.errors import DocumentError
-from imgframe.golang.rfc3339 import nanoseconds
+from imgframe.golang import time as gotime
 from imgframe.oci.documents import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from imgframe.platforms import Platform, format_all, normalize
 from imgframe.wire.records import labels_text
@@ -258,7 +258,7 @@ def moment(text: str | None) -> int | None:
     """RFC 3339 text as nanoseconds since 1970; None where 64 bits do not hold it, as Go's zero time in year 1."""
     if text is None:
         return None
-    value = nanoseconds(text)
+    value = gotime.unmarshal(text)[0]
     return value if -_INT64 < value < _INT64 else None
 
 

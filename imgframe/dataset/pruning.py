@@ -28,7 +28,7 @@ from imgframe.dataset.documents import (
 from imgframe.dataset.files import FRESH, GONE, read_table, write_table
 from imgframe.dataset.store import PRUNED, Collection, Dataset, moment, open_dataset
 from imgframe.dataset.writing import locked
-from imgframe.golang import time
+from imgframe.golang import time as gotime
 from imgframe.inventory import human_bytes
 
 
@@ -171,7 +171,7 @@ def _tell(dataset: Dataset, newest: int) -> None:
     """Note, before anything goes, from when on the dataset is whole: ``newest`` is its last moment that changed its state."""
     before = max(newest, dataset.pruned_before or newest)
     with _fresh(dataset.path, dataset.path / PRUNED) as fresh:
-        fresh.write_text(json.dumps({"before": time.format_time(before)}) + "\n", encoding="utf-8")
+        fresh.write_text(json.dumps({"before": gotime.format_time(before)}) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from imgframe.errors import InputError, MissingColumn
-from imgframe.golang import time
+from imgframe.golang import time as gotime
 
 V = TypeVar("V")
 CHUNK = 1 << 18
@@ -121,11 +121,11 @@ class Times(NamedTuple):
 
     def before(self, cutoff_ns: int) -> int:
         """The tick t for which ``ticks < t`` says: before the cut-off."""
-        return min(max(-(-cutoff_ns // self.tick), time.EARLIEST), time.LATEST)
+        return min(max(-(-cutoff_ns // self.tick), gotime.EARLIEST), gotime.LATEST)
 
     def after(self, cutoff_ns: int) -> int:
         """The tick t for which ``ticks > t`` says: after the cut-off."""
-        return min(max(cutoff_ns // self.tick, time.EARLIEST), time.LATEST)
+        return min(max(cutoff_ns // self.tick, gotime.EARLIEST), gotime.LATEST)
 
 
 def times(frame: pd.DataFrame, name: str, needed_by: str) -> Times:
@@ -150,10 +150,10 @@ def times(frame: pd.DataFrame, name: str, needed_by: str) -> Times:
 
 def _moment(value: Any, name: str) -> int:
     try:
-        found = time.parse_rfc3339(value) if isinstance(value, str) else time.to_nanoseconds(value)
+        found = gotime.parse_rfc3339(value) if isinstance(value, str) else gotime.to_nanoseconds(value)
     except InputError as error:
         raise InputError(f"column {name!r}: {error}") from None
-    return time.saturate(found)
+    return gotime.saturate(found)
 
 
 def store_numbers(*frames: pd.DataFrame) -> tuple[list[Any], int]:

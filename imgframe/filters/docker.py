@@ -18,7 +18,7 @@ from imgframe.filters.filter import Filter, refused
 from imgframe.filters.labels import _ByLabel
 from imgframe.filters.references import _ByGlob, filter_dangling_images, filter_tagged_images
 from imgframe.filters.times import _ByCreatedAt, _ByUntil
-from imgframe.golang import time
+from imgframe.golang import time as gotime
 from imgframe.golang.strconv import quote
 
 _TRUE, _FALSE = {"1", "true"}, {"0", "false"}
@@ -139,20 +139,20 @@ def parse_until(text: str, now_ns: int) -> int:
     """
     if text != "0":
         try:
-            return time.back(now_ns, time.parse_duration(text)) // time.SECOND * time.SECOND
+            return gotime.back(now_ns, gotime.parse_duration(text)) // gotime.SECOND * gotime.SECOND
         except InputError:
             pass  # no duration: a moment, or refused below
     if found := _MOMENT.fullmatch(text):
         parts = (found["hour"] or "00", found["minute"] or "00", found["second"] or "00")
         try:
-            return time.parse_rfc3339(
+            return gotime.parse_rfc3339(
                 f"{found['date']}T{':'.join(parts)}{found['fraction'] or ''}{found['zone'] or 'Z'}"
             )
         except InputError:
             pass  # a day or an hour that does not exist: refused below
     if (found := _UNIX.fullmatch(text)) and int(fraction := found["fraction"] or "0") < 2**63:
         nanoseconds = int(int(fraction) * 10.0 ** (9 - len(fraction)))  # float64, as docker does
-        return int(found["seconds"]) * time.SECOND + nanoseconds
+        return int(found["seconds"]) * gotime.SECOND + nanoseconds
     error = InputError(f"failed to parse value as time or duration: {quote(text)}")
     error.go = str(error)
     raise error

@@ -13,6 +13,7 @@ from imgframe.filters.filter import Filter, refused
 from imgframe.filters.labels import filter_by_label
 from imgframe.filters.references import filter_by_reference, filter_dangling_images, filter_tagged_images
 from imgframe.filters.times import filter_by_created_at, filter_until
+from imgframe.golang import csv as gocsv
 from imgframe.golang.strconv import quote
 
 FILTER_BEFORE_TYPE = "before"
@@ -173,102 +174,9 @@ def split_flags(values: Iterable[str], *, flag: str = "--filter") -> list[str]:
     found: list[str] = []
     for value in values:
         try:
-            found += _record(value)
+            found += gocsv.read_record(value)
         except InputError as error:
             raise refused(f'invalid argument {quote(value)} for "{flag}" flag: {error}') from None
     return (
         [] if found == [""] else found
     )  # the command line's own detour through text loses a lone empty filter
-
-
-def _lines(value: str) -> Iterator[bytes]:
-    """The lines of the value with their line feeds, as encoding/csv reads them."""
-    data = value.encode("utf-8", "surrogatepass")
-    *whole, last = data.split(b"\n")
-    for line in [*(part + b"\n" for part in whole), *([last] if last else [])]:
-        if line.endswith(b"\r\n"):
-            yield line[:-2] + b"\n"
-        else:
-            yield line[:-1] if line.endswith(b"\r") else line
-
-
-def _record(value: str) -> list[str]:
-    """The fields of the first record of CSV in the value; none where the value is empty."""
-    if not value:
-        return []
-    lines = _lines(value)
-    number = 0
-    line = b""
-    for line in lines:
-        number += 1
-        if line not in {b"\n", b""}:
-            break
-    else:
-        raise InputError("EOF")
-    return [part.decode("utf-8", "surrogatepass") for part in _Fields(line, lines, number).read()]
-
-
-class _Fields:
-    """A cursor over one record; columns count bytes from 1."""
-
-    def __init__(self, line: bytes, rest: Iterator[bytes], number: int) -> None:
-        self.line, self.rest = line, rest
-        self.first = self.number = number
-        self.column = 1
-
-    def read(self) -> list[bytes]:
-        fields = []
-        more = True
-        while more:
-            field_, more = self._quoted() if self.line.startswith(b'"') else self._plain()
-            fields.append(field_)
-        return fields
-
-    def _problem(self, column: int, problem: str) -> InputError:
-        start = f"record on line {self.first}; " if self.first != self.number else ""
-        return InputError(f"{start}parse error on line {self.number}, column {column}: {problem}")
-
-    def _plain(self) -> tuple[bytes, bool]:
-        own, comma, rest = self.line.partition(b",")
-        if not comma:
-            own = own.removesuffix(b"\n")
-        if (at := own.find(b'"')) >= 0:
-            raise self._problem(self.column + at, 'bare " in non-quoted-field')
-        self.line = rest
-        self.column += len(own) + 1
-        return own, bool(comma)
-
-    def _quoted(self) -> tuple[bytes, bool]:
-        out = bytearray()
-        self._skip(1)
-        while True:
-            at = self.line.find(b'"')
-            if at < 0:
-                if not self.line:
-                    raise self._problem(self.column, 'extraneous or missing " in quoted-field')
-                out += self.line
-                self._next_line()
-                continue
-            out += self.line[:at]
-            self._skip(at + 1)
-            if self.line.startswith(b'"'):
-                out += b'"'
-                self._skip(1)
-            elif self.line.startswith(b","):
-                self._skip(1)
-                return bytes(out), True
-            elif self.line in {b"", b"\n"}:
-                return bytes(out), False
-            else:
-                raise self._problem(self.column - 1, 'extraneous or missing " in quoted-field')
-
-    def _skip(self, count: int) -> None:
-        self.line = self.line[count:]
-        self.column += count
-
-    def _next_line(self) -> None:
-        self.column += len(self.line)
-        self.line = next(self.rest, b"")
-        if self.line:
-            self.number += 1
-            self.column = 1

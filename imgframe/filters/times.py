@@ -11,7 +11,7 @@ import pandas as pd
 from imgframe.errors import InputError
 from imgframe.filters import columns, expressions
 from imgframe.filters.filter import Filter, Truth, View, refused, text_facts
-from imgframe.golang import time
+from imgframe.golang import time as gotime
 from imgframe.inventory import Inventory
 
 _NEVER = 2**200
@@ -21,10 +21,10 @@ _NEVER = 2**200
 class _ByUntil(Filter):
     __slots__ = ("now", "read", "text")
 
-    def __init__(self, text: str, now: Any, read: Callable[[str, int], int] = time.parse_until) -> None:
+    def __init__(self, text: str, now: Any, read: Callable[[str, int], int] = gotime.parse_until) -> None:
         self.text = text
         self.read = read
-        self.now = None if now is None else time.to_nanoseconds(now)
+        self.now = None if now is None else gotime.to_nanoseconds(now)
 
     def cutoff(self, view: View) -> int:
         try:
@@ -38,7 +38,7 @@ class _ByUntil(Filter):
         return _between(created, None, created.before(cutoff))
 
     def facts(self, view: View) -> Any:
-        cutoff = time.format_time(self.cutoff(view))
+        cutoff = gotime.format_time(self.cutoff(view))
         words = [
             f"created_at is not before {cutoff}",
             f"created_at is before {cutoff}",
@@ -120,7 +120,7 @@ class _ByCreatedAt(Filter):
         self.before = tuple(before)
         self.since = tuple(since)
         self.store = store
-        self.now = None if now is None else time.to_nanoseconds(now)
+        self.now = None if now is None else gotime.to_nanoseconds(now)
 
     def truth(self, view: View) -> Truth:
         now_ns, epoch = (view.now_ns if self.now is None else self.now), 0

@@ -1,9 +1,29 @@
-"""Shell patterns as Go's ``path.Match`` reads them."""
+"""Paths with slashes as Go's package path has them: their shortest form, and the patterns of ``path.Match``."""
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import NamedTuple
+
+
+def clean(text: str) -> str:
+    """The shortest path that names the same, by the text alone (``path.Clean``).
+
+    Example:
+        >>> from imgframe.golang import path
+        >>> path.clean("//a/./b/../c/"), path.clean("")
+        ('/a/c', '.')
+    """
+    cleaned = posixpath.normpath(text)
+    return cleaned[1:] if cleaned.startswith("//") else cleaned
+
+
+def join(*parts: str) -> str:
+    """The parts that are not empty as one path in its shortest form (``path.Join``)."""
+    named = [part for part in parts if part]
+    return clean("/".join(named)) if named else ""
+
 
 BAD_PATTERN = "syntax error in pattern"
 

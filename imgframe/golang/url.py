@@ -6,12 +6,13 @@ credentials, must be decided exactly as Go decides it.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import urllib.parse
 from dataclasses import dataclass
 
-from imgframe.golang import netip
-from imgframe.golang.strconv import decode, quote
+from imgframe.golang import utf8
+from imgframe.golang.strconv import quote
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _BAD_HOST = re.compile(r"""[^A-Za-z0-9\-_.~!$&'()*+,;=:\[\]<>"%\x80-\U0010FFFF]""")
@@ -135,10 +136,9 @@ def _literal(text: str) -> str:
     if at >= 0:
         name += _unescaped_host(text[at:], zone=True)
     try:
-        if netip.version(name) == 4:
-            raise Unparsable("invalid IP-literal")
-    except netip.NoAddress as problem:
-        raise Unparsable(f"invalid host: {problem}") from None
+        ipaddress.IPv6Address(name)
+    except ValueError:
+        raise Unparsable(f"invalid host: ParseAddr({quote(name)}): unable to parse IP") from None
     return name
 
 
@@ -156,7 +156,7 @@ def _unescaped_host(text: str, *, zone: bool = False) -> str:
                 raise Unparsable(f"invalid URL escape {quote(escape)}")
         elif piece:
             raise Unparsable(f"invalid character {quote(piece)} in host name")
-    return decode(urllib.parse.unquote_to_bytes(text))
+    return utf8.decode(urllib.parse.unquote_to_bytes(text))
 
 
 def _escape(text: str, at: int) -> str:
@@ -175,7 +175,7 @@ def _escape(text: str, at: int) -> str:
 def _unescaped(path: str) -> str:
     for found in re.finditer("%", path):
         _escape(path, found.start())
-    return decode(urllib.parse.unquote_to_bytes(path))
+    return utf8.decode(urllib.parse.unquote_to_bytes(path))
 
 
 def first_value(query: str, name: str) -> str:
@@ -187,25 +187,3 @@ def first_value(query: str, name: str) -> str:
         if urllib.parse.unquote_plus(key) == name:
             return urllib.parse.unquote_plus(value)
     return ""
-
-
-def split_host_port(text: str) -> tuple[str, str]:
-    """Host and port of ``host:port`` (net.SplitHostPort); raises :class:`Unparsable` with Go's words."""
-    last = text.rfind(":")
-    if last < 0:
-        raise Unparsable(f"address {text}: missing port in address")
-    if text.startswith("["):
-        end = text.find("]")
-        if end < 0:
-            raise Unparsable(f"address {text}: missing ']' in address")
-        if end + 1 != last:
-            wrong = "too many colons" if text[end + 1 : end + 2] == ":" else "missing port"
-            raise Unparsable(f"address {text}: {wrong} in address")
-        host, opened, closed = text[1:end], text[1:], text[end + 1 :]
-    else:
-        host, opened, closed = text[:last], text, text
-        if ":" in host:
-            raise Unparsable(f"address {text}: too many colons in address")
-    if "[" in opened or "]" in closed:
-        raise Unparsable(f"address {text}: unexpected '{'[' if '[' in opened else ']'}' in address")
-    return host, text[last + 1 :]

@@ -159,6 +159,6 @@ class ImageConfig(msgspec.Struct, frozen=True, gc=False):
     @property
     def created_ns(self) -> int | None:
         """When it was built: nanoseconds since 1970 UTC, of any year; None if it does not say."""
-        from imgframe.golang.rfc3339 import nanoseconds
+        from imgframe.golang import time as gotime
 
-        return None if self.created is None else nanoseconds(self.created)
+        return None if self.created is None else gotime.unmarshal(self.created)[0]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from imgframe.golang import rfc3339
+from imgframe.golang import time as gotime
 from imgframe.oci.documents import NOTHING, Descriptor, ImageConfig, Index, Manifest, RunConfig
 from imgframe.platforms import Platform
 
@@ -96,13 +96,13 @@ def _platform(found: Platform) -> dict[str, Any]:
 def _config(found: ImageConfig) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if found.created is not None:
-        fields["created"] = rfc3339.written(found.created)
+        fields["created"] = gotime.marshal(found.created)
     fields |= _filled(author=found.author) | _platform(found.platform)
     fields["config"] = _run_config(found.config)
     fields["rootfs"] = {"type": found.rootfs.type, "diff_ids": found.rootfs.diff_ids}
     steps = []
     for step in found.history:
-        shown = {} if step.created is None else {"created": rfc3339.written(step.created)}
+        shown = {} if step.created is None else {"created": gotime.marshal(step.created)}
         steps.append(
             shown
             | _filled(

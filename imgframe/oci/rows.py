@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from imgframe.golang.rfc3339 import nanoseconds
+from imgframe.golang import time as gotime
 from imgframe.oci.decode import chain_ids, decode_config
 from imgframe.oci.documents import ImageConfig, Manifest
 
@@ -41,7 +41,7 @@ def timestamp(text: str | None) -> int | None:
     """A time of a document as nanoseconds since 1970 UTC; None without one, or outside 1677 to 2262."""
     if text is None:
         return None
-    moment = nanoseconds(text)
+    moment = gotime.unmarshal(text)[0]
     return moment if _LOWEST <= moment <= _HIGHEST else None
 
 

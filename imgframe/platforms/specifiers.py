@@ -10,7 +10,9 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from imgframe.errors import PlatformError
-from imgframe.golang.strconv import decode, lower, quote
+from imgframe.golang import path, utf8
+from imgframe.golang.strconv import quote
+from imgframe.golang.strings import to_lower
 
 _KNOWN_OS = frozenset(
     [
@@ -180,7 +182,7 @@ def _decoded(raw: str) -> str:
     bad = _BAD_ESCAPE.search(raw)
     if bad:
         raise ValueError(f"invalid URL escape {quote(bad[0])}")
-    return decode(unquote_to_bytes(raw))
+    return utf8.decode(unquote_to_bytes(raw))
 
 
 def normalize(platform: Platform, host: Platform | str = LINUX_AMD64) -> Platform:
@@ -205,7 +207,7 @@ def normalized(platform: Platform, host_os: str) -> Platform:
 
 
 def _normal_os(os: str, host_os: str) -> str:
-    os = lower(os) or host_os
+    os = to_lower(os) or host_os
     return "darwin" if os == "macos" else os
 
 
@@ -219,7 +221,7 @@ _FIXED = {"i386": ("386", ""), "armhf": ("arm", "v7"), "armel": ("arm", "v6")}
 
 
 def _normal_architecture(architecture: str, variant: str) -> tuple[str, str]:
-    architecture, variant = lower(architecture), lower(variant)
+    architecture, variant = to_lower(architecture), to_lower(variant)
     if architecture in _FIXED:
         return _FIXED[architecture]
     architecture = _ALIASES.get(architecture, architecture)
@@ -236,7 +238,7 @@ def format(platform: Platform) -> str:  # noqa: A001 -- Go's name
     """
     if not platform.os:
         return "unknown"
-    return _joined(platform.os, platform.architecture, platform.variant)
+    return path.join(platform.os, platform.architecture, platform.variant)
 
 
 def format_all(platform: Platform) -> str:
@@ -254,23 +256,7 @@ def format_all(platform: Platform) -> str:
         "+" + feature.translate(_ENCODED) for feature in sorted({*platform.os_features} - {""})
     )
     os = f"{platform.os}({options})" if options else platform.os
-    return _joined(os, platform.architecture, platform.variant)
-
-
-def _joined(*parts: str) -> str:
-    """The parts as one path in its shortest form: path.Join."""
-    text = "/".join(part for part in parts if part)
-    rooted = text.startswith("/")
-    kept: list[str] = []
-    for part in text.split("/"):
-        if part == "..":
-            if kept and kept[-1] != "..":
-                kept.pop()
-            elif not rooted:
-                kept.append(part)
-        elif part not in {"", "."}:
-            kept.append(part)
-    return ("/" if rooted else "") + "/".join(kept) or "."
+    return path.join(os, platform.architecture, platform.variant)
 
 
 def normalize_string(text: str, host: Platform | str = LINUX_AMD64) -> str:

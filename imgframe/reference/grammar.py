@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from imgframe.digests import digest_error
 from imgframe.errors import ReferenceError_
-from imgframe.golang.strings import go_lower
+from imgframe.golang.strings import to_lower
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"
@@ -109,7 +109,7 @@ def _split_domain(name: str) -> tuple[str, str]:
         return DEFAULT_DOMAIN, OFFICIAL + name
     if head == _LEGACY_DOMAIN:
         head = DEFAULT_DOMAIN
-    elif not (head == "localhost" or "." in head or ":" in head or go_lower(head) != head):
+    elif not (head == "localhost" or "." in head or ":" in head or to_lower(head) != head):
         head, rest = DEFAULT_DOMAIN, name
     if head == DEFAULT_DOMAIN and "/" not in rest:
         rest = OFFICIAL + rest
@@ -133,12 +133,12 @@ def parse_normalized(name: str) -> Named:
         raise refuse(f"invalid repository name ({name}), cannot specify 64-byte hexadecimal strings", name)
     domain, remainder = _split_domain(name)
     remote = remainder.partition(":")[0]
-    if go_lower(remote) != remote:
+    if to_lower(remote) != remote:
         raise refuse(f"{INVALID}: repository name ({remote}) must be lowercase", name)
     whole = f"{domain}/{remainder}"
     named = _match(whole)
     if named is None:
-        raise refuse(UPPERCASE if _match(go_lower(whole)) else INVALID, name)
+        raise refuse(UPPERCASE if _match(to_lower(whole)) else INVALID, name)
     if len(named.path) > _MAX_PATH:
         raise refuse(TOO_LONG, name)
     wrong = digest_error(named.digest) if named.digest else None

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from imgframe.errors import DocumentError, InputError
-from imgframe.golang import base64, strconv
+from imgframe.golang import base64 as gobase64
+from imgframe.golang import utf8
 from imgframe.golang.json import scanner
 from imgframe.golang.json.decoder import Kind, List, Map, Struct, Text, decode
 
@@ -157,10 +158,10 @@ def _entry(fields: dict[str, str]) -> Entry:
 
 
 def _unpacked(packed: str) -> tuple[str, str]:
-    data, bad = base64.decode(packed.encode())
+    data, bad = gobase64.decode(packed.encode())
     if bad is not None:
         raise DocumentError(f"illegal base64 data at input byte {bad}")
-    username, colon, password = strconv.decode(data).partition(":")
+    username, colon, password = utf8.decode(data).partition(":")
     if not colon or not username:
         raise DocumentError("invalid auth configuration file")
     return username, password.strip("\x00")

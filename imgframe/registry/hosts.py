@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import posixpath
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from imgframe.errors import InputError
-from imgframe.golang import url
+from imgframe.golang import net, path, url
 from imgframe.registry import urls
 
 log = logging.getLogger("imgframe.registry")
@@ -118,8 +117,8 @@ def _endpoint(entry: _Entry, *, insecure: bool) -> Endpoint:
 
 def _port(host: str) -> str:
     try:
-        return url.split_host_port(host)[1]
-    except url.Unparsable:
+        return net.split_host_port(host)[1]
+    except net.AddressError:
         return ""
 
 
@@ -209,16 +208,10 @@ def _entry(folder: Path, server: str, settings: Any) -> _Entry:
 
 def _server(server: str, *, override: bool) -> tuple[str, str, str]:
     found = url.parse(server if server.startswith("http") else f"https://{server}")
-    path = _cleaned(found.path) if found.path else ""
-    if not override and not path.endswith("/v2"):
-        path += "/v2"
-    return found.scheme, found.host, path
-
-
-def _cleaned(path: str) -> str:
-    """Go's path.Clean: no double slashes, no dots, no slash at the end."""
-    cleaned = posixpath.normpath(path)
-    return cleaned[1:] if cleaned.startswith("//") else cleaned
+    root = path.clean(found.path) if found.path else ""
+    if not override and not root.endswith("/v2"):
+        root += "/v2"
+    return found.scheme, found.host, root
 
 
 def _texts(value: Any, what: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from imgframe.errors import InputError
-from imgframe.golang import url
+from imgframe.golang import net, url
 
 HUB = "https://index.docker.io/v1/"
 HUB_NAMES = ("index.docker.io", "registry-1.docker.io")
@@ -115,10 +115,10 @@ def matches_localhost(host: str) -> bool:
     if host in {"::1", "[::1]"}:
         return True
     try:
-        name, port = url.split_host_port(host)
+        name, port = net.split_host_port(host)
         if not port:
             raise _refused(host, "invalid host name format")
-    except url.Unparsable as problem:
+    except net.AddressError as problem:
         if not str(problem).endswith(": missing port in address"):
             raise _refused(host, str(problem)) from None
         name = host

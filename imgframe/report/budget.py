@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgframe.errors import InputError
-from imgframe.golang import time
+from imgframe.golang import time as gotime
 from imgframe.inventory import human_bytes
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _days(value: Any) -> float:
 def _duration(value: Any) -> int:
     if not isinstance(value, str):
         raise ValueError("expected a Go duration such as '720h'")  # noqa: TRY004 -- told as one InputError
-    return time.parse_duration(value)
+    return gotime.parse_duration(value)
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {

@@ -14,7 +14,7 @@ import imgframe as imf
 from imgframe import oci, platforms, schema
 from imgframe.errors import DocumentError
 from imgframe.filters import expressions, times
-from imgframe.golang import time
+from imgframe.golang import time as gotime
 
 DATA = Path(__file__).parents[1] / "data"
 STORES = ("store-1", "store-2", "store-3", "store-4")
@@ -61,7 +61,7 @@ def inventory(store):
     images, containers = dump(store)["images"], dump(store)["containers"]
     where = {"node": [store] * len(images), "namespace": [dump(store)["namespace"]] * len(images)}
     targets = [image["target"] for image in images]
-    created = np.array([time.saturate(image["created_at_ns"]) for image in images], dtype="int64")
+    created = np.array([gotime.saturate(image["created_at_ns"]) for image in images], dtype="int64")
     table = schema.table(
         "images",
         {

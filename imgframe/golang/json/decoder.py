@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from imgframe.errors import DocumentError
-from imgframe.golang import base64, rfc3339
+from imgframe.golang import base64 as gobase64
+from imgframe.golang import time as gotime
 from imgframe.golang.json import scanner
 from imgframe.golang.json.scanner import Node, Pairs
 
@@ -130,7 +131,7 @@ class Time(Kind):
         if kind != "string":
             raise DocumentError("Time.UnmarshalJSON: input is not a JSON string")
         text = node[1:-1].decode("latin-1")
-        rfc3339.parts(text)
+        gotime.unmarshal(text)
         return text
 
 
@@ -195,7 +196,7 @@ class Bytes(List):
     def take(self, run: _Run, node: Node, now: Any) -> Any:
         if _kind_of(node) != "string":
             return super().take(run, node, now)
-        data, bad = base64.decode(scanner.text(node).encode("utf-8"))
+        data, bad = gobase64.decode(scanner.text(node).encode("utf-8"))
         if bad is not None:
             run.fail(f"illegal base64 data at input byte {bad}")
             return now

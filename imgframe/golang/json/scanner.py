@@ -10,7 +10,8 @@ import re
 from typing import Any
 
 from imgframe.errors import DocumentError
-from imgframe.golang.strconv import decode, quote
+from imgframe.golang import utf8
+from imgframe.golang.strconv import quote
 
 MAX_DEPTH = 10_000
 
@@ -207,7 +208,7 @@ _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 def text(token: bytes) -> str:
     """The text of a string literal: each bad byte and each lone surrogate becomes U+FFFD."""
-    plain = decode(token[1:-1])
+    plain = utf8.decode(token[1:-1])
     return _ESCAPE.sub(_unescaped, plain) if "\\" in plain else plain
 
 

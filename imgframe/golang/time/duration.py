@@ -1,0 +1,123 @@
+"""Durations: ``time.ParseDuration``, digit by digit in 64 bits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from imgframe.errors import InputError
+
+SECOND = 1_000_000_000
+_MINUTE = 60 * SECOND
+_HOUR = 60 * _MINUTE
+_UNITS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,  # U+00B5
+    "μs": 1_000,  # U+03BC
+    "ms": 1_000_000,
+    "s": SECOND,
+    "m": _MINUTE,
+    "h": _HOUR,
+}
+_LIMIT = 2**63
+_TERM = re.compile(r"(?P<whole>[0-9]*)(?:(?P<dot>\.)(?P<fraction>[0-9]*))?(?P<unit>[^.0-9]*)", re.DOTALL)
+
+
+def refused(go: str, expected: str) -> InputError:
+    """The error for what Go refuses with the words ``go``."""
+    error = InputError(f"{go}; expected {expected}")
+    error.go = go
+    return error
+
+
+def quote(codes: Iterable[int]) -> str:
+    r"""Characters or bytes as Go's time package quotes them in an error: below 0x20 and from 0x80 on as ``\\xNN``."""
+    return '"' + "".join(map(_shown, codes)) + '"'
+
+
+def _shown(code: int) -> str:
+    if code < 0x20 or code >= 0x80:
+        return f"\\x{code:02x}"
+    return f"\\{chr(code)}" if chr(code) in '"\\' else chr(code)
+
+
+def _quoted(text: str) -> str:
+    return quote(text.encode("utf-8", "surrogatepass"))
+
+
+def _bad_duration(problem: str, text: str) -> InputError:
+    return refused(
+        f"time: {problem} {_quoted(text)}", "a Go duration such as '720h' or '1h30m' (units ns us ms s m h)"
+    )
+
+
+def parse_duration(text: str) -> int:
+    """The nanoseconds of a Go duration such as ``"1h30m"`` (``time.ParseDuration``).
+
+    An optional sign, then ``0`` alone, or numbers with the units ns, us, µs, ms, s, m, h in any order and repeated at will.
+    There are no days or weeks.
+
+    Raises:
+        InputError: Go refuses the text; ``.go`` holds Go's words.
+
+    Example:
+        >>> from imgframe import gotime
+        >>> gotime.parse_duration("1h30m"), gotime.parse_duration("-1.5s")
+        (5400000000000, -1500000000)
+    """
+    rest = text[1:] if text[:1] in {"+", "-"} else text
+    negative = text[:1] == "-"
+    if rest == "0":
+        return 0
+    total = 0
+    position = 0
+    while not position or position < len(rest):
+        term = _TERM.match(rest, position)
+        assert term is not None  # every part of the pattern may be empty
+        position = term.end()
+        total = (total + _term(term, text)) % 2**64  # Go adds in 64 bits
+        if total > _LIMIT:
+            raise _bad_duration("invalid duration", text)
+    if negative:
+        return -total
+    if total == _LIMIT:
+        raise _bad_duration("invalid duration", text)
+    return total
+
+
+def _term(term: re.Match[str], text: str) -> int:
+    """The nanoseconds of one number with its unit."""
+    whole, digits, unit = term["whole"], term["fraction"] or "", term["unit"]
+    if not whole and not digits:
+        raise _bad_duration("invalid duration", text)
+    significant = whole.lstrip("0") or "0"
+    if len(significant) > 19 or (value := int(significant)) > _LIMIT:
+        raise _bad_duration("invalid duration", text)
+    if not unit:
+        raise _bad_duration("missing unit in duration", text)
+    if unit not in _UNITS:
+        raise _bad_duration(f"unknown unit {_quoted(unit)} in duration", text)
+    scale_of_unit = _UNITS[unit]
+    if value > _LIMIT // scale_of_unit:
+        raise _bad_duration("invalid duration", text)
+    value *= scale_of_unit
+    fraction, scale = _fraction(digits)
+    if fraction:
+        value += int(float(fraction) * (float(scale_of_unit) / scale))  # float64, then cut, as Go does
+        if value > _LIMIT:
+            raise _bad_duration("invalid duration", text)
+    return value
+
+
+def _fraction(digits: str) -> tuple[int, float]:
+    """The digits behind the dot as an integer below 2**63 and its scale; what does not fit is ignored."""
+    value, scale = 0, 1.0
+    for digit in digits:
+        if value > (_LIMIT - 1) // 10:
+            break
+        grown = value * 10 + int(digit)
+        if grown > _LIMIT:
+            break
+        value, scale = grown, scale * 10
+    return value, scale

@@ -1,0 +1,212 @@
+"""Moments as text: RFC 3339 and dates as ``time.Parse`` reads them, and times in JSON (``Time.UnmarshalJSON``, ``MarshalJSON``)."""
+
+from __future__ import annotations
+
+import re
+
+from imgframe.errors import DocumentError, InputError
+from imgframe.golang.time.duration import SECOND, quote
+
+_RFC3339 = re.compile(
+    r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
+    r"T(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?"
+    r"(?:Z|(?P<sign>[+-])(?P<zone_hour>[0-9]{2}):(?P<zone_minute>[0-9]{2}))"
+)
+_DATE = re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})")
+_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_LAYOUT = "2006-01-02T15:04:05Z07:00"
+
+
+def _days_from_epoch(year: int, month: int, day: int) -> int:
+    """Days from 1970-01-01 in the proleptic Gregorian calendar, from year 0 on."""
+    year -= month <= 2
+    era, year_of_era = divmod(year, 400)
+    day_of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
+    return era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year - 719_468
+
+
+def _days(found: re.Match[str]) -> int | None:
+    year, month, day = int(found["year"]), int(found["month"]), int(found["day"])
+    if not 1 <= month <= 12 or day < 1:
+        return None
+    leap = month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return None if day > _DAYS[month - 1] + leap else _days_from_epoch(year, month, day)
+
+
+def read_rfc3339(text: str) -> tuple[int, int] | None:
+    """Nanoseconds since 1970 of an RFC 3339 time as Go reads it, and the offset of its zone in seconds; None: Go refuses it.
+
+    Example:
+        >>> from imgframe import gotime
+        >>> gotime.read_rfc3339("1970-01-01T01:00:00.5+01:00")
+        (500000000, 3600)
+    """
+    found = _RFC3339.fullmatch(text)
+    if found is None or (days := _days(found)) is None:
+        return None
+    hour, minute, second = int(found["hour"]), int(found["minute"]), int(found["second"])
+    zone_hour, zone_minute = int(found["zone_hour"] or 0), int(found["zone_minute"] or 0)
+    if hour > 23 or minute > 59 or second > 59 or zone_hour > 24 or zone_minute > 60:
+        return None
+    offset = (zone_hour * 60 + zone_minute) * 60 * (-1 if found["sign"] == "-" else 1)
+    nanoseconds = int(((found["fraction"] or "") + "000000000")[:9])
+    return (days * 86_400 + hour * 3_600 + minute * 60 + second - offset) * SECOND + nanoseconds, offset
+
+
+def parse_rfc3339(text: str) -> int:
+    """Nanoseconds since 1970 of an RFC 3339 time as Go reads it (``time.Parse(time.RFC3339, …)``, also of JSON).
+
+    More is accepted than RFC 3339 says (a one-digit hour, a comma before the fraction, fractions of any length, which are
+    cut, zones up to ``+24:60``), and less than others accept (no lower case, no blank, no second 60).
+
+    Raises:
+        InputError: Go refuses the text.
+
+    Example:
+        >>> from imgframe import gotime
+        >>> gotime.parse_rfc3339("2024-02-29T12:34:56,5+01:00")
+        1709206496500000000
+    """
+    found = read_rfc3339(text)
+    if found is None:
+        raise InputError(f"{text!r} is not a time; expected RFC 3339 such as '2024-02-29T12:34:56Z'")
+    return found[0]
+
+
+def parse_date(text: str) -> int:
+    """Nanoseconds since 1970 of midnight UTC of a date ``yyyy-mm-dd`` (``time.Parse(time.DateOnly, …)``).
+
+    Raises:
+        InputError: not exactly such a date, or a day that the month does not have.
+
+    Example:
+        >>> from imgframe import gotime
+        >>> gotime.parse_date("1970-01-02")
+        86400000000000
+    """
+    found = _DATE.fullmatch(text)
+    days = _days(found) if found is not None else None
+    if days is None:
+        raise InputError(f"{text!r} is not a date; expected yyyy-mm-dd such as '2024-02-29'")
+    return days * 86_400 * SECOND
+
+
+def format_time(nanoseconds: int) -> str:
+    """Nanoseconds since 1970 as RFC 3339 in UTC, without trailing zeros, as Go's RFC3339Nano prints them.
+
+    Example:
+        >>> from imgframe import gotime
+        >>> gotime.format_time(1709206496500000000)
+        '2024-02-29T11:34:56.5Z'
+    """
+    seconds, fraction = divmod(nanoseconds, SECOND)
+    days, of_day = divmod(seconds, 86_400)
+    shifted = days + 719_468
+    era, day_of_era = divmod(shifted, 146_097)
+    year_of_era = (day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month_from_march = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * month_from_march + 2) // 5 + 1
+    month = month_from_march + (3 if month_from_march < 10 else -9)
+    year = year_of_era + era * 400 + (month <= 2)
+    hour, minute, second = of_day // 3_600, of_day // 60 % 60, of_day % 60
+    decimals = f".{fraction:09d}".rstrip("0") if fraction else ""
+    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}{decimals}Z"
+
+
+def unmarshal(text: str) -> tuple[int, int]:
+    """Nanoseconds since 1970 of a time in JSON, and the offset of its zone in seconds (``Time.UnmarshalJSON``).
+
+    ``text`` is what stands between the quotes, one character per byte.
+
+    Raises:
+        DocumentError: Go refuses the time; the message is Go's.
+
+    Example:
+        >>> from imgframe.golang.time import rfc3339
+        >>> rfc3339.unmarshal("1970-01-01T01:00:00.5+01:00")
+        (500000000, 3600)
+    """
+    found = read_rfc3339(text)
+    if found is None:
+        raise _refusal(text)
+    return found
+
+
+def marshal(text: str) -> str:
+    """The time as Go writes it to JSON after reading it (``Time.MarshalJSON``).
+
+    Raises:
+        DocumentError: Go refuses to read or to write it.
+    """
+    nanoseconds, offset = unmarshal(text)
+    local = nanoseconds + offset * SECOND
+    if not _YEAR_0 <= local < _YEAR_10000:
+        raise DocumentError(f"{_CANNOT_WRITE}: year outside of range [0,9999]")
+    if abs(offset) >= 24 * 3600:
+        raise DocumentError(f"{_CANNOT_WRITE}: timezone hour outside of range [0,23]")
+    zone = "Z"
+    if offset:
+        zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 3600:02d}:{abs(offset) // 60 % 60:02d}"
+    return format_time(local).removesuffix("Z") + zone
+
+
+_YEAR_0, _YEAR_10000 = (_days_from_epoch(year, 1, 1) * 86_400 * SECOND for year in (0, 10_000))
+_CANNOT_WRITE = "json: error calling MarshalJSON for type *time.Time"
+# What Go reads, piece by piece: pattern, how the error names it, its range and what it is.
+_PIECES = (
+    (r"[0-9]{4}", "2006", None, ""),
+    (r"-", "-", None, ""),
+    (r"[0-9]{2}", "01", (1, 12), "month"),
+    (r"-", "-", None, ""),
+    (r"[0-9]{2}", "02", None, ""),
+    (r"T", "T", None, ""),
+    (r"[0-9]{1,2}", "15", (0, 23), "hour"),
+    (r":", ":", None, ""),
+    (r"[0-9]{2}", "04", (0, 59), "minute"),
+    (r":", ":", None, ""),
+    (r"[0-9]{2}", "05", (0, 59), "second"),
+)
+_FRACTION = re.compile(r"[.,][0-9]+")
+
+
+def _refusal(text: str) -> DocumentError:
+    """Why Go refuses the time."""
+    start = f"parsing time {_quoted(text)}"
+    at = 0
+    for pattern, layout, limits, name in _PIECES:
+        found = re.compile(pattern, re.ASCII).match(text, at)
+        if not found:
+            return _cannot(start, text[at:], layout)
+        at = found.end()
+        if limits and not limits[0] <= int(found[0]) <= limits[1]:
+            return DocumentError(f"{start}: {name} out of range")
+    fraction = _FRACTION.match(text, at)
+    at = fraction.end() if fraction else at
+    if text[at : at + 1] == "Z":
+        at += 1
+    else:
+        zone = text[at : at + 6]
+        shaped = len(zone) == 6 and zone[3] == ":"
+        outside = ""
+        for place, limit, name in ((1, 24, "hour"), (4, 60, "minute")):
+            digits = zone[place : place + 2]
+            shaped = shaped and digits.isascii() and digits.isdigit()
+            if shaped and int(digits) > limit:
+                outside = name  # Go speaks of the last one
+        if outside:
+            return DocumentError(f"{start}: time zone offset {outside} out of range")
+        if not shaped or zone[0] not in "+-":
+            return _cannot(start, text[at:], "Z07:00")
+        at += 6
+    if at < len(text):
+        return DocumentError(f"{start}: extra text: {_quoted(text[at:])}")
+    return DocumentError(f"{start}: day out of range")
+
+
+def _cannot(start: str, rest: str, layout: str) -> DocumentError:
+    return DocumentError(f"{start} as {_quoted(_LAYOUT)}: cannot parse {_quoted(rest)} as {_quoted(layout)}")
+
+
+def _quoted(text: str) -> str:
+    return quote(map(ord, text))
