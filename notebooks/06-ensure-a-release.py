@@ -28,7 +28,7 @@ if address:
 else:
     now = pd.Timestamp("2026-03-01 06:00", tz="UTC")
     fleet = running.enter_context(simulator.fleet(nodes=3, days=3, until=now))
-    registry = running.enter_context(simulator.Registry(["shop/api:2.4.0", "shop/web:2.4.0", "shop/mail:2.4.0"]))
+    registry = running.enter_context(simulator.ImageRegistry(["shop/api:2.4.0", "shop/web:2.4.0", "shop/mail:2.4.0"]))
     nodes, namespace = fleet.nodes, "k8s.io"
     hosts_dirs = [registry.hosts_dir(Path(tempfile.mkdtemp()))]  # registry.example is served from this process
     release = [f"registry.example/{name}" for name in registry.images]

@@ -23,10 +23,10 @@ from imgframe.errors import Conflict, Refused, TimedOut, Unreachable, WireError
 from imgframe.wire import Client, blob_writer, channel, slices, status, utf8
 from imgframe.wire.content import DOCUMENT_LIMIT
 from imgframe.wire.messages import nanoseconds
-from imgframe.wire.records import Damage, Descriptor, Resource, Version, labels_of, labels_text
+from imgframe.wire.records import BlobDescriptor, Damage, Resource, Version, labels_of, labels_text
 
 FACTS = json.loads((Path(__file__).parent / "data/wire-facts.json").read_text(encoding="utf-8"))
-TARGET = Descriptor("application/vnd.oci.image.manifest.v1+json", "sha256:" + "a" * 64, 5)
+TARGET = BlobDescriptor("application/vnd.oci.image.manifest.v1+json", "sha256:" + "a" * 64, 5)
 LABELS = st.dictionaries(st.text(max_size=20), st.text(max_size=20), max_size=6)
 
 
@@ -471,7 +471,7 @@ async def written(client):
     await client.images.update("ns", "n", TARGET, {"a": "1"}, ["labels.a"])
     await client.content.label("ns", "sha256:1", {"a": ""})
     await client.daemon.create_namespace("ns", {})
-    await client.snapshots.apply("ns", Descriptor("", "", 0), (), lease="", timeout=5)
+    await client.snapshots.apply("ns", BlobDescriptor("", "", 0), (), lease="", timeout=5)
     await client.leases.add("ns", "l", Resource("", ""))
     await client.events.publish("ns", "/t", "")
 

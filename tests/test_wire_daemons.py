@@ -13,10 +13,11 @@ from testbed.daemons import SUITE_OF
 from testbed.debian import environment
 
 from imgframe.errors import Conflict, DocumentError, Missing, Refused, TimedOut, Unreachable
+from imgframe.platforms import Platform
 from imgframe.wire import Client, channel, layout
 from imgframe.wire.images import _IMAGES, image
 from imgframe.wire.leases import EXPIRE
-from imgframe.wire.records import Descriptor, Platform, Progress, Resource, labels_of
+from imgframe.wire.records import BlobDescriptor, Resource, TransferProgress, labels_of
 
 pytestmark = pytest.mark.daemon
 MIB = 1 << 20
@@ -60,7 +61,7 @@ def digest_of(data):
 
 
 def target(size=5, text="x"):
-    return Descriptor(MANIFEST, digest_of(text.encode()), size)
+    return BlobDescriptor(MANIFEST, digest_of(text.encode()), size)
 
 
 def talk(daemon, work, **options):
@@ -316,7 +317,7 @@ def test_a_layer_is_unpacked_into_a_chain(containerd):
         assert [mount.type for mount in mounts] == ["bind"]
         assert await client.snapshots.mounts(*where, "extract") == mounts
         kind = "application/vnd.oci.image.layer.v1.tar+gzip"
-        descriptor = Descriptor(kind, layer.digest, len(layer.data))
+        descriptor = BlobDescriptor(kind, layer.digest, len(layer.data))
         applied = await client.snapshots.apply(namespace, descriptor, mounts, lease=held, timeout=240)
         assert (applied.digest, applied.size) == (layer.diff_id, len(gzip.decompress(layer.data)))
         await client.snapshots.commit(*where, "extract", layer.diff_id, {"k": "v"}, lease=held)
@@ -543,7 +544,7 @@ def test_containerds_own_transfer(containerd, registry):
         found = await client.images.get(namespace, reference)
         assert labels_of(found.labels) == {"by": "us"}
         assert {step.event for step in steps} >= {"complete", "saved"}
-        assert all(isinstance(step, Progress) for step in steps)
+        assert all(isinstance(step, TransferProgress) for step in steps)
         copy = f"{registry.host}/wire/{namespace}:1"
         await client.transfer.push(namespace, reference, copy, platforms=[], **options)
         await pull(copy)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from imgframe.errors import Conflict, Missing, Refused
-from imgframe.wire.records import Descriptor, Image, Resource, labels_of
+from imgframe.wire.records import BlobDescriptor, Image, Resource, labels_of
 
 if TYPE_CHECKING:
     from imgframe.act.applying import Run, Step
@@ -113,7 +113,7 @@ def _pinned(image: Image) -> bool:
 async def _delete(client: Client, step: Step, *, conditional: bool, sync: bool) -> dict[str, Any]:
     """One record; before 2.0, where containerd cannot compare, it is compared right before."""
     namespace, name, digest = step["namespace"], step["name"], step["digest"]
-    target = Descriptor(step["media_type"] or "", digest, step["target_size"] or 0)
+    target = BlobDescriptor(step["media_type"] or "", digest, step["target_size"] or 0)
     try:
         if not conditional:
             found = await client.images.get(namespace, name)

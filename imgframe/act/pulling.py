@@ -123,7 +123,7 @@ async def _unpack(tree: Tree, unpacker: Unpacker) -> None:
 
 async def record(site: Site, namespace: str, name: str, target: oci.Descriptor, lease: str) -> str | None:
     """Makes the record, or moves the one that is there; the digest that it had before."""
-    wanted = wire.Descriptor(target.media_type, target.digest, target.size)
+    wanted = wire.BlobDescriptor(target.media_type, target.digest, target.size)
     images = site.client.images
     for _ in range(_TRIES):
         try:

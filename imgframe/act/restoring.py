@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from imgframe import schema
 from imgframe.act.deleting import undo_lease
 from imgframe.errors import Conflict, InputError, Missing
-from imgframe.wire.records import Descriptor
+from imgframe.wire.records import BlobDescriptor
 
 if TYPE_CHECKING:
     from imgframe.act.applying import Run, Step
@@ -69,7 +69,7 @@ async def _create(client: Client, step: Step) -> dict[str, Any]:
             "status": "failed",
             "message": f"{digest} is no longer in the store: it was not held, or not for long enough; pull it again",
         }
-    target = Descriptor(step["media_type"] or "", digest, step["target_size"] or 0)
+    target = BlobDescriptor(step["media_type"] or "", digest, step["target_size"] or 0)
     try:
         await client.images.create(namespace, name, target, json.loads(step["record_labels"] or "{}"))
     except Conflict:

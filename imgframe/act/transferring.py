@@ -81,7 +81,7 @@ async def pull(
     snapshotter = await site.snapshotter(namespace, choice.snapshotter) if unpack else ""
     before = await _target(site, namespace, remote.reference)
     counter = Counter(told)
-    wanted = [] if choice.all_platforms else [_wire(one) for one in _platforms(site, choice)]
+    wanted = [] if choice.all_platforms else _platforms(site, choice)
     watch = Watch(site, namespace, counter.step)
     work = site.client.transfer.pull(
         namespace,
@@ -154,11 +154,7 @@ def _platforms(site: Site, choice: Choice) -> list[platforms.Platform]:
     return platforms.platform_slice(choice.specifiers, host=site.host) if choice.specifiers else [site.host]
 
 
-def _wire(one: platforms.Platform) -> wire.Platform:
-    return wire.Platform(one.os, one.architecture, one.variant, one.os_version, one.os_features)
-
-
-async def _target(site: Site, namespace: str, name: str) -> wire.Descriptor | None:
+async def _target(site: Site, namespace: str, name: str) -> wire.BlobDescriptor | None:
     with contextlib.suppress(Missing):
         return (await site.client.images.get(namespace, name)).target
     return None
@@ -168,8 +164,8 @@ async def _check(
     site: Site,
     namespace: str,
     name: str,
-    target: wire.Descriptor,
-    before: wire.Descriptor | None,
+    target: wire.BlobDescriptor,
+    before: wire.BlobDescriptor | None,
     choice: Choice,
 ) -> None:
     """A record is made by containerd even of an index that lacks the platform: that is undone.
@@ -224,7 +220,7 @@ class Counter:
         self._sizes: dict[str, int] = {}
         self.present: set[str] = set()
 
-    def step(self, step: wire.Progress) -> None:
+    def step(self, step: wire.TransferProgress) -> None:
         """One thing that containerd tells."""
         _, separator, digest = step.name.partition("-")
         if not separator or ":" not in digest:

@@ -142,7 +142,7 @@ class Unpacker:
             )
 
     async def _apply(self, layer: oci.Descriptor, diff_id: str, mounts: tuple[wire.Mount, ...]) -> None:
-        wanted = wire.Descriptor(layer.media_type, layer.digest, layer.size)
+        wanted = wire.BlobDescriptor(layer.media_type, layer.digest, layer.size)
         try:
             applied = await self._client.snapshots.apply(
                 self._namespace, wanted, mounts, lease=self._lease, timeout=APPLY_SECONDS

@@ -35,12 +35,12 @@ class Watch:
         told: is told every step too.
     """
 
-    def __init__(self, site: Site, namespace: str, told: Callable[[wire.Progress], None]) -> None:
+    def __init__(self, site: Site, namespace: str, told: Callable[[wire.TransferProgress], None]) -> None:
         self._site, self._namespace, self._told = site, namespace, told
         self._ended: dict[str, bool] = {}
         self._heard = site.heard = time.monotonic()
 
-    def step(self, step: wire.Progress) -> None:
+    def step(self, step: wire.TransferProgress) -> None:
         """One thing that containerd tells."""
         self._heard = self._site.heard = time.monotonic()
         if ":" in step.name.partition("-")[2]:  # a blob, by the name of its write

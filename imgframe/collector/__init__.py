@@ -16,12 +16,12 @@ from imgframe import _loop
 from imgframe.collector.batches import wave_size
 from imgframe.collector.cache import Cache, open_cache
 from imgframe.collector.computed_columns import assemble
-from imgframe.collector.document_reader import Library
+from imgframe.collector.document_reader import DocumentReader
 from imgframe.collector.gc_threshold import rare_collections
-from imgframe.collector.nodes import NodeReader, Wanted
-from imgframe.collector.progress import Progress
+from imgframe.collector.nodes import CollectOptions, NodeReader
+from imgframe.collector.progress import ProgressBars
 from imgframe.collector.snapshot_usage import Usage
-from imgframe.collector.table_builder import Rows
+from imgframe.collector.table_builder import TableBuilder
 from imgframe.errors import InputError
 from imgframe.inventory import Inventory
 from imgframe.node import Node, nodes_of
@@ -79,7 +79,7 @@ def collect(
             nodes_of(nodes),
             _wanted(namespaces, snapshotters, usage, timeout),
             open_cache(cache),
-            Progress(progress),
+            ProgressBars(progress),
         )
     )
 
@@ -106,7 +106,7 @@ async def acollect(
             nodes_of(nodes),
             _wanted(namespaces, snapshotters, usage, timeout),
             open_cache(cache),
-            Progress(progress),
+            ProgressBars(progress),
         )
     )
 
@@ -116,7 +116,7 @@ def _wanted(
     snapshotters: str | Iterable[str] | None,
     usage: Usage,
     timeout: float,
-) -> Wanted:
+) -> CollectOptions:
     if usage not in get_args(Usage):
         raise InputError(f"usage {usage!r} is not known; expected 'none', 'committed' or 'all'")
     if not timeout > 0:
@@ -130,7 +130,7 @@ def _wanted(
                 f"{name!r} is not a namespace; expected letters and digits, with single . _ - between them"
             )
     read_files = os.environ.get("IMGFRAME_READ_FILES", "") not in {"", "0"}
-    return Wanted(wanted, _names(snapshotters), usage, timeout, read_files)
+    return CollectOptions(wanted, _names(snapshotters), usage, timeout, read_files)
 
 
 def _names(given: str | Iterable[str] | None) -> tuple[str, ...] | None:
@@ -140,7 +140,7 @@ def _names(given: str | Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 async def _collect(
-    nodes: tuple[Node, ...], wanted: Wanted, cache: Cache | None, progress: Progress
+    nodes: tuple[Node, ...], wanted: CollectOptions, cache: Cache | None, progress: ProgressBars
 ) -> Inventory:
     try:
         with (
@@ -154,11 +154,11 @@ async def _collect(
 
 
 async def _tables(
-    nodes: tuple[Node, ...], wanted: Wanted, cache: Cache | None, progress: Progress
+    nodes: tuple[Node, ...], wanted: CollectOptions, cache: Cache | None, progress: ProgressBars
 ) -> Inventory:
     wave = wave_size(min(len(nodes), NODES_AT_ONCE))
-    library = Library(cache, progress, wave)
-    rows, done, turn = Rows(), {}, 0
+    library = DocumentReader(cache, progress, wave)
+    rows, done, turn = TableBuilder(), {}, 0
     slots = asyncio.Semaphore(NODES_AT_ONCE)
     progress.expect("nodes", len(nodes))
 

@@ -54,7 +54,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 _USAGES = msgspec.msgpack.Decoder(Usages)
 
 
-class Damaged(Exception):  # noqa: N818 -- says what the file is
+class DamagedCache(Exception):  # noqa: N818 -- says what the file is
     """The file is not a cache that this version wrote."""
 
 
@@ -143,7 +143,7 @@ class Cache:
                     self._connection = _open(self.path)
                 with self._connection as db:
                     return work(db)
-            except (sqlite3.DatabaseError, Damaged, OSError, UnicodeDecodeError) as error:
+            except (sqlite3.DatabaseError, DamagedCache, OSError, UnicodeDecodeError) as error:
                 self.close()
                 self._broken = again or not _is_damage(error) or not _remove_damaged(self.path)
                 if self._broken:
@@ -197,7 +197,7 @@ def _prepare(db: sqlite3.Connection) -> None:
     if made_by == 0 and empty:
         db.executescript(_SCHEMA)
     elif made_by != _MADE_BY:
-        raise Damaged("another version of imgframe wrote it")
+        raise DamagedCache("another version of imgframe wrote it")
 
 
 def _find_bundle(db: sqlite3.Connection, wanted: str) -> tuple[int, bytes] | None:
@@ -250,7 +250,7 @@ def _is_damage(error: Any) -> bool:
     """Whether the file itself is bad, or was deleted under our hands, rather than locked, read-only, or on a full disk."""
     if isinstance(error, sqlite3.OperationalError):
         return any(said in str(error) for said in _DAMAGES)
-    return isinstance(error, (sqlite3.DatabaseError, Damaged, UnicodeDecodeError))
+    return isinstance(error, (sqlite3.DatabaseError, DamagedCache, UnicodeDecodeError))
 
 
 def _remove_damaged(path: Path) -> bool:
@@ -270,7 +270,7 @@ def _remove_damaged(path: Path) -> bool:
 def _sound(path: Path) -> bool:
     try:
         db = _connect(path)
-    except (sqlite3.DatabaseError, Damaged, UnicodeDecodeError):
+    except (sqlite3.DatabaseError, DamagedCache, UnicodeDecodeError):
         return False
     try:
         tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

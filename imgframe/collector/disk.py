@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imgframe.collector.local_store import is_store
-from imgframe.collector.progress import Progress
+from imgframe.collector.progress import ProgressBars
 from imgframe.inventory import Inventory
 
 _CONTENT = "io.containerd.content.v1.content"
@@ -56,7 +56,7 @@ def measure(inventory: Inventory, *, progress: bool | None = False) -> Measured:
         {'far': '/srv/far/containerd is not on this machine'}
     """
     kept = inventory.arrow("snapshots").group_by(["node", "snapshotter"]).aggregate([]).to_pylist()
-    bar = Progress(progress)
+    bar = ProgressBars(progress)
     found = Measured({}, {})
     try:
         for row in inventory.arrow("nodes").to_pylist():
@@ -128,7 +128,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
         return
 
 
-def _snapshots(root: Path, bar: Progress) -> int:
+def _snapshots(root: Path, bar: ProgressBars) -> int:
     total = 0
     for plugin in _entries(root):
         if not plugin.name.startswith(_SNAPSHOTTER):

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from imgframe import schema
 from imgframe.collector.cache import Cache
-from imgframe.collector.summaries import ConfigDoc, ManifestDoc, Summary, layer_rows, lean, summarise
-from imgframe.collector.table_builder import Rows
+from imgframe.collector.summaries import ConfigSummary, ManifestSummary, Summary, layer_rows, lean, summarise
+from imgframe.collector.table_builder import TableBuilder
 
 Key = tuple[str, str]
 _TABLES = {"documents": "digest", "configs": "digest", "history": "digest", "layers": "manifest_digest"}
@@ -30,7 +30,7 @@ _COMPRESSED = pa.ipc.IpcWriteOptions(
 
 
 @dataclass(slots=True)
-class Bundle:
+class DocumentBundle:
     """Tables and lean summaries of some documents."""
 
     id: int
@@ -62,7 +62,7 @@ def _padded(part: bytes) -> bytes:
     return part + bytes(-len(part) % _ALIGNED)
 
 
-def unpack(block: bytes, id: int = 0) -> Bundle:
+def unpack(block: bytes, id: int = 0) -> DocumentBundle:
     """The bundle that :func:`pack` wrote."""
     view = memoryview(block)
     at = _LENGTHS.size + -_LENGTHS.size % _ALIGNED
@@ -75,19 +75,19 @@ def unpack(block: bytes, id: int = 0) -> Bundle:
         name: pa.ipc.open_stream(pa.py_buffer(part), options=_ALONE).read_all()
         for name, part in zip(_TABLES, parts[1:], strict=True)
     }
-    return Bundle(id, tables, summaries, {digest for _, digest in summaries})
+    return DocumentBundle(id, tables, summaries, {digest for _, digest in summaries})
 
 
-def load_home(cache: Cache, store: str, namespace: str, loaded: Container[int]) -> list[Bundle]:
+def load_home(cache: Cache, store: str, namespace: str, loaded: Container[int]) -> list[DocumentBundle]:
     """Bundles that held the documents of a namespace when it was read last, without those that are ``loaded``."""
     numbers = (number for number in sorted(cache.home(store, namespace)) if number not in loaded)
     blocks = ((number, cache.bundle_at(number)) for number in numbers)
     return [unpack(block, number) for number, block in blocks if block is not None]
 
 
-def load(cache: Cache, wanted: set[str]) -> list[Bundle]:
+def load(cache: Cache, wanted: set[str]) -> list[DocumentBundle]:
     """Bundles that hold some of the documents ``wanted``."""
-    found: list[Bundle] = []
+    found: list[DocumentBundle] = []
     while wanted:
         stored = cache.bundle(wanted)
         if stored is None:
@@ -100,7 +100,7 @@ def load(cache: Cache, wanted: set[str]) -> list[Bundle]:
     return found
 
 
-class Home(NamedTuple):
+class NamespaceBundles(NamedTuple):
     """Numbers of the bundles that hold documents of a namespace of a store, and whether some are in none yet."""
 
     store: str
@@ -110,7 +110,7 @@ class Home(NamedTuple):
 
 
 @dataclass(slots=True)
-class Shelf:
+class DocumentSet:
     """All documents of a collection, as :func:`finish` wants them.
 
     ``data`` are the bytes of those read now, ``rows`` holds their rows of ``configs`` and ``history``; ``where`` says which
@@ -118,15 +118,15 @@ class Shelf:
     was made of what is new.
     """
 
-    bundles: list[Bundle] = field(default_factory=list)
-    where: dict[str, Bundle] = field(default_factory=dict)
+    bundles: list[DocumentBundle] = field(default_factory=list)
+    where: dict[str, DocumentBundle] = field(default_factory=dict)
     data: dict[str, bytes] = field(default_factory=dict)
     summaries: dict[Key, Summary] = field(default_factory=dict)
     used: set[Key] = field(default_factory=set)
-    rows: Rows = field(default_factory=Rows)
+    rows: TableBuilder = field(default_factory=TableBuilder)
     added: int | None = None
 
-    def add(self, bundles: Iterable[Bundle]) -> None:
+    def add(self, bundles: Iterable[DocumentBundle]) -> None:
         """Take bundles from the cache; what is known already stays as it is."""
         for bundle in bundles:
             self.bundles.append(bundle)
@@ -141,17 +141,17 @@ class Shelf:
         """The summary with all that rows are made of; a lean one is made again from the bytes."""
         for bundle in self.bundles:
             if (kind, digest) in bundle.summaries:
-                return summarise(kind, digest, bundle.read(digest), Rows())
+                return summarise(kind, digest, bundle.read(digest), TableBuilder())
         return self.summaries.get((kind, digest))
 
-    def home(self, store: str, namespace: str, reached: Iterable[Key]) -> Home:
+    def home(self, store: str, namespace: str, reached: Iterable[Key]) -> NamespaceBundles:
         """Where the documents of a namespace are."""
         digests = {digest for _, digest in reached}
         held = {self.where[digest].id for digest in digests if digest in self.where}
-        return Home(store, namespace, held, not digests.isdisjoint(self.data))
+        return NamespaceBundles(store, namespace, held, not digests.isdisjoint(self.data))
 
 
-def finish(cache: Cache | None, shelf: Shelf) -> dict[str, pa.Table]:
+def finish(cache: Cache | None, shelf: DocumentSet) -> dict[str, pa.Table]:
     """The tables of the documents that were used, in the order of their digests; what is new goes into the cache."""
     used = {digest for _, digest in shelf.used}
     shelf.bundles = [bundle for bundle in shelf.bundles if not bundle.digests.isdisjoint(used)]
@@ -190,7 +190,7 @@ def _by_table(keys: Iterable[Key]) -> dict[str, set[str]]:
     }
 
 
-def remember_homes(cache: Cache, shelf: Shelf, homes: Iterable[Home]) -> None:
+def remember_homes(cache: Cache, shelf: DocumentSet, homes: Iterable[NamespaceBundles]) -> None:
     """Put into the cache where the documents of each namespace are: next time they are loaded before its lists are there."""
     kept = {bundle.id for bundle in shelf.bundles}
     for home in homes:
@@ -201,12 +201,12 @@ def remember_homes(cache: Cache, shelf: Shelf, homes: Iterable[Home]) -> None:
             cache.set_home(home.store, home.namespace, numbers)
 
 
-def _has_config(shelf: Shelf, manifest: Summary) -> bool:
-    assert isinstance(manifest, ManifestDoc)
+def _has_config(shelf: DocumentSet, manifest: Summary) -> bool:
+    assert isinstance(manifest, ManifestSummary)
     return bool(manifest.refused) or ("config", manifest.config.digest) in shelf.used
 
 
-def _fresh_tables(shelf: Shelf, fresh: set[Key], partial: set[str]) -> dict[str, pa.Table]:
+def _fresh_tables(shelf: DocumentSet, fresh: set[Key], partial: set[str]) -> dict[str, pa.Table]:
     """The rows of documents that no bundle has, and the layers of manifests whose config is not there."""
     rows = shelf.rows
     digests = sorted({digest for _, digest in fresh if digest in shelf.data})
@@ -214,15 +214,15 @@ def _fresh_tables(shelf: Shelf, fresh: set[Key], partial: set[str]) -> dict[str,
     manifests = sorted({digest for kind, digest in fresh if kind == "manifest"} | partial)
     for digest in manifests:
         manifest = shelf.whole("manifest", digest)
-        assert isinstance(manifest, ManifestDoc)
+        assert isinstance(manifest, ManifestSummary)
         config = shelf.whole("config", manifest.config.digest) if digest not in partial else None
-        assert config is None or isinstance(config, ConfigDoc)
+        assert config is None or isinstance(config, ConfigSummary)
         layer_rows(rows, digest, manifest, config)
     return rows.tables()
 
 
 def _remember(
-    cache: Cache, shelf: Shelf, tables: dict[str, pa.Table], fresh: set[Key], partial: set[str]
+    cache: Cache, shelf: DocumentSet, tables: dict[str, pa.Table], fresh: set[Key], partial: set[str]
 ) -> None:
     """Put what is new into the cache; many small bundles become one."""
     merge = len(shelf.bundles) >= _MANY

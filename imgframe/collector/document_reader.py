@@ -14,9 +14,17 @@ import pyarrow as pa
 
 from imgframe.collector.batches import in_waves
 from imgframe.collector.cache import Cache
-from imgframe.collector.document_bundles import Home, Key, Shelf, finish, load, load_home, remember_homes
-from imgframe.collector.progress import Progress
-from imgframe.collector.summaries import Problem, Summary, summarise
+from imgframe.collector.document_bundles import (
+    DocumentSet,
+    Key,
+    NamespaceBundles,
+    finish,
+    load,
+    load_home,
+    remember_homes,
+)
+from imgframe.collector.progress import ProgressBars
+from imgframe.collector.summaries import DocumentProblem, Summary, summarise
 from imgframe.digests import matches
 from imgframe.errors import DocumentError, WireError
 
@@ -29,19 +37,19 @@ _PATIENCE = 2.0
 Read = Callable[[str], Awaitable[bytes]]
 """Reads a blob by its digest; raises WireError, or DocumentError where it is too large."""
 
-Failure = Problem | WireError
+Failure = DocumentProblem | WireError
 
 
-class Library:
+class DocumentReader:
     """What is known of documents, shared by all nodes of a collection."""
 
-    def __init__(self, cache: Cache | None, progress: Progress, wave: int) -> None:
+    def __init__(self, cache: Cache | None, progress: ProgressBars, wave: int) -> None:
         self._cache = cache
         self._progress = progress
         self._wave = wave
-        self._shelf = Shelf()
+        self._shelf = DocumentSet()
         self._reading: dict[str, asyncio.Future[None]] = {}
-        self._homes: list[Home] = []
+        self._homes: list[NamespaceBundles] = []
 
     def get(self, kind: str, digest: str) -> Summary | None:
         """What the document says when read as ``kind`` (index, manifest or config); None where it was not read yet."""
@@ -112,17 +120,19 @@ class Library:
     async def _read(self, digest: str, size: int, read: Read) -> Failure | None:
         try:
             if size > MAX_DOCUMENT:
-                return Problem("too_large", f"{digest} has {size:,} bytes; documents over 8 MiB are not read")
+                return DocumentProblem(
+                    "too_large", f"{digest} has {size:,} bytes; documents over 8 MiB are not read"
+                )
             data = await read(digest)
             if not matches(data, digest):
-                return Problem(
+                return DocumentProblem(
                     "wrong_digest", f"the {len(data):,} bytes stored as {digest} have another digest"
                 )
             self._shelf.data[digest] = data
         except WireError as error:
             return error
         except DocumentError as error:
-            return Problem("too_large", str(error))
+            return DocumentProblem("too_large", str(error))
         finally:
             self._progress.done("documents")
             self._arrived(digest)

@@ -11,25 +11,34 @@ from typing import Any
 
 import msgspec
 
-from imgframe.collector.namespace_lists import Lists
+from imgframe.collector.namespace_lists import NamespaceLists
 from imgframe.collector.resolution import resolve
-from imgframe.collector.summaries import Child, ConfigDoc, IndexDoc, ManifestDoc, Summary, kind_of
-from imgframe.collector.table_builder import Rows
+from imgframe.collector.summaries import (
+    ConfigSummary,
+    IndexEntry,
+    IndexSummary,
+    ManifestSummary,
+    Summary,
+    kind_of,
+)
+from imgframe.collector.table_builder import TableBuilder
 from imgframe.platforms import Matcher
 
-Entries = list[tuple[Child, str | None, int | None, bool | None, ManifestDoc | None, ConfigDoc | None]]
+Entries = list[
+    tuple[IndexEntry, str | None, int | None, bool | None, ManifestSummary | None, ConfigSummary | None]
+]
 """Rows of ``manifests`` to be: entry, index and place in it, whether it is readable, and what it says."""
 
 _PINNED = '"io.cri-containerd.pinned":"pinned"'
 
 
 @dataclass(slots=True)
-class Scope:
+class NamespaceContext:
     """One namespace of one node while its rows are made."""
 
     node: str
     namespace: str
-    lists: Lists
+    lists: NamespaceLists
     documents: Mapping[tuple[str, str], Summary]
     matcher: Matcher
     snapshotter: str | None
@@ -43,16 +52,16 @@ class Scope:
         """The summary of a document that this namespace has."""
         return self.documents.get((kind, digest))
 
-    def config(self, digest: str) -> ConfigDoc | None:
+    def config(self, digest: str) -> ConfigSummary | None:
         """The config, if it can be read."""
         config = self.get("config", digest)
-        return config if isinstance(config, ConfigDoc) and not config.refused else None
+        return config if isinstance(config, ConfigSummary) and not config.refused else None
 
     def is_present(self, digest: str) -> bool | None:
         """Whether the blob is in the namespace; None: not known."""
         return None if self.present is None else digest in self.present
 
-    def present_size(self, digest: str, manifest: ManifestDoc) -> int | None:
+    def present_size(self, digest: str, manifest: ManifestSummary) -> int | None:
         """Bytes of a manifest, its config and layers that are in the namespace, each blob once."""
         if self.present is None:
             return None
@@ -63,13 +72,13 @@ class Scope:
 def scope_of(
     node: str,
     namespace: str,
-    lists: Lists,
+    lists: NamespaceLists,
     documents: Mapping[tuple[str, str], Summary],
     matcher: Matcher,
     snapshotter: str | None,
-) -> Scope:
+) -> NamespaceContext:
     """The scope, with what its containers use worked out."""
-    scope = Scope(node, namespace, lists, documents, matcher, snapshotter)
+    scope = NamespaceContext(node, namespace, lists, documents, matcher, snapshotter)
     scope.present = lists.sizes
     snapshots = lists.snapshots.get(snapshotter or "")
     scope.committed = None if snapshots is None else {s.key for s in snapshots if s.kind == "committed"}
@@ -79,7 +88,7 @@ def scope_of(
     return scope
 
 
-def _used_chains(lists: Lists) -> set[str] | None:
+def _used_chains(lists: NamespaceLists) -> set[str] | None:
     """Keys of all snapshots under a container; None where containers or their snapshots were not read."""
     if lists.containers is None:
         return None
@@ -102,7 +111,7 @@ def _used_chains(lists: Lists) -> set[str] | None:
     return used
 
 
-class _Shown(msgspec.Struct, frozen=True, gc=False):
+class _TargetColumns(msgspec.Struct, frozen=True, gc=False):
     """The columns that depend on the target alone."""
 
     platform: str | None = None
@@ -117,10 +126,10 @@ class _Shown(msgspec.Struct, frozen=True, gc=False):
     used: bool | None = None
 
 
-def add_images(rows: Rows, scope: Scope) -> None:
+def add_images(rows: TableBuilder, scope: NamespaceContext) -> None:
     """Rows of ``images`` and ``manifests``."""
     images = scope.lists.images or []
-    shown: dict[tuple[str, str], _Shown] = {}
+    shown: dict[tuple[str, str], _TargetColumns] = {}
     entries: Entries = []
     per_row = []
     for image in images:
@@ -163,7 +172,7 @@ def add_images(rows: Rows, scope: Scope) -> None:
     )
 
 
-def _show(scope: Scope, kind: str, digest: str, chains: list[str | None]) -> _Shown:
+def _show(scope: NamespaceContext, kind: str, digest: str, chains: list[str | None]) -> _TargetColumns:
     """What the node's platform resolves to, and whether a container uses it."""
     used = _used(scope, digest, chains)
 
@@ -172,11 +181,11 @@ def _show(scope: Scope, kind: str, digest: str, chains: list[str | None]) -> _Sh
 
     found = resolve(kind, digest, scope.matcher, scope.get, absent)
     if found.manifest is None:
-        return _Shown(complete=False if found.absent else None, used=used)
+        return _TargetColumns(complete=False if found.absent else None, used=used)
     manifest = found.manifest
     config = scope.config(manifest.config.digest)
     chain = config.chain_id if config else None
-    return _Shown(
+    return _TargetColumns(
         platform=config.platform_text if config else None,
         manifest_digest=found.digest,
         config_digest=manifest.config.digest if config else None,
@@ -192,7 +201,7 @@ def _show(scope: Scope, kind: str, digest: str, chains: list[str | None]) -> _Sh
     )
 
 
-def _used(scope: Scope, digest: str, chains: list[str | None]) -> bool | None:
+def _used(scope: NamespaceContext, digest: str, chains: list[str | None]) -> bool | None:
     """Whether a container uses the target under any name, or the snapshots of one of its platforms."""
     if digest in scope.used_digests:
         return True
@@ -204,18 +213,18 @@ def _used(scope: Scope, digest: str, chains: list[str | None]) -> bool | None:
 
 
 def _enter_manifests(
-    entries: Entries, scope: Scope, media_type: str, digest: str, target: Any
+    entries: Entries, scope: NamespaceContext, media_type: str, digest: str, target: Any
 ) -> list[str | None]:
     """Enter what is below one target; gives the chain IDs of its platforms, None where one cannot be read."""
     kind = kind_of(media_type)
     if kind == "manifest":
-        itself = Child(digest, media_type, target.size, kind, target.annotations)
+        itself = IndexEntry(digest, media_type, target.size, kind, target.annotations)
         return _enter(entries, scope, None, [itself])
     chains: list[str | None] = []
     indexes = [digest] if kind == "index" else []
     for index in indexes:
         summary = scope.get("index", index)
-        if not isinstance(summary, IndexDoc) or summary.refused:
+        if not isinstance(summary, IndexSummary) or summary.refused:
             chains.append(None)
             continue
         known = scope.chains.get(index)
@@ -226,12 +235,14 @@ def _enter_manifests(
     return chains
 
 
-def _is_new(child: Child, scope: Scope, indexes: list[str]) -> bool:
+def _is_new(child: IndexEntry, scope: NamespaceContext, indexes: list[str]) -> bool:
     """Whether a nested index is to be followed: there, and not on the way already."""
     return scope.is_present(child.digest) is not False and child.digest not in indexes
 
 
-def _enter(entries: Entries, scope: Scope, parent: str | None, children: list[Child]) -> list[str | None]:
+def _enter(
+    entries: Entries, scope: NamespaceContext, parent: str | None, children: list[IndexEntry]
+) -> list[str | None]:
     """Enter the children of one index, or a manifest that is a target itself.
 
     Gives the chain IDs that are known, and None where a manifest is there whose chain is not.
@@ -240,7 +251,7 @@ def _enter(entries: Entries, scope: Scope, parent: str | None, children: list[Ch
     documents, listed = scope.documents, scope.present
     for position, child in enumerate(children):
         document = documents.get((child.kind, child.digest)) if child.kind else None
-        manifest = document if isinstance(document, ManifestDoc) and not document.refused else None
+        manifest = document if isinstance(document, ManifestSummary) and not document.refused else None
         config = scope.config(manifest.config.digest) if manifest else None
         present = None if listed is None else child.digest in listed
         if config:
@@ -253,7 +264,7 @@ def _enter(entries: Entries, scope: Scope, parent: str | None, children: list[Ch
     return chains
 
 
-def _add_manifests(rows: Rows, scope: Scope, entries: Entries) -> None:
+def _add_manifests(rows: TableBuilder, scope: NamespaceContext, entries: Entries) -> None:
     children, parents, positions, presents, manifests, configs = (
         zip(*entries, strict=True) if entries else [()] * 6
     )

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from imgframe.collector.table_builder import Rows
+from imgframe.collector.table_builder import TableBuilder
 from imgframe.errors import Missing, WireError
 from imgframe.golang.time import parse_rfc3339
 from imgframe.wire import Client, records
@@ -20,7 +20,7 @@ EXPIRE = '"containerd.io/gc.expire"'
 
 
 @dataclass(slots=True)
-class Lists:
+class NamespaceLists:
     """What containerd lists in one namespace; None where the list could not be read. ``sizes`` are the blobs', by digest."""
 
     images: list[records.Image] | None = None
@@ -43,7 +43,11 @@ async def attempt(work: Awaitable[T], stage: str, subject: str, fail: Fail) -> T
 
 
 async def read_content_lists(
-    client: Client, namespace: str, fail: Fail, lists: Lists, ready: Callable[[list[records.Image]], None]
+    client: Client,
+    namespace: str,
+    fail: Fail,
+    lists: NamespaceLists,
+    ready: Callable[[list[records.Image]], None],
 ) -> None:
     """Images and blobs: what the documents are found by. ``ready`` is called with the images while the blobs come in."""
 
@@ -58,7 +62,7 @@ async def read_content_lists(
         lists.sizes = {blob.digest: blob.size for blob in lists.blobs}
 
 
-async def read_other_lists(client: Client, namespace: str, fail: Fail, lists: Lists) -> None:
+async def read_other_lists(client: Client, namespace: str, fail: Fail, lists: NamespaceLists) -> None:
     """Writes, containers, tasks, leases."""
     lists.ingests, lists.containers, lists.tasks, lists.leases = await asyncio.gather(
         attempt(client.content.ingests(namespace), "ingests", namespace, fail),
@@ -88,7 +92,7 @@ async def _leases(
     return [pair for pair in await asyncio.gather(*map(held, leases)) if pair is not None]
 
 
-def add_blobs(rows: Rows, node: str, namespace: str, blobs: list[records.Blob]) -> None:
+def add_blobs(rows: TableBuilder, node: str, namespace: str, blobs: list[records.Blob]) -> None:
     """Rows of ``blobs``."""
     rows.add(
         "blobs",
@@ -103,7 +107,7 @@ def add_blobs(rows: Rows, node: str, namespace: str, blobs: list[records.Blob]) 
     )
 
 
-def add_ingests(rows: Rows, node: str, namespace: str, ingests: list[records.Ingest]) -> None:
+def add_ingests(rows: TableBuilder, node: str, namespace: str, ingests: list[records.Ingest]) -> None:
     """Rows of ``ingests``."""
     rows.add(
         "ingests",
@@ -119,7 +123,7 @@ def add_ingests(rows: Rows, node: str, namespace: str, ingests: list[records.Ing
 
 
 def add_snapshots(
-    rows: Rows,
+    rows: TableBuilder,
     node: str,
     namespace: str,
     snapshotter: str,
@@ -146,7 +150,7 @@ def add_snapshots(
     )
 
 
-def add_containers(rows: Rows, node: str, namespace: str, lists: Lists) -> None:
+def add_containers(rows: TableBuilder, node: str, namespace: str, lists: NamespaceLists) -> None:
     """Rows of ``containers``: the digest that the image name has now, and what the task does."""
     containers = lists.containers or []
     targets = {image.name: image.target.digest for image in lists.images or []}
@@ -175,7 +179,7 @@ def _known(status: str | None) -> str | None:
 
 
 def add_leases(
-    rows: Rows, node: str, namespace: str, leases: list[tuple[records.Lease, list[records.Resource]]]
+    rows: TableBuilder, node: str, namespace: str, leases: list[tuple[records.Lease, list[records.Resource]]]
 ) -> None:
     """Rows of ``leases``: one per resource, and one without for a lease that holds nothing."""
     for lease, resources in leases:

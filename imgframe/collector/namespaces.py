@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imgframe.collector import namespace_lists
-from imgframe.collector.document_reader import Failure, Library, Read
+from imgframe.collector.document_reader import DocumentReader, Failure, Read
 from imgframe.collector.images import add_images, scope_of
-from imgframe.collector.namespace_lists import Lists, attempt
-from imgframe.collector.reachable_documents import Walk, walk
-from imgframe.collector.snapshot_usage import Meter
-from imgframe.collector.summaries import Problem, Summary, kind_of
-from imgframe.collector.table_builder import Rows
+from imgframe.collector.namespace_lists import NamespaceLists, attempt
+from imgframe.collector.reachable_documents import ReachableDocuments, walk
+from imgframe.collector.snapshot_usage import UsageReader
+from imgframe.collector.summaries import DocumentProblem, Summary, kind_of
+from imgframe.collector.table_builder import TableBuilder
 from imgframe.errors import Missing, WireError
 from imgframe.platforms import Matcher
 from imgframe.wire import Client, records
@@ -24,25 +24,25 @@ ROUNDS = 3
 
 
 @dataclass(slots=True)
-class Job:
+class NodeContext:
     """What the namespaces of a node have in common."""
 
     node: str
     store: str
     client: Client
-    library: Library
-    meter: Meter
+    library: DocumentReader
+    meter: UsageReader
     matcher: Matcher
     snapshotters: tuple[str, ...]
     read_file: Read | None = None
 
 
 @dataclass(slots=True)
-class Reading:
+class NamespaceReading:
     """One round over a namespace."""
 
-    lists: Lists = field(default_factory=Lists)
-    walk: Walk | None = None
+    lists: NamespaceLists = field(default_factory=NamespaceLists)
+    walk: ReachableDocuments | None = None
     usages: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     vanished: set[str] = field(default_factory=set)
     errors: list[tuple[str, str, str, str]] = field(default_factory=list)
@@ -56,13 +56,13 @@ class Reading:
         """A row of errors for a call that failed."""
         self.errors.append((stage, subject, error.code, str(error)))
 
-    def note(self, digest: str, problem: Problem) -> None:
+    def note(self, digest: str, problem: DocumentProblem) -> None:
         """A row of errors for a document."""
         self.errors.append(("documents", digest, problem.code, problem.message))
 
 
 async def collect_namespace(
-    job: Job, namespace: str, snapshotter: str | None, rows: Rows, *, alone: bool
+    job: NodeContext, namespace: str, snapshotter: str | None, rows: TableBuilder, *, alone: bool
 ) -> tuple[int, bool]:
     """Rows of one namespace; gives the number of rows of errors, and whether the store moved while it was read.
 
@@ -75,7 +75,7 @@ async def collect_namespace(
             attempt(job.client.images.list(namespace), "images", namespace, reading.fail)
         )
         await asyncio.sleep(_MOMENT)
-        own = Rows()
+        own = TableBuilder()
         _add_rows(job, namespace, snapshotter, reading, own)
         if alone:
             own.pack()
@@ -91,8 +91,8 @@ async def collect_namespace(
     return len(reading.errors), moved
 
 
-async def _read(job: Job, namespace: str) -> Reading:
-    reading = Reading()
+async def _read(job: NodeContext, namespace: str) -> NamespaceReading:
+    reading = NamespaceReading()
     lists, client = reading.lists, job.client
 
     def recall(images: list[records.Image]) -> None:
@@ -122,7 +122,7 @@ async def _read(job: Job, namespace: str) -> Reading:
     return reading
 
 
-async def _read_documents(job: Job, namespace: str, reading: Reading) -> None:
+async def _read_documents(job: NodeContext, namespace: str, reading: NamespaceReading) -> None:
     images, sizes = reading.lists.images or [], reading.lists.sizes or {}
     targets = dict.fromkeys((kind_of(i.target.media_type), i.target.digest) for i in images)
     targets.pop(("", ""), None)
@@ -144,27 +144,30 @@ async def _read_documents(job: Job, namespace: str, reading: Reading) -> None:
         _explain(reading, digest, done.failed[digest])
     for (kind, digest), document in done.reached.items():
         if document.refused and (kind != "config" or digest in done.image_configs):
-            reading.note(digest, Problem("malformed", document.refused))
+            reading.note(digest, DocumentProblem("malformed", document.refused))
     for digest in sorted({digest for _, digest in targets if digest not in sizes}):
         reading.note(
-            digest, Problem("not_found", f"{digest}, the target of an image, is not in the content store")
+            digest,
+            DocumentProblem("not_found", f"{digest}, the target of an image, is not in the content store"),
         )
     for digest, manifest in sorted(done.absent_configs.items()):
         text = f"{digest}, the config of manifest {manifest}, is not in the content store"
-        reading.note(digest, Problem("not_found", text))
+        reading.note(digest, DocumentProblem("not_found", text))
 
 
-def _explain(reading: Reading, digest: str, failure: Failure) -> None:
+def _explain(reading: NamespaceReading, digest: str, failure: Failure) -> None:
     if isinstance(failure, Missing):
         reading.vanished.add(digest)
-        reading.note(digest, Problem("not_found", str(failure)))
+        reading.note(digest, DocumentProblem("not_found", str(failure)))
     elif isinstance(failure, WireError):
         reading.fail("documents", digest, failure)
     else:
         reading.note(digest, failure)
 
 
-def _add_rows(job: Job, namespace: str, snapshotter: str | None, reading: Reading, rows: Rows) -> None:
+def _add_rows(
+    job: NodeContext, namespace: str, snapshotter: str | None, reading: NamespaceReading, rows: TableBuilder
+) -> None:
     lists, node = reading.lists, job.node
     scope = scope_of(
         node,
@@ -185,7 +188,7 @@ def _add_rows(job: Job, namespace: str, snapshotter: str | None, reading: Readin
     namespace_lists.add_leases(rows, node, namespace, lists.leases or [])
 
 
-def _add_errors(job: Job, namespace: str, reading: Reading, rows: Rows) -> None:
+def _add_errors(job: NodeContext, namespace: str, reading: NamespaceReading, rows: TableBuilder) -> None:
     errors = sorted(reading.errors)
     rows.add(
         "errors",

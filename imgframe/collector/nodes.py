@@ -10,14 +10,14 @@ from typing import TypeVar
 
 from imgframe.collector import local_store
 from imgframe.collector.cache import Cache
-from imgframe.collector.document_reader import MAX_DOCUMENT, Library, Read
-from imgframe.collector.namespaces import Job, collect_namespace
-from imgframe.collector.progress import Progress
-from imgframe.collector.snapshot_usage import Meter, Usage
-from imgframe.collector.table_builder import Rows
+from imgframe.collector.document_reader import MAX_DOCUMENT, DocumentReader, Read
+from imgframe.collector.namespaces import NodeContext, collect_namespace
+from imgframe.collector.progress import ProgressBars
+from imgframe.collector.snapshot_usage import Usage, UsageReader
+from imgframe.collector.table_builder import TableBuilder
 from imgframe.errors import DocumentError, WireError
 from imgframe.node import Node
-from imgframe.platforms import LINUX_AMD64, Platform, default, format_all, normalize
+from imgframe.platforms import LINUX_AMD64, default, format_all, normalize
 from imgframe.wire import Client, layout, records
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ _STAGES = {
 
 
 @dataclass(slots=True, frozen=True)
-class Wanted:
+class CollectOptions:
     """What the caller of ``collect`` asked for; None: everything."""
 
     namespaces: tuple[str, ...] | None
@@ -50,10 +50,10 @@ class NodeReader:
     def __init__(
         self,
         node: Node,
-        wanted: Wanted,
-        library: Library,
+        wanted: CollectOptions,
+        library: DocumentReader,
         cache: Cache | None,
-        progress: Progress,
+        progress: ProgressBars,
         wave: int,
         *,
         alone: bool,
@@ -65,10 +65,10 @@ class NodeReader:
         self._progress = progress
         self._wave = wave
         self._alone = alone
-        self._rows = Rows()
+        self._rows = TableBuilder()
         self._errors = 0
 
-    async def read(self) -> Rows:
+    async def read(self) -> TableBuilder:
         """All rows of the node."""
         began, clock = time.time_ns(), time.perf_counter()
         facts: dict[str, object] = {"status": "failed"}
@@ -114,16 +114,16 @@ class NodeReader:
         store = layout(plugins or [])
         uuid = server.uuid if server else ""
         local = local_store.is_local(store, uuid)
-        host = normalize(_platform(store.platform)) if store.platform else None
+        host = normalize(store.platform) if store.platform else None
         snapshotter = (
             "overlayfs" if "overlayfs" in store.snapshotters else next(iter(store.snapshotters), None)
         )
-        job = Job(
+        job = NodeContext(
             self._node.name,
             uuid,
             client,
             self._library,
-            Meter(client, uuid, self._wanted.usage, self._cache, self._progress, self._wave),
+            UsageReader(client, uuid, self._wanted.usage, self._cache, self._progress, self._wave),
             default(host or LINUX_AMD64),
             store.snapshotters if self._wanted.snapshotters is None else self._wanted.snapshotters,
             _file_reader(store.content_root) if local and self._reads_files() else None,
@@ -154,7 +154,7 @@ class NodeReader:
         return self._wanted.read_files
 
     async def _read_namespaces(
-        self, job: Job, found: list[records.Namespace], snapshotter: str | None
+        self, job: NodeContext, found: list[records.Namespace], snapshotter: str | None
     ) -> bool:
         """Rows of all wanted namespaces, in the order of their names; whether one of them moved."""
         wanted = self._wanted.namespaces or self._node.namespaces or None
@@ -164,7 +164,7 @@ class NodeReader:
                 text = f"{self._node.name} has no namespace {name!r}; it has {', '.join(by_name) or 'none'}"
                 self._fail("connect", name, "not_found", text, name)
         chosen = [n for n in by_name.values() if wanted is None or n.name in wanted]
-        parts = [Rows() for _ in chosen]
+        parts = [TableBuilder() for _ in chosen]
         results = await asyncio.gather(
             *(
                 collect_namespace(
@@ -188,12 +188,6 @@ class NodeReader:
             self._rows.extend(rows)
         self._errors += sum(errors for errors, _ in results)
         return any(moved for _, moved in results)
-
-
-def _platform(reported: records.Platform) -> Platform:
-    return Platform(
-        reported.os, reported.architecture, reported.variant, reported.os_version, reported.os_features
-    )
 
 
 def _file_reader(content_root: str) -> Read:

@@ -9,7 +9,7 @@ from imgframe._terminal import is_interactive
 _UNITS = {"nodes": "node", "documents": "document", "usages": "usage", "folders": "folder"}
 
 
-class Progress:
+class ProgressBars:
     """Counters, drawn by tqdm when ``show`` is True, or is None and a terminal or a notebook is there."""
 
     def __init__(self, show: bool | None) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import msgspec
 
 from imgframe import oci
-from imgframe.collector.document_reader import MAX_DOCUMENT, Failure, Library, Read
-from imgframe.collector.summaries import ManifestDoc, Summary
+from imgframe.collector.document_reader import MAX_DOCUMENT, DocumentReader, Failure, Read
+from imgframe.collector.summaries import ManifestSummary, Summary
 from imgframe.wire.records import Blob, labels_of
 
 Key = tuple[str, str]
@@ -18,7 +18,7 @@ _GUIDES = ("containerd.io/gc.ref.content.m.", "containerd.io/gc.ref.content.conf
 """Labels of a blob that name child manifests and the config."""
 
 
-class Walk(msgspec.Struct):
+class ReachableDocuments(msgspec.Struct):
     """What became of a walk.
 
     ``reached`` are the documents that were read and what they say, ``unread`` those that could not be, for a reason in
@@ -37,8 +37,8 @@ class Walk(msgspec.Struct):
 
 
 async def walk(
-    library: Library, targets: Iterable[Key], sizes: dict[str, int], blobs: list[Blob], read: Read
-) -> Walk:
+    library: DocumentReader, targets: Iterable[Key], sizes: dict[str, int], blobs: list[Blob], read: Read
+) -> ReachableDocuments:
     """Read what is reachable from ``targets`` and in the store, whose ``blobs`` have these ``sizes`` by digest.
 
     The labels for containerd's garbage collector name the children of a blob, so that all documents are in flight at once;
@@ -46,7 +46,7 @@ async def walk(
     """
     targets = list(targets)
     library.recall(digest for _, digest in targets if digest in sizes)
-    result = Walk()
+    result = ReachableDocuments()
     labels: dict[str, str] = {}
     stack = targets
     while stack:
@@ -69,7 +69,12 @@ async def walk(
 
 
 def _visit(
-    key: Key, library: Library, sizes: dict[str, int], result: Walk, stack: list[Key], pending: list[Key]
+    key: Key,
+    library: DocumentReader,
+    sizes: dict[str, int],
+    result: ReachableDocuments,
+    stack: list[Key],
+    pending: list[Key],
 ) -> None:
     kind, digest = key
     if digest not in sizes and digest not in result.inline:
@@ -84,7 +89,7 @@ def _visit(
         return
     result.reached[key] = summary
     result.inline.update(summary.inline)
-    if isinstance(summary, ManifestDoc) and (config := summary.config.digest):
+    if isinstance(summary, ManifestSummary) and (config := summary.config.digest):
         if oci.is_config_type(summary.config.media_type):
             result.image_configs.add(config)
         if config not in sizes:
@@ -93,7 +98,7 @@ def _visit(
 
 
 def _guessed(
-    wanted: dict[str, int], sizes: dict[str, int], labels: dict[str, str], library: Library
+    wanted: dict[str, int], sizes: dict[str, int], labels: dict[str, str], library: DocumentReader
 ) -> dict[str, int]:
     """What lies below, by the labels of the blobs."""
     found: dict[str, int] = {}

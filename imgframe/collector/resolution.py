@@ -11,22 +11,24 @@ from functools import cmp_to_key
 
 import msgspec
 
-from imgframe.collector.summaries import Child, ConfigDoc, IndexDoc, ManifestDoc, Summary
+from imgframe.collector.summaries import ConfigSummary, IndexEntry, IndexSummary, ManifestSummary, Summary
 from imgframe.platforms import Matcher, Platform
 
 Get = Callable[[str, str], Summary | None]
 """Kind and digest to summary; None where the document is not in the store or cannot be read."""
 
 
-class Resolved(msgspec.Struct, frozen=True, gc=False):
+class ResolvedManifest(msgspec.Struct, frozen=True, gc=False):
     """The manifest that a platform resolves to; ``absent`` says that it is known not to be in the store."""
 
     digest: str | None = None
-    manifest: ManifestDoc | None = None
+    manifest: ManifestSummary | None = None
     absent: bool = False
 
 
-def resolve(kind: str, digest: str, matcher: Matcher, get: Get, absent: Callable[[str], bool]) -> Resolved:
+def resolve(
+    kind: str, digest: str, matcher: Matcher, get: Get, absent: Callable[[str], bool]
+) -> ResolvedManifest:
     """The manifest that the target ``digest`` resolves to for ``matcher``.
 
     Of an index only the best entry is followed, whatever becomes of it; a manifest that is the target itself is taken for
@@ -36,39 +38,41 @@ def resolve(kind: str, digest: str, matcher: Matcher, get: Get, absent: Callable
     while True:
         summary = get(kind, digest)
         if summary is None:
-            return Resolved(absent=absent(digest))
+            return ResolvedManifest(absent=absent(digest))
         if summary.refused:
-            return Resolved()
-        if isinstance(summary, ManifestDoc):
+            return ResolvedManifest()
+        if isinstance(summary, ManifestSummary):
             wanted = digest == target or _will_do(summary, platform, matcher, get)
-            return Resolved(digest, summary) if wanted else Resolved()
-        assert isinstance(summary, IndexDoc)
+            return ResolvedManifest(digest, summary) if wanted else ResolvedManifest()
+        assert isinstance(summary, IndexSummary)
         best = _best(summary.children, matcher)
         if best is None or not best.kind:
-            return Resolved()
+            return ResolvedManifest()
         kind, digest, platform = best.kind, best.digest, best.platform
 
 
-def _best(children: list[Child], matcher: Matcher) -> Child | None:
+def _best(children: list[IndexEntry], matcher: Matcher) -> IndexEntry | None:
     fitting = [c for c in children if c.platform is None or matcher.match(c.platform)]
     if len(fitting) > 1:
 
-        def order(a: Child, b: Child) -> int:
+        def order(a: IndexEntry, b: IndexEntry) -> int:
             return -1 if _less(a, b, matcher) else int(_less(b, a, matcher))
 
         fitting.sort(key=cmp_to_key(order))
     return fitting[0] if fitting else None
 
 
-def _less(a: Child, b: Child, matcher: Matcher) -> bool:
+def _less(a: IndexEntry, b: IndexEntry, matcher: Matcher) -> bool:
     if a.platform is None:
         return False
     return b.platform is None or matcher.less(a.platform, b.platform)
 
 
-def _will_do(manifest: ManifestDoc, platform: Platform | None, matcher: Matcher, get: Get) -> bool:
+def _will_do(manifest: ManifestSummary, platform: Platform | None, matcher: Matcher, get: Get) -> bool:
     """Whether an entry fits: by its own platform, else by that of its config."""
     if platform is not None:
         return True
     config = get("config", manifest.config.digest)
-    return isinstance(config, ConfigDoc) and config.platform is not None and matcher.match(config.platform)
+    return (
+        isinstance(config, ConfigSummary) and config.platform is not None and matcher.match(config.platform)
+    )

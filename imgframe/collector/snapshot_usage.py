@@ -8,7 +8,7 @@ from typing import Literal
 from imgframe.collector.batches import in_waves
 from imgframe.collector.cache import Cache, Usages
 from imgframe.collector.namespace_lists import Fail
-from imgframe.collector.progress import Progress
+from imgframe.collector.progress import ProgressBars
 from imgframe.errors import Missing, WireError
 from imgframe.wire import Client, records
 
@@ -17,7 +17,7 @@ ACTIVE_AT_ONCE = 6
 """containerd walks the directory of an active snapshot, so only a few are asked for at a time."""
 
 
-class Meter:
+class UsageReader:
     """Asks one node for the usage of snapshots: committed ones all at once, those it remembers never."""
 
     def __init__(
@@ -26,7 +26,7 @@ class Meter:
         store: str | None,
         usage: Usage,
         cache: Cache | None,
-        progress: Progress,
+        progress: ProgressBars,
         wave: int,
     ) -> None:
         self._client = client

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from imgframe import oci
-from imgframe.collector.table_builder import Rows
+from imgframe.collector.table_builder import TableBuilder
 from imgframe.digests import matches
 from imgframe.errors import DocumentError
 from imgframe.golang import time as gotime
@@ -26,7 +26,7 @@ _INT64 = 1 << 63
 _encode = msgspec.json.Encoder().encode
 
 
-class Child(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
+class IndexEntry(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
     """An entry of an index, by its descriptor. ``kind`` is index, manifest, or empty for anything else."""
 
     digest: str
@@ -39,7 +39,7 @@ class Child(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_default
     is_attestation: bool = False
 
 
-class Part(msgspec.Struct, frozen=True, gc=False, array_like=True):
+class ConfigDescriptor(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The config of a manifest, by its descriptor."""
 
     digest: str
@@ -47,14 +47,14 @@ class Part(msgspec.Struct, frozen=True, gc=False, array_like=True):
     size: int
 
 
-class IndexDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="i"):
+class IndexSummary(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="i"):
     """An index. ``refused`` says why it cannot be used; ``inline`` holds documents that its descriptors carry.
 
     ``unchecked`` are kind and digest of what an index that fails containerd's checks lists all the same: nerdctl's listing
     and ReadIndex do not check, and take an entry of any other type for a manifest.
     """
 
-    children: list[Child] = []
+    children: list[IndexEntry] = []
     refused: str = ""
     inline: dict[str, bytes] = {}
     unchecked: list[tuple[str, str]] = []
@@ -64,10 +64,10 @@ class IndexDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="i"):
         return [(c.kind or "manifest", c.digest) for c in self.children] or self.unchecked
 
 
-class ManifestDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="m"):
+class ManifestSummary(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="m"):
     """A manifest: its config, and digest, type and size of its layers, the base first. ``unchecked`` as for an index."""
 
-    config: Part = Part("", "", 0)
+    config: ConfigDescriptor = ConfigDescriptor("", "", 0)
     layers: list[str] = []
     media_types: list[str] = []
     sizes: list[int] = []
@@ -85,7 +85,7 @@ class ManifestDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="m
         return self.config.size + sum(self.sizes)
 
 
-class ConfigDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="c"):
+class ConfigSummary(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="c"):
     """A config: platform, when it was built, labels as ReadImageConfig gives them, and the layers' diff IDs."""
 
     platform: Platform | None = None
@@ -102,17 +102,17 @@ class ConfigDoc(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="c")
         return []
 
 
-Summary = IndexDoc | ManifestDoc | ConfigDoc
+Summary = IndexSummary | ManifestSummary | ConfigSummary
 
 
 def lean(summary: Summary) -> Summary:
     """The summary without what only rows are made of: half of its strings."""
-    if isinstance(summary, ManifestDoc):
+    if isinstance(summary, ManifestSummary):
         return replace(summary, media_types=[])
-    return replace(summary, diff_ids=[]) if isinstance(summary, ConfigDoc) else summary
+    return replace(summary, diff_ids=[]) if isinstance(summary, ConfigSummary) else summary
 
 
-class Problem(NamedTuple):
+class DocumentProblem(NamedTuple):
     """Why a document that was read cannot be used."""
 
     code: str
@@ -132,7 +132,7 @@ _KINDS = {
 }
 
 
-def summarise(kind: str, digest: str, data: bytes, rows: Rows) -> Summary:
+def summarise(kind: str, digest: str, data: bytes, rows: TableBuilder) -> Summary:
     """The summary of a document; a config's rows go into the tables ``configs`` and ``history``."""
     where = f"{kind} {digest}"
     try:
@@ -142,10 +142,10 @@ def summarise(kind: str, digest: str, data: bytes, rows: Rows) -> Summary:
     except DocumentError as error:
         refused = str(error) if str(error).startswith(where) else f"{where}: {error}"
         if kind == "index":
-            return IndexDoc(refused=refused, unchecked=_unchecked(data, kind))
+            return IndexSummary(refused=refused, unchecked=_unchecked(data, kind))
         if kind == "manifest":
-            return ManifestDoc(refused=refused, unchecked=_unchecked(data, kind))
-        return ConfigDoc(refused=refused, platform=_platform_alone(data))
+            return ManifestSummary(refused=refused, unchecked=_unchecked(data, kind))
+        return ConfigSummary(refused=refused, platform=_platform_alone(data))
 
 
 def _unchecked(data: bytes, kind: str) -> list[tuple[str, str]]:
@@ -171,14 +171,14 @@ def _platform_alone(data: bytes) -> Platform | None:
         return None
 
 
-def _index(data: bytes, where: str) -> IndexDoc:
+def _index(data: bytes, where: str) -> IndexSummary:
     index = oci.checked_index(data, OCI_INDEX, where)
-    return IndexDoc([_child(d) for d in index.manifests], inline=_inline(index.manifests))
+    return IndexSummary([_child(d) for d in index.manifests], inline=_inline(index.manifests))
 
 
-def _child(found: oci.Descriptor) -> Child:
+def _child(found: oci.Descriptor) -> IndexEntry:
     annotations = found.annotations or {}
-    return Child(
+    return IndexEntry(
         found.digest,
         found.media_type,
         found.size,
@@ -198,11 +198,11 @@ def _inline(descriptors: tuple[oci.Descriptor, ...]) -> dict[str, bytes]:
     }
 
 
-def _manifest(data: bytes, where: str) -> ManifestDoc:
+def _manifest(data: bytes, where: str) -> ManifestSummary:
     manifest = oci.checked_manifest(data, OCI_MANIFEST, where)
     config, layers = manifest.config, manifest.layers
-    return ManifestDoc(
-        Part(config.digest, config.media_type, config.size),
+    return ManifestSummary(
+        ConfigDescriptor(config.digest, config.media_type, config.size),
         [d.digest for d in layers],
         [d.media_type for d in layers],
         [d.size for d in layers],
@@ -210,7 +210,7 @@ def _manifest(data: bytes, where: str) -> ManifestDoc:
     )
 
 
-def _config(digest: str, data: bytes, rows: Rows) -> ConfigDoc:
+def _config(digest: str, data: bytes, rows: TableBuilder) -> ConfigSummary:
     image = oci.decode_config(data)
     run, labels = image.config, labels_text(image.config.labels)
     created = moment(image.created)
@@ -249,7 +249,7 @@ def _config(digest: str, data: bytes, rows: Rows) -> ConfigDoc:
     )
     chain = oci.chain_ids(diff_ids)
     platform = image.platform
-    return ConfigDoc(
+    return ConfigSummary(
         platform, format_all(normalize(platform)), created, labels, diff_ids, chain[-1] if chain else ""
     )
 
@@ -262,7 +262,9 @@ def moment(text: str | None) -> int | None:
     return value if -_INT64 < value < _INT64 else None
 
 
-def layer_rows(rows: Rows, digest: str, manifest: ManifestDoc, config: ConfigDoc | None) -> None:
+def layer_rows(
+    rows: TableBuilder, digest: str, manifest: ManifestSummary, config: ConfigSummary | None
+) -> None:
     """Rows of ``layers`` of a manifest; without its config they have no diff IDs."""
     count = len(manifest.layers)
     diff_ids: list[str | None] = list(config.diff_ids[:count]) if config else []

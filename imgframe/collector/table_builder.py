@@ -19,15 +19,15 @@ _FLUSH = 200_000
 _EARLIEST, _LATEST = -(1 << 63) + 1, (1 << 63) - 1
 
 
-class Rows:
+class TableBuilder:
     """Rows of the tables of an inventory, column by column.
 
     Columns are plain lists until a table has many rows; then they become Arrow, so that a fleet's worth of Python objects
     never stands in memory at once.
 
     Example:
-        >>> from imgframe.collector.table_builder import Rows
-        >>> rows = Rows()
+        >>> from imgframe.collector.table_builder import TableBuilder
+        >>> rows = TableBuilder()
         >>> rows.add("ingests", 2, node="a", namespace="default", ref=["x", "y"], offset=[1, 2])
         >>> rows.tables()["ingests"].num_rows
         2
@@ -57,7 +57,7 @@ class Rows:
         if self._counts[table] >= _FLUSH:
             self._flush(table)
 
-    def extend(self, other: Rows) -> None:
+    def extend(self, other: TableBuilder) -> None:
         """Append all rows of another, which gives them away."""
         for table, chunks in other._chunks.items():
             self._flush(table)

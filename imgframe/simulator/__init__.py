@@ -10,18 +10,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from imgframe.simulator.faults import Fault
-from imgframe.simulator.fleets import Snapshot, dated, dump, fleet, history, node, relive
+from imgframe.simulator.fleets import NodeDay, dated, dump, fleet, history, node, relive
 from imgframe.simulator.garbage_collector import collect_garbage
-from imgframe.simulator.image_registry import Registry
+from imgframe.simulator.image_registry import ImageRegistry
 from imgframe.simulator.server import Daemon, Simulator
 from imgframe.simulator.store import Store
 
 __all__ = [
     "Daemon",
     "Fault",
-    "Registry",
+    "ImageRegistry",
+    "NodeDay",
     "Simulator",
-    "Snapshot",
     "Store",
     "collect_garbage",
     "dated",

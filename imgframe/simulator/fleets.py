@@ -23,7 +23,7 @@ Dump = dict[str, Any]
 SEED = 20
 
 
-class Snapshot(NamedTuple):
+class NodeDay(NamedTuple):
     """One node on one day: the day from 0, when it was looked at, the node, and its store."""
 
     day: int
@@ -39,7 +39,7 @@ def history(
     seed: int = SEED,
     until: datetime | None = None,
     every: int = 1,
-) -> Iterator[Snapshot]:
+) -> Iterator[NodeDay]:
     """A fleet as it lived: for each day the dump of each node at its end, oldest day first.
 
     Releases arrive, tags move, containers roll over, and kubelets prune at 85 % of the disk down to 60 %, so usage runs like
@@ -68,7 +68,7 @@ def history(
         for life in lives:
             life.live(at - DAY)
             if (days - 1 - day) % every == 0:
-                yield Snapshot(day, datetime.fromtimestamp(at // 10**9, UTC), life.name, life.dump(at))
+                yield NodeDay(day, datetime.fromtimestamp(at // 10**9, UTC), life.name, life.dump(at))
 
 
 def fleet(

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from imgframe.simulator.store import EXPIRE, Labels, Namespace, Store
+from imgframe.simulator.store import EXPIRE, Labels, Store, StoredNamespace
 
 CONTENT, SNAPSHOT, IMAGE, INGEST, LEASE = "content", "snapshot", "image", "ingest", "lease"
-Node = tuple[str, str, str]
+GraphNode = tuple[str, str, str]
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _ROOT = "containerd.io/gc.root"
@@ -23,7 +23,7 @@ _SNAPSHOT_REF = "containerd.io/gc.ref.snapshot."
 _IMAGE_REF = "containerd.io/gc.ref.image"
 
 
-def collect_garbage(store: Store) -> list[Node]:
+def collect_garbage(store: Store) -> list[GraphNode]:
     """Remove what no root reaches and give it, as (namespace, kind, key); a snapshot's key is ``snapshotter/key``.
 
     Example:
@@ -70,7 +70,7 @@ def expired(labels: Labels, now: int) -> bool:
         return False
 
 
-def _everything(store: Store) -> Iterator[Node]:
+def _everything(store: Store) -> Iterator[GraphNode]:
     for name, space in store.namespaces.items():
         yield from ((name, CONTENT, digest) for digest in space.content)
         yield from ((name, INGEST, ref) for ref in space.ingests)
@@ -81,11 +81,11 @@ def _everything(store: Store) -> Iterator[Node]:
             yield from ((name, SNAPSHOT, f"{snapshotter}/{key}") for key in rows)
 
 
-def _reached(store: Store) -> set[Node]:
+def _reached(store: Store) -> set[GraphNode]:
     """Every node that a root reaches. What a flat lease holds is kept without following its labels."""
-    followed: set[Node] = set()
-    flat: set[Node] = set()
-    pending: list[Node] = []
+    followed: set[GraphNode] = set()
+    flat: set[GraphNode] = set()
+    pending: list[GraphNode] = []
     for name, space in store.namespaces.items():
         pending.extend(_roots(store, name, space))
         for node in _held_flat(store, name, space):
@@ -101,7 +101,7 @@ def _reached(store: Store) -> set[Node]:
     return followed | flat
 
 
-def _roots(store: Store, name: str, space: Namespace) -> Iterator[Node]:
+def _roots(store: Store, name: str, space: StoredNamespace) -> Iterator[GraphNode]:
     now = store.clock()
     for lease in space.leases.values():
         if not expired(lease.labels, now):
@@ -127,13 +127,13 @@ def _roots(store: Store, name: str, space: Namespace) -> Iterator[Node]:
                 yield (name, SNAPSHOT, f"{snapshotter}/{snapshot.key}")
 
 
-def _held_flat(store: Store, name: str, space: Namespace) -> Iterator[Node]:
+def _held_flat(store: Store, name: str, space: StoredNamespace) -> Iterator[GraphNode]:
     for lease in space.leases.values():
         if _FLAT in lease.labels and not expired(lease.labels, store.clock()):
             yield from _resources(name, lease.resources)
 
 
-def _resources(name: str, resources: dict[tuple[str, str], None]) -> Iterator[Node]:
+def _resources(name: str, resources: dict[tuple[str, str], None]) -> Iterator[GraphNode]:
     for kind, key in resources:
         if kind == "content":
             yield (name, CONTENT, key)
@@ -145,7 +145,7 @@ def _resources(name: str, resources: dict[tuple[str, str], None]) -> Iterator[No
             yield (name, SNAPSHOT, f"{kind.partition('/')[2]}/{key}")
 
 
-def _references(store: Store, node: Node) -> Iterator[Node]:
+def _references(store: Store, node: GraphNode) -> Iterator[GraphNode]:
     name, kind, key = node
     space = store.namespaces[name]
     if kind == CONTENT and key in space.content:
@@ -164,14 +164,14 @@ def _references(store: Store, node: Node) -> Iterator[Node]:
             yield from _labelled(name, snapshot.labels)
 
 
-def _parent(space: Namespace, key: str) -> str | None:
+def _parent(space: StoredNamespace, key: str) -> str | None:
     """The key of the parent of ``snapshotter/key``; None where it has none."""
     snapshotter, _, own = key.partition("/")
     snapshot = space.snapshots.get(snapshotter, {}).get(own)
     return f"{snapshotter}/{snapshot.parent}" if snapshot is not None and snapshot.parent else None
 
 
-def _labelled(name: str, labels: Labels) -> Iterator[Node]:
+def _labelled(name: str, labels: Labels) -> Iterator[GraphNode]:
     """What labels refer to: a prefix counts alone or before a dot or a slash."""
     for key, value in labels.items():
         if key.startswith(_CONTENT_REF):

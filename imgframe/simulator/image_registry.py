@@ -24,7 +24,7 @@ from imgframe.simulator.catalogue import TYPES
 _OCI = TYPES["oci"]
 
 
-class Blob(NamedTuple):
+class ServedBlob(NamedTuple):
     """Served bytes and their media type."""
 
     data: bytes
@@ -36,7 +36,7 @@ class Blob(NamedTuple):
         return digests.sha256(self.data)
 
 
-class Registry:
+class ImageRegistry:
     """A registry that serves while the ``with`` block lasts.
 
     ``images``: ``repository:tag`` each; images of one repository share all layers but the last, all images share the first.
@@ -57,8 +57,8 @@ class Registry:
         self.sent_bytes = 0
         self.host = ""
         self._megabytes, self._seed = megabytes, seed
-        self._manifests: dict[tuple[str, str], Blob] = {}
-        self._blobs: dict[str, Blob] = {}
+        self._manifests: dict[tuple[str, str], ServedBlob] = {}
+        self._blobs: dict[str, ServedBlob] = {}
         self._runner: Any = None
         for name in self.images:
             self._add(*name.rsplit(":", 1))
@@ -129,8 +129,10 @@ class Registry:
         layers = [_layer(f"{self._seed}/{part}", self._megabytes) for part in parts]
         children = []
         for architecture in ("amd64", "arm64"):
-            config = Blob(_json(_config(tag, architecture, [plain for _, plain in layers])), _OCI["config"])
-            manifest = Blob(
+            config = ServedBlob(
+                _json(_config(tag, architecture, [plain for _, plain in layers])), _OCI["config"]
+            )
+            manifest = ServedBlob(
                 _json(
                     {
                         "schemaVersion": 2,
@@ -146,7 +148,7 @@ class Registry:
             )
             self._manifests[repository, manifest.digest] = manifest
             self._blobs |= {one.digest: one for one in (config, *(layer for layer, _ in layers))}
-        index = Blob(
+        index = ServedBlob(
             _json({"schemaVersion": 2, "mediaType": _OCI["index"], "manifests": children}), _OCI["index"]
         )
         self._manifests[repository, tag] = self._manifests[repository, index.digest] = index
@@ -163,7 +165,7 @@ def _config(tag: str, architecture: str, diff_ids: list[str]) -> dict[str, Any]:
 
 
 @functools.cache
-def _layer(identity: str, megabytes: float) -> tuple[Blob, str]:
+def _layer(identity: str, megabytes: float) -> tuple[ServedBlob, str]:
     """A layer with one file of incompressible bytes, and the digest of its tar."""
     data = Random(identity).randbytes(int(megabytes * 1e6))  # noqa: S311 -- made-up content, the same on every run
     packed = io.BytesIO()
@@ -173,10 +175,10 @@ def _layer(identity: str, megabytes: float) -> tuple[Blob, str]:
         archive.addfile(entry, io.BytesIO(data))
     plain = packed.getvalue()
     squeezed = gzip.compress(plain, compresslevel=1, mtime=0)
-    return Blob(squeezed, _OCI["layer"]), digests.sha256(plain)
+    return ServedBlob(squeezed, _OCI["layer"]), digests.sha256(plain)
 
 
-def _descriptor(blob: Blob) -> dict[str, Any]:
+def _descriptor(blob: ServedBlob) -> dict[str, Any]:
     return {"mediaType": blob.media_type, "digest": blob.digest, "size": len(blob.data)}
 
 

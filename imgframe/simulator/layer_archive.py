@@ -15,7 +15,7 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BLOCK = 4096
 
 
-class Layer(NamedTuple):
+class UnpackedLayer(NamedTuple):
     """A layer as unpacked."""
 
     diff_id: str
@@ -24,7 +24,7 @@ class Layer(NamedTuple):
     inodes: int
 
 
-def unpack(data: bytes) -> Layer:
+def unpack(data: bytes) -> UnpackedLayer:
     """The layer in ``data``: a tar, plain, gzip or zstd.
 
     Disk size counts blocks of 4 KiB: files rounded up, a block for each folder and for the root of the snapshot; hard links
@@ -61,7 +61,7 @@ def unpack(data: bytes) -> Layer:
                     disk += -(-member.size // _BLOCK) * _BLOCK if member.isfile() else 0
     except tarfile.TarError as problem:
         raise ValueError(f"not a tar: {problem}") from problem
-    return Layer(diff_id, len(plain), disk, inodes)
+    return UnpackedLayer(diff_id, len(plain), disk, inodes)
 
 
 def _plain(data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imgframe.simulator.catalogue import DAY, Catalogue, Release, Repository
-from imgframe.simulator.pulled_content import SNAPSHOTTER, Piece, pieces
+from imgframe.simulator.pulled_content import SNAPSHOTTER, PulledObject, pieces
 
 Row = dict[str, Any]
 HOUR = DAY // 24
@@ -177,14 +177,14 @@ class NodeLife:
             "namespaces": {self.namespace: part},
         }
 
-    def _pieces(self, pull: Pull) -> tuple[Piece, ...]:
+    def _pieces(self, pull: Pull) -> tuple[PulledObject, ...]:
         key = (pull.release.target["digest"], self.platform, pull.metadata)
-        made: tuple[Piece, ...] | None = self.catalogue.placed.get(key)
+        made: tuple[PulledObject, ...] | None = self.catalogue.placed.get(key)
         if made is None:
             made = self.catalogue.placed[key] = pieces(pull.release, self.platform, pull.metadata)
         return made
 
-    def _take(self, piece: Piece, at: int) -> None:
+    def _take(self, piece: PulledObject, at: int) -> None:
         key = (piece.table, piece.key)
         if not self._holds[key]:
             self._since[key] = at

@@ -15,7 +15,7 @@ _REF = "containerd.io/gc.ref"
 _SOURCE = f"containerd.io/distribution.source.{HOST}"
 
 
-class Piece(NamedTuple):
+class PulledObject(NamedTuple):
     """A blob or snapshot: its key in the store, the bytes that it takes, and its row."""
 
     table: str
@@ -24,7 +24,7 @@ class Piece(NamedTuple):
     row: Row
 
 
-def pieces(release: Release, platform: str, metadata: bool) -> tuple[Piece, ...]:
+def pieces(release: Release, platform: str, metadata: bool) -> tuple[PulledObject, ...]:
     """Everything a pull of ``release`` for ``platform`` writes.
 
     ``metadata``: manifests and configs of the other platforms too, as ``ctr`` of containerd 2 fetches them.
@@ -52,11 +52,11 @@ def pieces(release: Release, platform: str, metadata: bool) -> tuple[Piece, ...]
             "size": layer.disk_size,
             "inodes": layer.inodes,
         }
-        found.append(Piece("snapshots", chain, layer.disk_size, row))
+        found.append(PulledObject("snapshots", chain, layer.disk_size, row))
     return tuple(found)
 
 
-def _variant(variant: Variant, source: Row, *, unpacked: bool) -> list[Piece]:
+def _variant(variant: Variant, source: Row, *, unpacked: bool) -> list[PulledObject]:
     layer = "content" if variant.attests else "content.l"
     labels = source | {f"{_REF}.content.config": variant.config.digest}
     labels |= {f"{_REF}.{layer}.{place}": each.digest for place, each in enumerate(variant.layers)}
@@ -71,10 +71,10 @@ def _variant(variant: Variant, source: Row, *, unpacked: bool) -> list[Piece]:
                 "size": each.size,
                 "labels": source | {"containerd.io/uncompressed": each.diff_id},
             }
-            found.append(Piece("blobs", each.digest, each.size, row))
+            found.append(PulledObject("blobs", each.digest, each.size, row))
     return found
 
 
-def _text(document: Any, labels: Row) -> Piece:
+def _text(document: Any, labels: Row) -> PulledObject:
     row = {"digest": document.digest, "size": document.size, "labels": labels, "text": document.text}
-    return Piece("blobs", document.digest, document.size, row)
+    return PulledObject("blobs", document.digest, document.size, row)

@@ -24,10 +24,16 @@ from imgframe.errors import FilterError, InputError
 from imgframe.node import Node
 from imgframe.simulator.faults import Fault, Faults
 from imgframe.simulator.service import Caller, Service
-from imgframe.simulator.services_content import Content
-from imgframe.simulator.services_daemon import Containers, Introspection, Leases, Tasks, Version
-from imgframe.simulator.services_images import Images, Namespaces
-from imgframe.simulator.services_snapshots import Diff, Snapshots
+from imgframe.simulator.services_content import ContentService
+from imgframe.simulator.services_daemon import (
+    ContainersService,
+    IntrospectionService,
+    LeasesService,
+    TasksService,
+    VersionService,
+)
+from imgframe.simulator.services_images import ImagesService, NamespacesService
+from imgframe.simulator.services_snapshots import DiffService, SnapshotsService
 from imgframe.simulator.status import Refusal, check_namespace
 from imgframe.simulator.store import Store
 
@@ -36,7 +42,7 @@ Context = Any  # grpc.aio.ServicerContext, which is untyped
 
 LIMIT = 16 << 20  # bytes of one message, either way
 SERVICES: tuple[type[Service], ...] = (
-    Containers, Content, Diff, Images, Introspection, Leases, Namespaces, Snapshots, Tasks, Version,
+    ContainersService, ContentService, DiffService, ImagesService, IntrospectionService, LeasesService, NamespacesService, SnapshotsService, TasksService, VersionService,
 )  # fmt: skip
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),

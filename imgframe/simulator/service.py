@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import grpc
 
 from imgframe.simulator.status import not_found
-from imgframe.simulator.store import Lease, Store
+from imgframe.simulator.store import Store, StoredLease
 
 _SECOND = 10**9
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -35,7 +35,7 @@ class Service:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def lease(self, caller: Caller) -> Lease | None:
+    def lease(self, caller: Caller) -> StoredLease | None:
         """The lease that the caller writes under; an expired one counts, containerd accepts it silently."""
         if not caller.lease:
             return None

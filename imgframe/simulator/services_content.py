@@ -21,8 +21,7 @@ from imgframe.simulator.status import (
     precondition,
     updated,
 )
-from imgframe.simulator.store import Content as Blob
-from imgframe.simulator.store import Ingest, Lease
+from imgframe.simulator.store import StoredBlob, StoredIngest, StoredLease
 
 BLOCK = 100  # records per message of a listing
 CHUNK = 1 << 20  # bytes per message of a read
@@ -30,7 +29,7 @@ _DAY = 86_400 * 10**9
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
-def _blob_field(blob: Blob, path: list[str]) -> str | None:
+def _blob_field(blob: StoredBlob, path: list[str]) -> str | None:
     match path:
         case ["digest"]:
             return blob.digest
@@ -39,25 +38,25 @@ def _blob_field(blob: Blob, path: list[str]) -> str | None:
     return None
 
 
-def _ingest_field(ingest: Ingest, path: list[str]) -> str | None:
+def _ingest_field(ingest: StoredIngest, path: list[str]) -> str | None:
     return ingest.ref if path == ["ref"] else None
 
 
-def _info(blob: Blob) -> api.Info:
+def _info(blob: StoredBlob) -> api.Info:
     message = api.Info(digest=blob.digest, size=blob.size, labels=blob.labels)
     stamp(message.created_at, blob.created_at)
     stamp(message.updated_at, blob.updated_at)
     return message
 
 
-def _status(ingest: Ingest) -> api.Status:
+def _status(ingest: StoredIngest) -> api.Status:
     message = api.Status(ref=ingest.ref, offset=ingest.offset, total=ingest.total)
     stamp(message.started_at, ingest.started_at)
     stamp(message.updated_at, ingest.updated_at)
     return message
 
 
-class Content(Service):
+class ContentService(Service):
     """Blobs and unfinished writes. A layer that is known by its size only cannot be read."""
 
     descriptor = api.DESCRIPTOR.services_by_name["Content"]
@@ -157,19 +156,19 @@ class Content(Service):
             if ingest is not None:
                 ingest.locked = False
 
-    def _find(self, digest: str, caller: Caller) -> Blob:
+    def _find(self, digest: str, caller: Caller) -> StoredBlob:
         blob = self.store.space(caller.namespace).content.get(digest)
         if blob is None:
             raise not_found(f"content digest {digest}")
         return blob
 
-    def _ingest(self, ref: str, caller: Caller, problem: str = "") -> Ingest:
+    def _ingest(self, ref: str, caller: Caller, problem: str = "") -> StoredIngest:
         ingest = self.store.space(caller.namespace).ingests.get(ref)
         if ingest is None:
             raise not_found(f"{problem}reference {ref}")
         return ingest
 
-    def _open(self, request: api.WriteContentRequest, caller: Caller) -> Ingest:
+    def _open(self, request: api.WriteContentRequest, caller: Caller) -> StoredIngest:
         """The unfinished write that the first message of a stream names, begun or resumed, and locked."""
         if not request.ref:
             raise Refusal(_INVALID, "first message must have a reference")
@@ -182,7 +181,7 @@ class Content(Service):
         ingest = space.ingests.get(request.ref)
         if ingest is None:
             expires = None if lease else now + _DAY
-            ingest = Ingest(request.ref, 0, request.total, now, now, expires, request.expected)
+            ingest = StoredIngest(request.ref, 0, request.total, now, now, expires, request.expected)
             shared = self.store.read(request.expected) if request.expected else None
             if shared is not None:  # another namespace has it: nothing needs to travel
                 ingest.data, ingest.offset, ingest.total = bytearray(shared), len(shared), len(shared)
@@ -202,7 +201,7 @@ class Content(Service):
         ingest.locked = True
         return ingest
 
-    def _take(self, ingest: Ingest, request: api.WriteContentRequest) -> None:
+    def _take(self, ingest: StoredIngest, request: api.WriteContentRequest) -> None:
         if request.offset == 0:
             ingest.data.clear()
             ingest.offset = 0
@@ -214,7 +213,12 @@ class Content(Service):
         ingest.updated_at = self.store.clock()
 
     def _commit(
-        self, ingest: Ingest, request: api.WriteContentRequest, caller: Caller, total: int, expected: str
+        self,
+        ingest: StoredIngest,
+        request: api.WriteContentRequest,
+        caller: Caller,
+        total: int,
+        expected: str,
     ) -> None:
         digest = digests.sha256(ingest.data)
         if total and total != ingest.offset:
@@ -232,10 +236,10 @@ class Content(Service):
             raise exists(f"content {digest}")
         now = self.store.clock()
         labels = {key: value for key, value in request.labels.items() if value}
-        space.content[digest] = Blob(digest, ingest.offset, labels, now, now)
+        space.content[digest] = StoredBlob(digest, ingest.offset, labels, now, now)
         self.store.bytes_of[digest] = bytes(ingest.data)
 
     @staticmethod
-    def _hold(lease: Lease | None, digest: str) -> None:
+    def _hold(lease: StoredLease | None, digest: str) -> None:
         if lease is not None:
             lease.resources["content", digest] = None

@@ -20,12 +20,12 @@ from imgframe.simulator.garbage_collector import collect_garbage, has_image_rule
 from imgframe.simulator.record_filters import of_map, select
 from imgframe.simulator.service import Caller, Service, stamp
 from imgframe.simulator.status import Refusal, check_labels, exists, invalid, not_found
-from imgframe.simulator.store import STATUSES, Container, Lease, Store
+from imgframe.simulator.store import STATUSES, Store, StoredContainer, StoredLease
 
 _NEVER = -62_135_596_800  # Go's zero time, in seconds
 
 
-def _lease_field(lease: Lease, path: list[str]) -> str | None:
+def _lease_field(lease: StoredLease, path: list[str]) -> str | None:
     match path:
         case ["id"]:
             return lease.id or None
@@ -34,13 +34,13 @@ def _lease_field(lease: Lease, path: list[str]) -> str | None:
     return None
 
 
-def _lease_message(lease: Lease) -> leases_pb2.Lease:
+def _lease_message(lease: StoredLease) -> leases_pb2.Lease:
     message = leases_pb2.Lease(id=lease.id, labels=lease.labels)
     stamp(message.created_at, lease.created_at)
     return message
 
 
-class Leases(Service):
+class LeasesService(Service):
     """Leases and what they hold."""
 
     descriptor = leases_pb2.DESCRIPTOR.services_by_name["Leases"]
@@ -52,7 +52,7 @@ class Leases(Service):
         if name in space.leases:
             raise exists(f'lease "{name}"')
         labels = {key: value for key, value in request.labels.items() if value}
-        space.leases[name] = Lease(name, labels, self.store.clock(), {})
+        space.leases[name] = StoredLease(name, labels, self.store.clock(), {})
         return leases_pb2.CreateResponse(lease=_lease_message(space.leases[name]))
 
     def delete(self, request: leases_pb2.DeleteRequest, caller: Caller) -> None:
@@ -85,7 +85,7 @@ class Leases(Service):
         rows = [leases_pb2.Resource(type=kind, id=name) for kind, name in sorted(lease.resources)]
         return leases_pb2.ListResourcesResponse(resources=rows)
 
-    def _find(self, name: str, caller: Caller) -> Lease:
+    def _find(self, name: str, caller: Caller) -> StoredLease:
         lease = self.store.space(caller.namespace).leases.get(name)
         if lease is None:
             raise not_found(f'lease "{name}"')
@@ -106,7 +106,7 @@ class Leases(Service):
             )
 
 
-def _container_field(container: Container, path: list[str]) -> str | None:
+def _container_field(container: StoredContainer, path: list[str]) -> str | None:
     match path:
         case ["id"]:
             return container.id or None
@@ -119,7 +119,7 @@ def _container_field(container: Container, path: list[str]) -> str | None:
     return None
 
 
-def _container_message(container: Container) -> containers_pb2.Container:
+def _container_message(container: StoredContainer) -> containers_pb2.Container:
     message = containers_pb2.Container(
         id=container.id,
         labels=container.labels,
@@ -134,7 +134,7 @@ def _container_message(container: Container) -> containers_pb2.Container:
     return message
 
 
-class Containers(Service):
+class ContainersService(Service):
     """Containers, streamed."""
 
     descriptor = containers_pb2.DESCRIPTOR.services_by_name["Containers"]
@@ -151,7 +151,7 @@ class Containers(Service):
             yield containers_pb2.ListContainerMessage(container=_container_message(container))
 
 
-class Tasks(Service):
+class TasksService(Service):
     """Tasks: the containers that have a status."""
 
     descriptor = tasks_pb2.DESCRIPTOR.services_by_name["Tasks"]
@@ -172,7 +172,7 @@ class Tasks(Service):
         return reply
 
 
-class Introspection(Service):
+class IntrospectionService(Service):
     """Identity and plug-ins of the daemon."""
 
     descriptor = introspection_pb2.DESCRIPTOR.services_by_name["Introspection"]
@@ -228,7 +228,7 @@ def _plugins(store: Store) -> list[introspection_pb2.Plugin]:
     return found
 
 
-class Version(Service):
+class VersionService(Service):
     """The version text of the daemon."""
 
     descriptor = version_pb2.DESCRIPTOR.services_by_name["Version"]

@@ -21,10 +21,10 @@ from imgframe.simulator.status import (
     precondition,
     updated,
 )
-from imgframe.simulator.store import Image, Store
+from imgframe.simulator.store import Store, StoredImage
 
 
-def image_field(image: Image, path: list[str]) -> str | None:
+def image_field(image: StoredImage, path: list[str]) -> str | None:
     """A field of an image record as containerd's filters see it."""
     match path:
         case ["name"]:
@@ -40,7 +40,7 @@ def image_field(image: Image, path: list[str]) -> str | None:
     return None
 
 
-def _message(image: Image) -> api.Image:
+def _message(image: StoredImage) -> api.Image:
     target = Descriptor(
         media_type=image.media_type, digest=image.digest, size=image.size, annotations=image.annotations
     )
@@ -62,7 +62,7 @@ def _check(image: api.Image) -> None:
         raise invalid("Target.MediaType must be set")
 
 
-class Images(Service):
+class ImagesService(Service):
     """Image records. A delete collects garbage only when it asks to wait for it (``sync``)."""
 
     descriptor = api.DESCRIPTOR.services_by_name["Images"]
@@ -85,7 +85,7 @@ class Images(Service):
         now = self.store.clock()
         labels = {key: value for key, value in new.labels.items() if value}
         target = new.target
-        image = Image(
+        image = StoredImage(
             new.name,
             labels,
             target.media_type,
@@ -138,14 +138,14 @@ class Images(Service):
         if request.sync:
             collect_garbage(self.store)
 
-    def _find(self, name: str, caller: Caller) -> Image:
+    def _find(self, name: str, caller: Caller) -> StoredImage:
         image = self.store.space(caller.namespace).images.get(name)
         if image is None:
             raise not_found(f'image "{name}"')
         return image
 
 
-class Namespaces(Service):
+class NamespacesService(Service):
     """Namespaces; one that is not there is empty everywhere else, only the list tells."""
 
     descriptor = namespaces_api.DESCRIPTOR.services_by_name["Namespaces"]

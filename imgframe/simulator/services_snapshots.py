@@ -10,14 +10,14 @@ import grpc
 from imgframe._proto import diff_pb2 as diff_api
 from imgframe._proto import snapshots_pb2 as api
 from imgframe._proto.types_pb2 import Descriptor, Mount
-from imgframe.simulator.layer_archive import Layer, unpack
+from imgframe.simulator.layer_archive import UnpackedLayer, unpack
 from imgframe.simulator.record_filters import of_map, select
 from imgframe.simulator.service import Caller, Service, stamp
 from imgframe.simulator.services_content import BLOCK
 from imgframe.simulator.status import Refusal, check_labels, exists, not_found, precondition
-from imgframe.simulator.store import KINDS, Labels, Snapshot
+from imgframe.simulator.store import KINDS, Labels, StoredSnapshot
 
-Rows = dict[str, Snapshot]
+Rows = dict[str, StoredSnapshot]
 
 _REF = "containerd.io/snapshot.ref"
 _UNCOMPRESSED = "containerd.io/uncompressed"
@@ -26,7 +26,7 @@ _EMPTY_FOLDER = 4096  # bytes of a snapshot without files
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
-def _field(snapshot: Snapshot, path: list[str]) -> str | None:
+def _field(snapshot: StoredSnapshot, path: list[str]) -> str | None:
     match path:
         case ["kind"]:
             return snapshot.kind
@@ -39,7 +39,7 @@ def _field(snapshot: Snapshot, path: list[str]) -> str | None:
     return None
 
 
-def _info(snapshot: Snapshot) -> api.Info:
+def _info(snapshot: StoredSnapshot) -> api.Info:
     kind = KINDS.index(snapshot.kind)
     message = api.Info(name=snapshot.key, parent=snapshot.parent, kind=kind, labels=snapshot.labels)
     stamp(message.created_at, snapshot.created_at)
@@ -47,7 +47,7 @@ def _info(snapshot: Snapshot) -> api.Info:
     return message
 
 
-class Snapshots(Service):
+class SnapshotsService(Service):
     """Snapshots of every snapshotter; usage is that of one layer alone."""
 
     descriptor = api.DESCRIPTOR.services_by_name["Snapshots"]
@@ -103,7 +103,7 @@ class Snapshots(Service):
         check_labels(request.labels)
         now = self.store.clock()
         del rows[request.key]
-        rows[request.name] = Snapshot(
+        rows[request.name] = StoredSnapshot(
             request.name,
             snapshot.parent,
             "committed",
@@ -133,7 +133,7 @@ class Snapshots(Service):
         space = self.store.writable(caller.namespace) if make else self.store.space(caller.namespace)
         return space.snapshots.setdefault(snapshotter, {})
 
-    def _find(self, snapshotter: str, key: str, caller: Caller) -> Snapshot:
+    def _find(self, snapshotter: str, key: str, caller: Caller) -> StoredSnapshot:
         snapshot = self._rows(snapshotter, caller).get(key)
         if snapshot is None:
             raise not_found(f"snapshot {key} does not exist")
@@ -157,7 +157,7 @@ class Snapshots(Service):
         now = self.store.clock()
         size, inodes = (0, 0) if kind == "view" else (_EMPTY_FOLDER, 1)
         kept = {name: value for name, value in labels.items() if value}
-        rows[key] = Snapshot(key, parent, kind, kept, now, now, size, inodes)
+        rows[key] = StoredSnapshot(key, parent, kind, kept, now, now, size, inodes)
         self._hold(snapshotter, key, caller)
 
     def _hold(self, snapshotter: str, key: str, caller: Caller) -> None:
@@ -186,7 +186,7 @@ def _folder(root: str, snapshotter: str, namespace: str, key: str) -> str:
     return f"{root}/io.containerd.snapshotter.v1.{snapshotter}/snapshots/{name}"
 
 
-class Diff(Service):
+class DiffService(Service):
     """Unpacking of a layer into an active snapshot."""
 
     descriptor = diff_api.DESCRIPTOR.services_by_name["Diff"]
@@ -200,7 +200,9 @@ class Diff(Service):
         if (
             data is None
         ):  # known by its size only: what its label says of it, and a guess of its bytes on disk
-            layer = Layer(blob.labels.get(_UNCOMPRESSED, ""), blob.size, _EMPTY_FOLDER + 2 * blob.size, 1)
+            layer = UnpackedLayer(
+                blob.labels.get(_UNCOMPRESSED, ""), blob.size, _EMPTY_FOLDER + 2 * blob.size, 1
+            )
         else:
             try:
                 layer = unpack(data)
@@ -210,7 +212,7 @@ class Diff(Service):
         applied = Descriptor(media_type=_TAR, digest=layer.diff_id, size=layer.size)
         return diff_api.ApplyResponse(applied=applied)
 
-    def _target(self, request: diff_api.ApplyRequest, caller: Caller) -> Snapshot:
+    def _target(self, request: diff_api.ApplyRequest, caller: Caller) -> StoredSnapshot:
         """The active snapshot that the mounts write to."""
         for mount in request.mounts:
             places = [

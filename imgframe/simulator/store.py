@@ -28,7 +28,7 @@ EXPIRE = "containerd.io/gc.expire"
 
 
 @dataclass(slots=True)
-class Image:
+class StoredImage:
     """An image record: a name and the descriptor it points at."""
 
     name: str
@@ -42,7 +42,7 @@ class Image:
 
 
 @dataclass(slots=True)
-class Content:
+class StoredBlob:
     """A blob as one namespace knows it."""
 
     digest: str
@@ -53,7 +53,7 @@ class Content:
 
 
 @dataclass(slots=True)
-class Snapshot:
+class StoredSnapshot:
     """A snapshot; ``size`` and ``inodes`` are of this one alone, without its parents."""
 
     key: str
@@ -67,7 +67,7 @@ class Snapshot:
 
 
 @dataclass(slots=True)
-class Container:
+class StoredContainer:
     """A container; ``status`` is empty where there is no task."""
 
     id: str
@@ -83,7 +83,7 @@ class Container:
 
 
 @dataclass(slots=True)
-class Lease:
+class StoredLease:
     """A lease and what it holds, as (type, id) in the order added."""
 
     id: str
@@ -93,7 +93,7 @@ class Lease:
 
 
 @dataclass(slots=True)
-class Ingest:
+class StoredIngest:
     """An unfinished write; ``data`` has the bytes so far where they came over the wire."""
 
     ref: str
@@ -108,16 +108,16 @@ class Ingest:
 
 
 @dataclass(slots=True)
-class Namespace:
+class StoredNamespace:
     """Everything that one containerd namespace holds."""
 
     labels: Labels = field(default_factory=dict)
-    images: dict[str, Image] = field(default_factory=dict)
-    content: dict[str, Content] = field(default_factory=dict)
-    snapshots: dict[str, dict[str, Snapshot]] = field(default_factory=dict)
-    containers: dict[str, Container] = field(default_factory=dict)
-    leases: dict[str, Lease] = field(default_factory=dict)
-    ingests: dict[str, Ingest] = field(default_factory=dict)
+    images: dict[str, StoredImage] = field(default_factory=dict)
+    content: dict[str, StoredBlob] = field(default_factory=dict)
+    snapshots: dict[str, dict[str, StoredSnapshot]] = field(default_factory=dict)
+    containers: dict[str, StoredContainer] = field(default_factory=dict)
+    leases: dict[str, StoredLease] = field(default_factory=dict)
+    ingests: dict[str, StoredIngest] = field(default_factory=dict)
 
 
 class Store:
@@ -151,12 +151,12 @@ class Store:
         self.clock = time.time_ns
         self.bytes_of: dict[str, bytes | str | None] = {}
         self.snapshotters = list(SNAPSHOTTERS)
-        self.namespaces: dict[str, Namespace] = {}
+        self.namespaces: dict[str, StoredNamespace] = {}
         for name, part in parts.items():
             self.namespaces[name] = self._namespace(part)
 
-    def _namespace(self, part: Mapping[str, Any]) -> Namespace:
-        space = Namespace(labels=_labels(part))
+    def _namespace(self, part: Mapping[str, Any]) -> StoredNamespace:
+        space = StoredNamespace(labels=_labels(part))
         for row in _rows(part, "images"):
             image = _image(row)
             space.images[image.name] = image
@@ -165,7 +165,7 @@ class Store:
             digest = row["digest"]
             size = row.get("size")
             size = len(data.encode() if isinstance(data, str) else data or b"") if size is None else size
-            space.content[digest] = Content(digest, size, _labels(row), *_times(row))
+            space.content[digest] = StoredBlob(digest, size, _labels(row), *_times(row))
             if data is not None or digest not in self.bytes_of:
                 self.bytes_of[digest] = data
         for snapshotter, rows in (part.get("snapshots") or {}).items():
@@ -185,13 +185,13 @@ class Store:
         data = self.bytes_of.get(digest)
         return data.encode() if isinstance(data, str) else data
 
-    def space(self, name: str) -> Namespace:
+    def space(self, name: str) -> StoredNamespace:
         """The namespace ``name``; an empty one that belongs to no store where there is none."""
-        return self.namespaces.get(name) or Namespace()
+        return self.namespaces.get(name) or StoredNamespace()
 
-    def writable(self, name: str) -> Namespace:
+    def writable(self, name: str) -> StoredNamespace:
         """The namespace ``name``, made by the first write as containerd does."""
-        return self.namespaces.setdefault(name, Namespace())
+        return self.namespaces.setdefault(name, StoredNamespace())
 
     def dump(self) -> Record:
         """The store as a dump of several namespaces, from which an equal store can be built."""
@@ -203,7 +203,7 @@ class Store:
             "namespaces": {name: self._dump_of(space) for name, space in self.namespaces.items()},
         }
 
-    def _dump_of(self, space: Namespace) -> Record:
+    def _dump_of(self, space: StoredNamespace) -> Record:
         return {
             "labels": dict(space.labels),
             "images": [_image_row(image) for image in space.images.values()],
@@ -220,7 +220,7 @@ class Store:
             "ingests": [_ingest_row(ingest) for ingest in space.ingests.values()],
         }
 
-    def _blob_row(self, blob: Content) -> Record:
+    def _blob_row(self, blob: StoredBlob) -> Record:
         row = _fields(blob)
         data = self.bytes_of.get(blob.digest)
         if isinstance(data, str):
@@ -245,10 +245,10 @@ def _times(row: Record) -> tuple[int, int]:
     return created, updated
 
 
-def _image(row: Record) -> Image:
+def _image(row: Record) -> StoredImage:
     target = row["target"]
     annotations = _labels(target, "annotations")
-    return Image(
+    return StoredImage(
         row["name"],
         _labels(row),
         target["mediaType"],
@@ -259,7 +259,7 @@ def _image(row: Record) -> Image:
     )
 
 
-def _image_row(image: Image) -> Record:
+def _image_row(image: StoredImage) -> Record:
     target = {
         "mediaType": image.media_type,
         "digest": image.digest,
@@ -284,14 +284,14 @@ def _data(row: Record) -> bytes | str | None:
     return None
 
 
-def _snapshot(row: Record) -> Snapshot:
+def _snapshot(row: Record) -> StoredSnapshot:
     kind = row.get("kind", "committed")
     size, inodes = row.get("size") or 0, row.get("inodes") or 0
-    return Snapshot(row["key"], row.get("parent") or "", kind, _labels(row), *_times(row), size, inodes)
+    return StoredSnapshot(row["key"], row.get("parent") or "", kind, _labels(row), *_times(row), size, inodes)
 
 
-def _container(row: Record) -> Container:
-    return Container(
+def _container(row: Record) -> StoredContainer:
+    return StoredContainer(
         row["id"],
         row.get("image") or "",
         row.get("snapshotter") or "",
@@ -304,23 +304,23 @@ def _container(row: Record) -> Container:
     )
 
 
-def _lease(row: Record, space: Namespace) -> Lease:
+def _lease(row: Record, space: StoredNamespace) -> StoredLease:
     """A lease; one that names no resources holds every blob, which is how a recorded store was written."""
     if "resources" in row:
         resources = {(each["type"], each["id"]): None for each in row["resources"]}
     else:
         resources = {("content", digest): None for digest in space.content}
-    return Lease(row["id"], _labels(row), row.get("created_at_ns", 0), resources)
+    return StoredLease(row["id"], _labels(row), row.get("created_at_ns", 0), resources)
 
 
-def _ingest(row: Record) -> Ingest:
+def _ingest(row: Record) -> StoredIngest:
     started: int = row.get("started_at_ns", 0)
     updated: int = row.get("updated_at_ns", started)
     offset, total = row.get("offset", 0), row.get("total", 0)
-    return Ingest(row["ref"], offset, total, started, updated, row.get("expires_at_ns"))
+    return StoredIngest(row["ref"], offset, total, started, updated, row.get("expires_at_ns"))
 
 
-def _ingest_row(ingest: Ingest) -> Record:
+def _ingest_row(ingest: StoredIngest) -> Record:
     row = {name: getattr(ingest, name) for name in ("ref", "offset", "total")}
     times = {f"{name}_ns": getattr(ingest, name) for name in ("started_at", "updated_at", "expires_at")}
     return row | {name: value for name, value in times.items() if value is not None}

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from imgframe._proto import content_pb2 as pb
 from imgframe.errors import Conflict, Unreachable
-from imgframe.wire.channel import Bidi, Calls, methods
+from imgframe.wire.channel import Bidi, Channel, methods
 
 ONE_SHOT = 8 << 20
 """Bytes that are written in one message; containerd takes at most 16 MiB in one."""
@@ -19,10 +19,10 @@ Source = Callable[[int], AsyncIterator[bytes]]
 """Gives a blob's bytes from an offset on."""
 
 
-class Writing:
+class BlobWriter:
     """The writing half of the content store."""
 
-    _calls: Calls
+    _calls: Channel
 
     async def write(
         self, namespace: str, ref: str, digest: str, data: bytes, labels: Mapping[str, str], *, lease: str

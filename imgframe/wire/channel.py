@@ -69,7 +69,7 @@ def methods(file: Any, service: str) -> dict[str, Method]:
     return {m.name: Method(m) for m in file.DESCRIPTOR.services_by_name[service].methods}
 
 
-class Calls:
+class Channel:
     """The channel. Belongs to the event loop it was opened in.
 
     Attributes:
@@ -278,7 +278,7 @@ class Bidi:
     """A conversation with containerd; use as ``async with``, which cancels it where it is left unfinished."""
 
     def __init__(
-        self, calls: Calls, method: Method, call: Any, namespace: str, timeout: float | None
+        self, calls: Channel, method: Method, call: Any, namespace: str, timeout: float | None
     ) -> None:
         self._calls, self._method, self._call = calls, method, call
         self._namespace, self._timeout = namespace, timeout

@@ -8,16 +8,16 @@ from typing import Self
 
 from imgframe.errors import TimedOut, Unreachable, WireError
 from imgframe.node import Node
-from imgframe.wire.channel import Calls
-from imgframe.wire.content import Content
-from imgframe.wire.daemon import Daemon
-from imgframe.wire.events import Events
-from imgframe.wire.images import Images
-from imgframe.wire.leases import Leases
+from imgframe.wire.channel import Channel
+from imgframe.wire.content import ContentClient
+from imgframe.wire.daemon import DaemonClient
+from imgframe.wire.events import EventsClient
+from imgframe.wire.images import ImagesClient
+from imgframe.wire.leases import LeasesClient
 from imgframe.wire.records import Damage, Version
-from imgframe.wire.snapshots import Snapshots
+from imgframe.wire.snapshots import SnapshotsClient
 from imgframe.wire.socket import probe
-from imgframe.wire.transfer import Transfer
+from imgframe.wire.transfer import TransferClient
 
 FIRST_ANSWER = 5.0
 """Seconds within which a socket must show that it speaks gRPC."""
@@ -63,10 +63,14 @@ class Client:
     async def __aenter__(self) -> Self:
         first = min(self._timeout, FIRST_ANSWER)
         await probe(self.node.path, first)
-        self._calls = calls = Calls(self.node.path, self.node.address, self._timeout)
-        self.daemon, self.images, self.content = Daemon(calls), Images(calls), Content(calls)
-        self.snapshots, self.leases = Snapshots(calls), Leases(calls)
-        self.transfer, self.events = Transfer(calls), Events(calls)
+        self._calls = calls = Channel(self.node.path, self.node.address, self._timeout)
+        self.daemon, self.images, self.content = (
+            DaemonClient(calls),
+            ImagesClient(calls),
+            ContentClient(calls),
+        )
+        self.snapshots, self.leases = SnapshotsClient(calls), LeasesClient(calls)
+        self.transfer, self.events = TransferClient(calls), EventsClient(calls)
         try:
             self.opened = await self.daemon.version()
         except (TimedOut, Unreachable):

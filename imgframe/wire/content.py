@@ -7,8 +7,8 @@ from typing import Any
 
 from imgframe._proto import content_pb2 as pb
 from imgframe.errors import DocumentError, TimedOut
-from imgframe.wire.blob_writer import Writing
-from imgframe.wire.channel import Calls, methods
+from imgframe.wire.blob_writer import BlobWriter
+from imgframe.wire.channel import Channel, methods
 from imgframe.wire.messages import fill_labels, nanoseconds
 from imgframe.wire.records import Blob, Ingest, labels_text
 from imgframe.wire.slices import sliced
@@ -42,10 +42,10 @@ def _ingest(message: Any) -> Ingest:
     )
 
 
-class Content(Writing):
+class ContentClient(BlobWriter):
     """containerd's content store."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Channel) -> None:
         self._calls = calls
         self._whole_chunks = True
 

@@ -16,7 +16,7 @@ from imgframe._proto import (
     tasks_pb2,
     version_pb2,
 )
-from imgframe.wire.channel import Calls, methods
+from imgframe.wire.channel import Channel, methods
 from imgframe.wire.messages import fill_labels, nanoseconds, platform
 from imgframe.wire.records import (
     Container,
@@ -83,10 +83,10 @@ def _container(message: Any) -> Container:
     )
 
 
-class Daemon:
+class DaemonClient:
     """What a node's containerd says about itself."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Channel) -> None:
         self._calls = calls
 
     async def version(self) -> Version:

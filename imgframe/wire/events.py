@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from imgframe._proto import event_types_pb2, events_pb2, images_pb2
-from imgframe.wire.channel import Calls, methods
+from imgframe.wire.channel import Channel, methods
 from imgframe.wire.messages import nanoseconds
 from imgframe.wire.records import Event
 
@@ -27,10 +27,10 @@ def _subject(event: Any) -> str:
     return str(getattr(message, message.DESCRIPTOR.fields_by_number[1].name))
 
 
-class Events:
+class EventsClient:
     """containerd's events."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Channel) -> None:
         self._calls = calls
 
     async def subscribe(

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imgframe._proto import images_pb2 as pb
-from imgframe.wire.channel import Calls, methods
+from imgframe.wire.channel import Channel, methods
 from imgframe.wire.messages import descriptor, fill_descriptor, fill_labels, nanoseconds
-from imgframe.wire.records import Descriptor, Image, labels_text
+from imgframe.wire.records import BlobDescriptor, Image, labels_text
 from imgframe.wire.slices import sliced
 
 _IMAGES = methods(pb, "Images")
@@ -29,10 +29,10 @@ def image(message: Any) -> Image:
     )
 
 
-class Images:
+class ImagesClient:
     """containerd's image records."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Channel) -> None:
         self._calls = calls
         self._last: dict[str, tuple[tuple[str, ...], Any, list[Image]]] = {}
 
@@ -62,7 +62,7 @@ class Images:
         return image(reply.image)
 
     async def create(
-        self, namespace: str, name: str, target: Descriptor, labels: Mapping[str, str], *, lease: str = ""
+        self, namespace: str, name: str, target: BlobDescriptor, labels: Mapping[str, str], *, lease: str = ""
     ) -> Image:
         """Makes a record; :class:`~imgframe.errors.Conflict` where the name is taken."""
         request = pb.CreateImageRequest()
@@ -73,7 +73,7 @@ class Images:
         self,
         namespace: str,
         name: str,
-        target: Descriptor,
+        target: BlobDescriptor,
         labels: Mapping[str, str],
         fields: Sequence[str],
         *,
@@ -98,7 +98,7 @@ class Images:
         return image((await self._calls.unary(_IMAGES["Update"], request, namespace, lease=lease)).image)
 
     async def delete(
-        self, namespace: str, name: str, *, sync: bool, only_if: Descriptor | None = None
+        self, namespace: str, name: str, *, sync: bool, only_if: BlobDescriptor | None = None
     ) -> None:
         """Removes a record.
 
@@ -115,7 +115,7 @@ class Images:
         await self._calls.unary(_IMAGES["Delete"], request, namespace)
 
     @staticmethod
-    def _fill(message: Any, name: str, target: Descriptor, labels: Mapping[str, str]) -> None:
+    def _fill(message: Any, name: str, target: BlobDescriptor, labels: Mapping[str, str]) -> None:
         message.name = name
         fill_descriptor(message.target, target)
         fill_labels(message, labels)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imgframe._proto import leases_pb2 as pb
-from imgframe.wire.channel import Calls, methods
+from imgframe.wire.channel import Channel, methods
 from imgframe.wire.messages import fill_labels, nanoseconds
 from imgframe.wire.records import Lease, Resource, labels_text
 
@@ -19,10 +19,10 @@ def _lease(message: Any) -> Lease:
     return Lease(message.id, labels_text(message.labels), nanoseconds(message, "created_at"))
 
 
-class Leases:
+class LeasesClient:
     """containerd's leases."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Channel) -> None:
         self._calls = calls
 
     async def resources(self, namespace: str, lease: str) -> list[Resource]:

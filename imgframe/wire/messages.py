@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from imgframe._proto import types_pb2
-from imgframe.wire.records import Descriptor, Mount, Platform, labels_of, labels_text
+from imgframe.platforms import Platform
+from imgframe.wire.records import BlobDescriptor, Mount, labels_of, labels_text
 
 _ZERO = -62135596800  # seconds of Go's zero time, 0001-01-01
 
@@ -20,12 +21,12 @@ def nanoseconds(message: Any, field: str) -> int | None:
     return seconds * 1_000_000_000 + stamp.nanos
 
 
-def descriptor(message: Any) -> Descriptor:
+def descriptor(message: Any) -> BlobDescriptor:
     """A descriptor of containerd's."""
-    return Descriptor(message.media_type, message.digest, message.size, labels_text(message.annotations))
+    return BlobDescriptor(message.media_type, message.digest, message.size, labels_text(message.annotations))
 
 
-def fill_descriptor(message: Any, value: Descriptor) -> None:
+def fill_descriptor(message: Any, value: BlobDescriptor) -> None:
     """Writes a descriptor into a message; always present afterwards, which is what keeps containerd alive."""
     message.SetInParent()
     message.media_type = value.media_type

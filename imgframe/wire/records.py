@@ -20,6 +20,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from imgframe.platforms import Platform
+
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -58,16 +60,6 @@ class Server(Record, frozen=True, gc=False):
     pid: int
 
 
-class Platform(Record, frozen=True, gc=False):
-    """A platform as containerd writes it; empty where not given."""
-
-    os: str
-    architecture: str
-    variant: str = ""
-    os_version: str = ""
-    os_features: tuple[str, ...] = ()
-
-
 class Plugin(Record, frozen=True, gc=False):
     """A plugin of the daemon. ``error`` is empty where it runs; ``exports`` is JSON text."""
 
@@ -104,7 +96,7 @@ class Namespace(Record, frozen=True, gc=False):
     labels: str
 
 
-class Descriptor(Record, frozen=True, gc=False):
+class BlobDescriptor(Record, frozen=True, gc=False):
     """What a record points at, as it declares it."""
 
     media_type: str
@@ -117,7 +109,7 @@ class Image(Record, frozen=True, gc=False):
     """An image record."""
 
     name: str
-    target: Descriptor
+    target: BlobDescriptor
     labels: str
     created_at: int | None
     updated_at: int | None
@@ -217,7 +209,7 @@ class Event(Record, frozen=True, gc=False):
     subject: str
 
 
-class Progress(Record, frozen=True, gc=False):
+class TransferProgress(Record, frozen=True, gc=False):
     """One step of a transfer; ``name`` like ``layer-sha256:...``, empty for steps of the whole."""
 
     event: str

@@ -7,7 +7,7 @@ from typing import Any
 
 from imgframe._proto import diff_pb2, snapshots_pb2
 from imgframe._proto import snapshots_pb2 as pb
-from imgframe.wire.channel import Calls, methods
+from imgframe.wire.channel import Channel, methods
 from imgframe.wire.messages import (
     descriptor,
     fill_descriptor,
@@ -16,7 +16,7 @@ from imgframe.wire.messages import (
     mounts,
     nanoseconds,
 )
-from imgframe.wire.records import Descriptor, Mount, Snapshot, Usage, labels_text
+from imgframe.wire.records import BlobDescriptor, Mount, Snapshot, Usage, labels_text
 from imgframe.wire.slices import sliced
 
 _SNAPSHOTS = methods(snapshots_pb2, "Snapshots")
@@ -36,10 +36,10 @@ def snapshot(message: Any) -> Snapshot:
     )
 
 
-class Snapshots:
+class SnapshotsClient:
     """containerd's snapshots; every call names the snapshotter."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Channel) -> None:
         self._calls = calls
 
     async def list(self, namespace: str, snapshotter: str, filters: Sequence[str] = ()) -> list[Snapshot]:
@@ -134,8 +134,8 @@ class Snapshots:
         await self._calls.unary(_SNAPSHOTS["Remove"], request, namespace)
 
     async def apply(
-        self, namespace: str, layer: Descriptor, onto: tuple[Mount, ...], *, lease: str, timeout: float
-    ) -> Descriptor:
+        self, namespace: str, layer: BlobDescriptor, onto: tuple[Mount, ...], *, lease: str, timeout: float
+    ) -> BlobDescriptor:
         """Unpacks a layer into the mounts of an active snapshot.
 
         Gives the descriptor of the plain tar: its digest must be the layer's diff ID, which the caller compares.

@@ -14,9 +14,10 @@ from google.protobuf.message_factory import GetMessageClass
 from imgframe._proto import POOL, streaming_pb2, transfer_pb2
 from imgframe._proto import transfer_types_pb2 as types
 from imgframe.errors import Unreachable, WireError
-from imgframe.wire.channel import Bidi, Calls, methods
+from imgframe.platforms import Platform
+from imgframe.wire.channel import Bidi, Channel, methods
 from imgframe.wire.messages import fill_labels, platform_message
-from imgframe.wire.records import Platform, Progress
+from imgframe.wire.records import TransferProgress
 
 _TRANSFER = methods(transfer_pb2, "Transfer")["Transfer"]
 _STREAM = methods(streaming_pb2, "Streaming")["Stream"]
@@ -27,10 +28,10 @@ Credentials = Callable[[str, str], Awaitable[tuple[str, str] | None]]
 """Host and reference to user and secret, or None: anonymous."""
 
 
-class Transfer:
+class TransferClient:
     """containerd's own pull and push."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Channel) -> None:
         self._calls = calls
 
     async def pull(
@@ -43,7 +44,7 @@ class Transfer:
         unpack: Sequence[tuple[Platform, str]],
         labels: Mapping[str, str],
         credentials: Credentials,
-        progress: Callable[[Progress], None],
+        progress: Callable[[TransferProgress], None],
         timeout: float,
         hosts_dir: str = "",
         scheme: str = "",
@@ -85,7 +86,7 @@ class Transfer:
         *,
         platforms: Sequence[Platform],
         credentials: Credentials,
-        progress: Callable[[Progress], None],
+        progress: Callable[[TransferProgress], None],
         timeout: float,
         hosts_dir: str = "",
         scheme: str = "",
@@ -102,7 +103,7 @@ class Transfer:
         destination: Message,
         registry: Any,
         credentials: Credentials,
-        progress: Callable[[Progress], None],
+        progress: Callable[[TransferProgress], None],
         timeout: float,
         lease: str,
     ) -> None:
@@ -146,13 +147,15 @@ def _wrap(message: Message) -> Any:
     return _Any(type_url=message.DESCRIPTOR.full_name, value=message.SerializeToString())
 
 
-async def _tell(steps: Bidi, progress: Callable[[Progress], None]) -> None:
+async def _tell(steps: Bidi, progress: Callable[[TransferProgress], None]) -> None:
     """Passes steps on until containerd closes the stream; steps may come after the transfer has returned."""
     with contextlib.suppress(WireError):
         while (wrapped := await steps.receive()) is not None:
             if wrapped.type_url.rsplit("/", 1)[-1] == types.Progress.DESCRIPTOR.full_name:
                 step = types.Progress.FromString(wrapped.value)
-                progress(Progress(step.event, step.name, tuple(step.parents), step.progress, step.total))
+                progress(
+                    TransferProgress(step.event, step.name, tuple(step.parents), step.progress, step.total)
+                )
 
 
 async def _answer(questions: Bidi, credentials: Credentials) -> None:
