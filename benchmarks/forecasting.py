@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from imgframe.capacity.forecasting import days_until, fit_trend
+from imgframe.capacity.forecast import days_until, fit_trend
 
 GB = 1e9
 HISTORY, HORIZON = 90, 120

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import imgframe as imf
 from imgframe import capacity, dataset, schema
-from imgframe.capacity.forecasting import days_until, fit_trend
+from imgframe.capacity.forecast import days_until, fit_trend
 from imgframe.errors import InputError, NotFound
 
 DAY = 86_400 * 10**9

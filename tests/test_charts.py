@@ -13,7 +13,7 @@ from PIL import Image
 
 import imgframe as imf
 from imgframe import charts
-from imgframe.dataset.changes import KINDS
+from imgframe.dataset.diff import KINDS
 from imgframe.errors import InputError, MissingColumn
 
 PICTURES = Path(__file__).parent / "data" / "charts"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import imgframe as imf
 from imgframe import dataset, schema
-from imgframe.dataset.changes import canonical
+from imgframe.dataset.diff import canonical
 from imgframe.errors import InputError, SchemaError
 
 DAY = 86_400 * 10**9

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 import imgframe as imf
 from imgframe import schema, simulator
-from imgframe.explorer import pictures, rows
-from imgframe.explorer.freeing import freeing_of, held_by, kept_because
-from imgframe.explorer.later import Later
-from imgframe.explorer.tree import NAMELESS, Tree
+from imgframe.explorer import chart_images, table_rows
+from imgframe.explorer.debounce import Debounced
+from imgframe.explorer.repository_paths import NAMELESS, RepositoryPaths
+from imgframe.explorer.selection_summary import held_by, kept_because, summarize
 from imgframe.nerdctl.selection import prune_candidates, select_images
 
 HOSTILE = (
@@ -89,7 +89,7 @@ def text_of(markup):
 @pytest.mark.parametrize(
     "text", ["", "dangling=true", "dangling=false", "reference=.*/web/.*", "label=nope,dangling=false"]
 )
-@pytest.mark.parametrize("command", rows.COMMANDS)
+@pytest.mark.parametrize("command", table_rows.COMMANDS)
 def test_the_rows_are_those_that_nerdctl_lists(explorer, inventory, text, command):
     explorer.filter, explorer.command = text, command
     given = [text] if text else []
@@ -214,9 +214,9 @@ def test_the_live_line_says_the_bytes_of_reclaim_and_of_prune(explorer, inventor
         f"frees exactly {imf.inventory.human_bytes(whole.total_bytes)} ({whole.total_bytes:,} bytes)" in said
     )
     assert explorer.freed.total_bytes == whole.total_bytes
-    assert explorer.freeing.planned.total_bytes == plan.freed.total_bytes
-    assert explorer.freeing.kept == plan.kept["reason"].value_counts().to_dict()
-    assert sum(explorer.freeing.kept.values()) + len(plan.steps) == len(positions)
+    assert explorer.summary.planned.total_bytes == plan.freed.total_bytes
+    assert explorer.summary.kept == plan.kept["reason"].value_counts().to_dict()
+    assert sum(explorer.summary.kept.values()) + len(plan.steps) == len(positions)
     assert tags == ["div", "strong"]
 
 
@@ -240,7 +240,7 @@ def test_a_list_that_could_not_be_read_makes_the_line_an_upper_bound(inventory):
 
 def test_what_stays_counts_each_blob_once(inventory):
     for seed in range(5):
-        freed = freeing_of(inventory, some(inventory, seed, 30)).whole
+        freed = summarize(inventory, some(inventory, seed, 30)).whole
         held = freed.held
         content = held[held["kind"] == "content"].drop_duplicates(["node", "key"])
         wanted = content["size"].sum() + held.loc[held["kind"] == "snapshot", "size"].sum()
@@ -276,10 +276,10 @@ def test_the_button_makes_the_plan_that_prune_makes(explorer, inventory):
     assert "None again" in explorer._plan_line.value
 
 
-@pytest.mark.parametrize("column", [column.name for column in rows.COLUMNS])
+@pytest.mark.parametrize("column", [column.name for column in table_rows.COLUMNS])
 @pytest.mark.parametrize("descending", [False, True])
 def test_order_is_that_of_pandas_and_unknown_comes_last(inventory, column, descending):
-    order = rows.ordered(inventory, np.arange(len(inventory.images)), column, descending=descending)
+    order = table_rows.ordered(inventory, np.arange(len(inventory.images)), column, descending=descending)
     images = inventory.images
     if column == "use":
         key = (
@@ -298,13 +298,16 @@ def test_order_is_that_of_pandas_and_unknown_comes_last(inventory, column, desce
 
 def test_unknown_values_are_said_to_be_unknown():
     inv = made(["a:1", "b:1"], unique_size=[None, 5], containers=[None, 2], used_by_digest=[None, True])
-    cells = rows.cells(inv, np.array([0, 1]), rows.columns_of(inv))
-    headings = [column.name for column in rows.columns_of(inv)]
+    cells = table_rows.cells(inv, np.array([0, 1]), table_rows.columns_of(inv))
+    headings = [column.name for column in table_rows.columns_of(inv)]
     first, second = (dict(zip(headings, row["cells"], strict=True)) for row in cells)
     assert (first["unique_size"], first["use"], first["created_at"]) == ("unknown", "unknown", "unknown")
     assert (second["unique_size"], second["use"]) == ("5B", "2 containers")
     for descending in (False, True):
-        assert rows.ordered(inv, np.array([0, 1]), "unique_size", descending=descending).tolist() == [1, 0]
+        assert table_rows.ordered(inv, np.array([0, 1]), "unique_size", descending=descending).tolist() == [
+            1,
+            0,
+        ]
 
 
 PART = st.sampled_from(["a", "b", "c"])
@@ -323,7 +326,7 @@ def test_tree_counts_are_what_its_branches_hold(records, random):
         for domain, parts in records
     ]
     inv = made([f"x{at}:1" for at in range(len(records))], domain=domains, repository=paths)
-    tree = Tree(inv)
+    tree = RepositoryPaths(inv)
     positions = np.array(
         sorted(random.sample(range(len(records)), random.randint(0, len(records)))), np.int64
     )
@@ -436,13 +439,13 @@ def test_charts_follow_the_rows_and_the_theme_once_somebody_looks(inventory):
 
 
 def test_the_treemap_adds_up_whatever_it_groups(inventory):
-    frame = pictures.alone_by_repository(inventory.images)
+    frame = chart_images.alone_by_repository(inventory.images)
     once = inventory.images.drop_duplicates(["node", "namespace", "digest"])
     for most in (1, 3, 8, 1000):
-        groups = pictures.by_branch(frame, most)
+        groups = chart_images.by_branch(frame, most)
         assert groups["unique_bytes"].sum() == once["unique_size"].sum()
         assert groups["branch"].is_unique
-    assert len(pictures.by_branch(frame, 1000)) == frame["repository"].nunique()
+    assert len(chart_images.by_branch(frame, 1000)) == frame["repository"].nunique()
 
 
 @given(
@@ -453,7 +456,7 @@ def test_branches_are_never_mixed_up(repositories, most):
     frame = pd.DataFrame(
         {"repository": repositories, "unique_bytes": [2**at for at in range(len(repositories))]}
     )
-    groups = pictures.by_branch(frame, most)
+    groups = chart_images.by_branch(frame, most)
     assert groups["unique_bytes"].sum() == 2 ** len(repositories) - 1
     if most >= len(repositories):
         assert sorted(groups["unique_bytes"]) == frame["unique_bytes"].tolist()
@@ -464,7 +467,7 @@ def test_in_a_loop_charts_wait_for_the_last_key_press():
 
     async def type_fast():
         drawn = asyncio.Event()
-        later = Later(lambda: (done.append(len(done)), drawn.set()), 0.01)
+        later = Debounced(lambda: (done.append(len(done)), drawn.set()), 0.01)
         for _ in range(20):
             later.soon()
         assert done == []

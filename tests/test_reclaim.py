@@ -15,7 +15,7 @@ from testbed import naive_store
 import imgframe as imf
 from imgframe import schema
 from imgframe.errors import MissingColumn, NotFound
-from imgframe.reclaiming.references import read_references
+from imgframe.reclaiming.gc_labels import read_references
 
 KEY = ["node", "namespace", "name"]
 stores = st.randoms(use_true_random=False)

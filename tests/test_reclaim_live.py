@@ -9,8 +9,8 @@ from testbed import daemons, live_stores
 
 import imgframe as imf
 from imgframe.collector.disk import measured_bytes
+from imgframe.reclaiming.gc_labels import CONTENT
 from imgframe.reclaiming.graph import graph_of
-from imgframe.reclaiming.references import CONTENT
 
 ROUNDS = 20
 SOAK = int(os.environ.get("IMGFRAME_SOAK_STORES", "1000"))

@@ -3,7 +3,7 @@
 Every function takes an Inventory or a dataset of them and gives a plain frame, ready for a chart or a report.
 """
 
-from imgframe.capacity.attributing import (
+from imgframe.capacity.attribution import (
     by_label,
     by_namespace,
     by_node,
@@ -11,12 +11,12 @@ from imgframe.capacity.attributing import (
     by_repository,
     layer_sharing,
 )
-from imgframe.capacity.copies import duplicates
+from imgframe.capacity.chart_data import ages, changes_by_day, fullest, largest, lines
 from imgframe.capacity.daily import daily
-from imgframe.capacity.fitting import will_it_fit
-from imgframe.capacity.forecasting import forecast
-from imgframe.capacity.growing import growth
-from imgframe.capacity.readable import ages, changes_by_day, fullest, largest, lines
+from imgframe.capacity.duplicates import duplicates
+from imgframe.capacity.fit import will_it_fit
+from imgframe.capacity.forecast import forecast
+from imgframe.capacity.growth import growth
 
 __all__ = [
     "ages",

@@ -13,7 +13,7 @@ Example:
 
 from imgframe.charts.areas import duplicates, fleet, layer_sharing, treemap
 from imgframe.charts.bars import usage_by_repository, waterfall
-from imgframe.charts.times import age_against_size, growth, timeline
+from imgframe.charts.time_series import age_against_size, growth, timeline
 
 __all__ = [
     "age_against_size",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imgframe import capacity
-from imgframe.capacity.readable import numbers
-from imgframe.charts import look
+from imgframe.capacity.chart_data import numbers
+from imgframe.charts import style
 from imgframe.inventory import human_bytes
 
 if TYPE_CHECKING:
@@ -37,18 +37,18 @@ def treemap(
     import squarify
 
     by = by or str(frame.columns[0])
-    look.need(frame, (by, size), "treemap")
-    ax, colours = look.canvas(ax, theme, f"{size.replace('_', ' ').capitalize()} by {by}", (9, 5.6))
+    style.need(frame, (by, size), "treemap")
+    ax, colours = style.canvas(ax, theme, f"{size.replace('_', ' ').capitalize()} by {by}", (9, 5.6))
     data = capacity.largest(frame, by, [size], most)
     data = data[data[size] > 0].sort_values(size, ascending=False, kind="stable")
     if data.empty:
-        return look.say_empty(ax, colours, "No bytes: nothing to draw.")
+        return style.say_empty(ax, colours, "No bytes: nothing to draw.")
     boxes = squarify.squarify(squarify.normalize_sizes(data[size].tolist(), 160, 100), 0, 0, 160, 100)
     rows = zip(boxes, data[by], data[size], data["is_rest"], strict=True)
     for at, (box, name, value, is_rest) in enumerate(rows):
         fill = colours.rest if is_rest else colours.series[at % len(colours.series)]
         ax.add_patch(_box(box, fill, colours.paper))
-        _label_box(ax, box, look.shorten(name, max(int(box["dx"] / 1.7), 4)), human_bytes(value, 3), fill)
+        _label_box(ax, box, style.shorten(name, max(int(box["dx"] / 1.7), 4)), human_bytes(value, 3), fill)
     ax.set_xlim(0, 160)
     ax.set_ylim(100, 0)
     ax.set_xticks([])
@@ -100,17 +100,17 @@ def layer_sharing(matrix: pd.DataFrame, *, most: int = 30, ax: Any = None, theme
     chosen = capacity.fullest(matrix, matrix.columns, most).index
     hidden = len(matrix) - len(chosen)
     title = "Bytes that images share" + (f" (the {len(chosen)} largest of {len(matrix):,})" if hidden else "")
-    ax, colours = look.canvas(
+    ax, colours = style.canvas(
         ax, theme, title, (3.6 + 0.26 * max(len(chosen), 6), 2.4 + 0.26 * max(len(chosen), 6))
     )
     if not len(chosen):
-        return look.say_empty(ax, colours, "No images: nothing is shared.")
+        return style.say_empty(ax, colours, "No images: nothing is shared.")
     data = matrix.loc[chosen, chosen].astype(float).to_numpy()
-    names = [look.shorten(name, 26) for name in chosen]
+    names = [style.shorten(name, 26) for name in chosen]
     return _heat(ax, colours, data, names, names)
 
 
-def _heat(ax: Any, colours: look.Theme, data: np.ndarray, rows: list[str], columns: list[str]) -> Any:
+def _heat(ax: Any, colours: style.Theme, data: np.ndarray, rows: list[str], columns: list[str]) -> Any:
     """A heat map with byte-scaled colours and a colour bar."""
     from matplotlib.ticker import FuncFormatter
 
@@ -152,23 +152,23 @@ def fleet(frame: pd.DataFrame, *, most: int = 40, ax: Any = None, theme: str = "
         >>> [tick.get_text() for tick in imf.charts.fleet(frame).get_xticklabels()]
         ['unique', 'shared']
     """
-    look.need(frame, ("node",), "fleet")
+    style.need(frame, ("node",), "fleet")
     columns = [str(name) for name in frame.columns if str(name).endswith("_bytes")]
     rows = capacity.fullest(frame, columns, most)
     title = "Bytes by node" + (
         f" (the {len(rows)} fullest of {len(frame):,})" if len(rows) < len(frame) else ""
     )
-    ax, colours = look.canvas(
+    ax, colours = style.canvas(
         ax, theme, title, (4.4 + 0.9 * max(len(columns), 3), 1.8 + 0.28 * max(len(rows), 5))
     )
     if not len(rows) or not columns:
-        return look.say_empty(ax, colours, "No nodes: nothing to draw.")
+        return style.say_empty(ax, colours, "No nodes: nothing to draw.")
     data = rows[columns].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
     return _heat(
         ax,
         colours,
         data,
-        [look.shorten(node, 28) for node in rows["node"]],
+        [style.shorten(node, 28) for node in rows["node"]],
         [c.removesuffix("_bytes").replace("_", " ") for c in columns],
     )
 
@@ -186,12 +186,12 @@ def duplicates(frame: pd.DataFrame, *, most: int = 20, ax: Any = None, theme: st
         'Bytes in copies across nodes'
     """
     by = str(frame.columns[0])
-    look.need(frame, (by, "copies", "one_bytes", "duplicate_bytes"), "duplicates")
+    style.need(frame, (by, "copies", "one_bytes", "duplicate_bytes"), "duplicates")
     data = capacity.largest(frame, by, ["one_bytes", "duplicate_bytes"], most)
     copies = dict(zip(frame[by].astype("object"), numbers(frame["copies"]), strict=True))
-    ax, colours = look.canvas(ax, theme, "Bytes in copies across nodes", (9, 1.6 + 0.3 * max(len(data), 4)))
+    ax, colours = style.canvas(ax, theme, "Bytes in copies across nodes", (9, 1.6 + 0.3 * max(len(data), 4)))
     if data.empty:
-        return look.say_empty(ax, colours, "Nothing is on more than one node.")
+        return style.say_empty(ax, colours, "Nothing is on more than one node.")
     places = np.arange(len(data))
     ax.barh(
         places,
@@ -211,12 +211,12 @@ def duplicates(frame: pd.DataFrame, *, most: int = 20, ax: Any = None, theme: st
         edgecolor=colours.paper,
     )
     labels = [
-        name if is_rest else f"{look.shorten(name)}  ×{int(copies[name])}"
+        name if is_rest else f"{style.shorten(name)}  ×{int(copies[name])}"
         for name, is_rest in zip(data[by], data["is_rest"], strict=True)
     ]
     ax.set_yticks(places, labels)
     ax.invert_yaxis()
-    look.byte_axis(ax.xaxis)
-    look.grid(ax, colours, "x")
-    look.legend(ax, colours)
+    style.byte_axis(ax.xaxis)
+    style.grid(ax, colours, "x")
+    style.legend(ax, colours)
     return ax

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imgframe import capacity
-from imgframe.capacity.readable import numbers
-from imgframe.charts import look
+from imgframe.capacity.chart_data import numbers
+from imgframe.charts import style
 from imgframe.inventory import human_bytes
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ def usage_by_repository(
         ['db', 'web']
     """
     by = by or str(frame.columns[0])
-    look.need(frame, (by, "unique_bytes", "shared_bytes"), "usage_by_repository")
+    style.need(frame, (by, "unique_bytes", "shared_bytes"), "usage_by_repository")
     data = capacity.largest(frame, by, ["unique_bytes", "shared_bytes"], most)
-    ax, colours = look.canvas(ax, theme, f"Bytes by {by}", (9, 1.6 + 0.3 * max(len(data), 4)))
+    ax, colours = style.canvas(ax, theme, f"Bytes by {by}", (9, 1.6 + 0.3 * max(len(data), 4)))
     if data.empty:
-        return look.say_empty(ax, colours, "No images: nothing to draw.")
+        return style.say_empty(ax, colours, "No images: nothing to draw.")
     places = np.arange(len(data))
     left = np.zeros(len(data))
     for name, colour in (("unique", colours.series[0]), ("shared", colours.series[1])):
@@ -50,12 +50,12 @@ def usage_by_repository(
             linewidth=0.6,
         )
         left += values
-    ax.set_yticks(places, [look.shorten(label) for label in data[by]])
+    ax.set_yticks(places, [style.shorten(label) for label in data[by]])
     if data["is_rest"].any():
         ax.get_yticklabels()[-1].set_style("italic")
     ax.invert_yaxis()
-    look.byte_axis(ax.xaxis)
-    look.grid(ax, colours, "x")
+    style.byte_axis(ax.xaxis)
+    style.grid(ax, colours, "x")
     for place, total in zip(places, left, strict=True):
         ax.annotate(
             human_bytes(total, 3),
@@ -67,7 +67,7 @@ def usage_by_repository(
             fontsize=8,
         )
     ax.margins(x=0.12)
-    look.legend(ax, colours)
+    style.legend(ax, colours)
     return ax
 
 
@@ -83,10 +83,10 @@ def waterfall(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> A
         >>> imf.charts.waterfall(steps).get_title("left")
         'What the plan frees'
     """
-    look.need(frame, ("step", "bytes", "kind"), "waterfall")
-    ax, colours = look.canvas(ax, theme, "What the plan frees", (1.8 + 1.1 * max(len(frame), 4), 4.6))
+    style.need(frame, ("step", "bytes", "kind"), "waterfall")
+    ax, colours = style.canvas(ax, theme, "What the plan frees", (1.8 + 1.1 * max(len(frame), 4), 4.6))
     if frame.empty:
-        return look.say_empty(ax, colours, "The plan has no steps: nothing changes.")
+        return style.say_empty(ax, colours, "The plan has no steps: nothing changes.")
     colour = {"total": colours.rest, "freed": colours.series[2], "held": colours.series[1]}
     level = 0.0
     for place, (kind, value) in enumerate(
@@ -118,10 +118,10 @@ def waterfall(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> A
             color=colours.ink,
             fontsize=9,
         )
-    labels = [look.shorten(step, 18).replace(" ", "\n", 1) for step in frame["step"]]
+    labels = [style.shorten(step, 18).replace(" ", "\n", 1) for step in frame["step"]]
     ax.set_xticks(range(len(frame)), labels)
-    look.byte_axis(ax.yaxis)
-    look.grid(ax, colours, "y")
+    style.byte_axis(ax.yaxis)
+    style.grid(ax, colours, "y")
     ax.margins(y=0.12)
     ax.set_ylim(bottom=0)
     return ax

@@ -10,10 +10,10 @@ One folder per collection, put in place by one rename: a reader never sees half 
 files as they are: ``read_parquet('DIR/date=*/*/images.parquet', hive_partitioning=true)``.
 """
 
-from imgframe.dataset.changes import Diff, apply_diff, diff
-from imgframe.dataset.pruning import Pruned, prune
-from imgframe.dataset.seen import last_used
-from imgframe.dataset.store import Dataset, open_dataset
-from imgframe.dataset.writing import append
+from imgframe.dataset.append import append
+from imgframe.dataset.collections import Dataset, open_dataset
+from imgframe.dataset.diff import Diff, apply_diff, diff
+from imgframe.dataset.expiry import Pruned, prune
+from imgframe.dataset.last_used import last_used
 
 __all__ = ["Dataset", "Diff", "Pruned", "append", "apply_diff", "diff", "last_used", "open_dataset", "prune"]

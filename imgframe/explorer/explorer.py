@@ -11,14 +11,14 @@ import traitlets
 
 from imgframe.act import Plan, prune
 from imgframe.errors import ImgframeError
-from imgframe.explorer import pictures, rows
-from imgframe.explorer.freeing import Freeing, freeing_of
+from imgframe.explorer import chart_images, table_rows
+from imgframe.explorer.debounce import Debounced
+from imgframe.explorer.fallback import plain_html, plain_text
 from imgframe.explorer.image_table import ImageTable
-from imgframe.explorer.later import Later
-from imgframe.explorer.plain import plain_html, plain_text
 from imgframe.explorer.positions import Positions
+from imgframe.explorer.repository_paths import RepositoryPaths
 from imgframe.explorer.repository_tree import RepositoryTree
-from imgframe.explorer.tree import Tree
+from imgframe.explorer.selection_summary import SelectionSummary, summarize
 from imgframe.inventory import human_bytes
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Explorer(ipywidgets.VBox):
     """
 
     filter = traitlets.Unicode("")
-    command = traitlets.Enum(rows.COMMANDS, rows.COMMANDS[0])
+    command = traitlets.Enum(table_rows.COMMANDS, table_rows.COMMANDS[0])
     repository = traitlets.Unicode("")
     selected: Any = Positions()
     theme = traitlets.Enum(("light", "dark"), "light")
@@ -63,11 +63,11 @@ class Explorer(ipywidgets.VBox):
 
     def __init__(self, inventory: Inventory) -> None:
         self.inventory = inventory
-        self._tree = Tree(inventory)
+        self._tree = RepositoryPaths(inventory)
         self._matched = np.array([], np.int64)
         self._shown = self._matched
-        self._freeing = freeing_of(inventory, self._matched)
-        self._charts_later = Later(self._draw, _PAUSE)
+        self._summary = summarize(inventory, self._matched)
+        self._charts_later = Debounced(self._draw, _PAUSE)
         self._make_parts()
         super().__init__(self._laid_out())
         self.add_class("imgframe-explorer")
@@ -90,12 +90,12 @@ class Explorer(ipywidgets.VBox):
     @property
     def freed(self) -> Reclaim:
         """What disappears when the whole selection is deleted: :func:`imgframe.reclaim` of it."""
-        return self._freeing.whole
+        return self._summary.whole
 
     @property
-    def freeing(self) -> Freeing:
+    def summary(self) -> SelectionSummary:
         """The numbers behind the live line."""
-        return self._freeing
+        return self._summary
 
     def make_plan(self) -> Plan:
         """What the button does: :func:`imgframe.prune` of the selection, which also becomes ``plan``."""
@@ -119,7 +119,7 @@ class Explorer(ipywidgets.VBox):
         """The widgets, empty as yet."""
         wide = ipywidgets.Layout(flex="1 1 280px", width="auto", min_width="0")
         self._command = ipywidgets.Dropdown(
-            options=[(f"nerdctl {command}", command) for command in rows.COMMANDS],
+            options=[(f"nerdctl {command}", command) for command in table_rows.COMMANDS],
             layout=ipywidgets.Layout(flex="0 1 220px", width="auto", min_width="0"),
             tooltip="whose reading of the filter counts",
         )
@@ -129,7 +129,7 @@ class Explorer(ipywidgets.VBox):
             tooltip="nerdctl's --filter",
         )
         self._message = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0", min_width="0"))
-        columns = [column._asdict() for column in rows.columns_of(self.inventory)]
+        columns = [column._asdict() for column in table_rows.columns_of(self.inventory)]
         self._table = ImageTable(
             self._asked, columns=columns, layout=ipywidgets.Layout(flex="5 1 520px", min_width="0")
         )
@@ -196,13 +196,13 @@ class Explorer(ipywidgets.VBox):
     def _match(self) -> None:
         """The filter or the command changed."""
         try:
-            self._matched = rows.matching(self.inventory, self.filter, self.command)
+            self._matched = table_rows.matching(self.inventory, self.filter, self.command)
         except ImgframeError as error:
             self.set_trait("error", str(error))
             self.set_trait("notes", ())
         else:
             self.set_trait("error", "")
-            self.set_trait("notes", rows.warnings_of(self.filter, self.command))
+            self.set_trait("notes", table_rows.warnings_of(self.filter, self.command))
             self._branches.counts = self._tree.counts(self._matched).tolist()
             self._show()
         self._say_filter()
@@ -226,7 +226,7 @@ class Explorer(ipywidgets.VBox):
 
     def _sort(self) -> None:
         """The rows in the order of the table's heading."""
-        self._shown = rows.ordered(
+        self._shown = table_rows.ordered(
             self.inventory, self._shown, self._table.sort, descending=self._table.descending
         )
         self._turn()
@@ -237,7 +237,7 @@ class Explorer(ipywidgets.VBox):
         start = table.page * table.page_size
         positions = self._shown[start : start + table.page_size]
         with table.hold_sync():
-            table.rows = rows.cells(self.inventory, positions, rows.columns_of(self.inventory))
+            table.rows = table_rows.cells(self.inventory, positions, table_rows.columns_of(self.inventory))
             self._mark()
 
     def _mark(self) -> None:
@@ -259,7 +259,7 @@ class Explorer(ipywidgets.VBox):
         self.set_trait("plan", None)
         if void:
             self._plan_line.value = _html("note", "The selection changed: explorer.plan is None again.")
-        self._freeing = freeing_of(self.inventory, np.array(self.selected, np.int64))
+        self._summary = summarize(self.inventory, np.array(self.selected, np.int64))
         self._say_freed()
 
     def _asked(self, kind: str, positions: list[int]) -> None:
@@ -289,7 +289,7 @@ class Explorer(ipywidgets.VBox):
             self._message.value = "".join(_html("note", note) for note in self.notes)
 
     def _say_freed(self) -> None:
-        first, *more = self._freeing.sentences()
+        first, *more = self._summary.sentences()
         self._line.value = f'<div class="imgframe-freed" role="status"><strong>{escape(first)}</strong> {escape(" ".join(more))}</div>'
 
     def _say_planned(self) -> None:
@@ -310,7 +310,7 @@ class Explorer(ipywidgets.VBox):
         if not self._table.shown:
             return
         images = self.images
-        for picture, draw in zip(self._pictures, (pictures.repositories, pictures.ages), strict=True):
+        for picture, draw in zip(self._pictures, (chart_images.repositories, chart_images.ages), strict=True):
             picture.value = draw(images, self.theme)
 
     # ---- without widgets

@@ -15,7 +15,7 @@ _HERE = Path(__file__).parent
 class ImageTable(anywidget.AnyWidget):
     """A page of a long table with check boxes; what is chosen and sorted is kept here, the front end only shows it.
 
-    ``rows`` are those of :func:`imgframe.explorer.rows.cells` for ``page`` (from 0) of ``total`` rows; ``checked`` are the
+    ``rows`` are those of :func:`imgframe.explorer.table_rows.cells` for ``page`` (from 0) of ``total`` rows; ``checked`` are the
     positions of the page that are selected, of ``selected`` in all. ``sort`` and ``descending`` come from the headings.
     ``shown`` says that a front end shows the table, ``theme`` what it found the notebook to be in. The front end asks for changes of the selection by message:
     ``check`` with positions, ``all`` and ``none``; ``on_request`` hears them once they are valid.

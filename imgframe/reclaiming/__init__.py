@@ -3,7 +3,7 @@
 The numbers are proved against real daemons: ``tests/test_reclaim_live.py`` predicts, deletes, and compares digest for digest.
 """
 
-from imgframe.reclaiming.accounting import (
+from imgframe.reclaiming.breakdown import (
     ACTIONS,
     breakdown,
     breakdown_table,
@@ -12,8 +12,8 @@ from imgframe.reclaiming.accounting import (
     orphans,
     orphans_table,
 )
-from imgframe.reclaiming.alone import each_table, reclaim_each, reclaim_marginal
-from imgframe.reclaiming.holding import explain_image, explain_table, holders, holders_table
+from imgframe.reclaiming.holders import explain_image, explain_table, holders, holders_table
+from imgframe.reclaiming.per_image import each_table, reclaim_each, reclaim_marginal
 from imgframe.reclaiming.reclaim import Reclaim, reclaim
 
 __all__ = [

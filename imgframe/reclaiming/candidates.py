@@ -11,14 +11,14 @@ import pyarrow as pa
 from imgframe.arrow.image_rows import rows_of
 from imgframe.arrow.keys import Ints, grouped, unify
 from imgframe.inventory import Inventory
+from imgframe.reclaiming.gc_labels import CONTENT, SNAPSHOT
 from imgframe.reclaiming.graph import Graph, graph_of
 from imgframe.reclaiming.reclaim import kept_blobs, reclaim_rows
-from imgframe.reclaiming.references import CONTENT, SNAPSHOT
 
 _BITS = 62
 
 
-class Held(NamedTuple):
+class SharedObjects(NamedTuple):
     """Things of one node, with their holders: thing ``t`` is held by the units ``holder[start[t]:start[t + 1]]``."""
 
     size: Ints
@@ -26,7 +26,7 @@ class Held(NamedTuple):
     holder: Ints
 
 
-def candidate_holders(inventory: Inventory, images: Any, unit: Ints) -> dict[str, Held]:
+def candidate_holders(inventory: Inventory, images: Any, unit: Ints) -> dict[str, SharedObjects]:
     """Things that go when all records ``images`` go, by node: their sizes, and the units of records that hold each.
 
     ``unit`` numbers the group of each row, from 0 in each node; a group goes as a whole. What is garbage already is not among
@@ -65,7 +65,7 @@ def candidate_holders(inventory: Inventory, images: Any, unit: Ints) -> dict[str
     return _by_node(tables, size, thing[order], holder[order])
 
 
-def _by_node(tables: Sequence[pa.Table], size: Ints, thing: Ints, holder: Ints) -> dict[str, Held]:
+def _by_node(tables: Sequence[pa.Table], size: Ints, thing: Ints, holder: Ints) -> dict[str, SharedObjects]:
     """The things of each node, which stand in ``tables`` one after the other; ``holder`` holds ``thing``, in its order."""
     codes, words = unify([table["node"] for table in tables])
     node = np.concatenate(codes)
@@ -81,7 +81,7 @@ def _by_node(tables: Sequence[pa.Table], size: Ints, thing: Ints, holder: Ints) 
         first, last = bounds[code], bounds[code + 1]
         if last > first:
             own = start[first : last + 1]
-            found[name] = Held(size[order[first:last]], own - own[0], holder[own[0] : own[-1]])
+            found[name] = SharedObjects(size[order[first:last]], own - own[0], holder[own[0] : own[-1]])
     return found
 
 

@@ -1,7 +1,7 @@
 """The graph that containerd's garbage collector walks, for all nodes of an inventory at once.
 
 Every image record, blob of a namespace, snapshot, container, lease and ingest has one number; an edge says that the first
-keeps the second. What reaches what is found by passes over all edges in stages (:mod:`imgframe.reclaiming.staging`).
+keeps the second. What reaches what is found by passes over all edges in stages (:mod:`imgframe.reclaiming.stages`).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from imgframe.arrow.keys import NONE, Bools, Ints, numbers, one_array, plain_cod
 from imgframe.errors import InputError
 from imgframe.golang import time as gotime
 from imgframe.inventory import Inventory
-from imgframe.reclaiming.linking import Ghosts, Linker, labelled
-from imgframe.reclaiming.naming import TABLES, UNKNOWN_RELEASE, Called, Names
-from imgframe.reclaiming.references import (
+from imgframe.reclaiming.edges_by_name import EdgeBuilder, Placeholders, labelled
+from imgframe.reclaiming.gc_labels import (
     CONTAINER,
     CONTENT,
     IMAGE,
     INGEST,
     LEASE,
     SNAPSHOT,
-    References,
+    LabelReferences,
     read_references,
 )
-from imgframe.reclaiming.staging import Edges, Staging
+from imgframe.reclaiming.object_index import TABLES, UNKNOWN_RELEASE, ObjectIndex, ObjectNames
+from imgframe.reclaiming.stages import Edges, EdgeStages
 from imgframe.usage.chains import Chains, chains_in, chains_of
 
 NEVER = np.iinfo(np.int64).max
@@ -45,7 +45,7 @@ _LABELS = (
 )
 
 
-class Flat(NamedTuple):
+class FlatLeases(NamedTuple):
     """What leases with ``gc.flat`` keep without its references: the lease, the image record between (or -1), the object."""
 
     lease: Ints
@@ -57,7 +57,7 @@ class Flat(NamedTuple):
 class Graph:
     """The objects of an inventory and which keep which.
 
-    Numbers: row ``r`` of kind ``k`` is ``start[k] + r``; the kinds are those of :mod:`imgframe.reclaiming.references`, the rows
+    Numbers: row ``r`` of kind ``k`` is ``start[k] + r``; the kinds are those of :mod:`imgframe.reclaiming.gc_labels`, the rows
     those of the tables, for leases ``lease_rows`` (the first row of each). ``until`` is the time in ns up to which an
     object is a root by itself. ``store`` is the node of each object as a number, ``collected`` the time of each store's
     collection. ``physical`` names one row of ``blobs`` for each blob of a store.
@@ -68,7 +68,7 @@ class Graph:
     early: list[Edges]
     stages: list[Edges]
     late: Edges
-    flat: Flat
+    flat: FlatLeases
     until: Ints
     lease_rows: Ints
     store: Ints
@@ -169,35 +169,35 @@ def build(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Graph
 
     ``chains`` are those of the table snapshots, where they are resolved already.
     """
-    names = Names(tables)
+    names = ObjectIndex(tables)
     chains = chains_of(tables["snapshots"]) if chains is None else chains
     releases = names.releases()
-    staging = Staging(names.start)
+    staging = EdgeStages(names.start)
     read = {kind: read_references(tables[name][column]) for kind, name, column in _LABELS}
-    ghosts = Ghosts(names, read, releases)
+    placeholders = Placeholders(names, read, releases)
     images, containers, snapshots = tables["images"], tables["containers"], tables["snapshots"]
-    link = Linker(staging, names, ghosts)
-    link.add(IMAGE, CONTENT, _rows(names, IMAGE), Called(images["digest"]))
-    writable = Called(containers["snapshot_key"], containers["snapshotter"])
+    link = EdgeBuilder(staging, names, placeholders)
+    link.add(IMAGE, CONTENT, _rows(names, IMAGE), ObjectNames(images["digest"]))
+    writable = ObjectNames(containers["snapshot_key"], containers["snapshotter"])
     link.add(CONTAINER, SNAPSHOT, _rows(names, CONTAINER), writable)
     for kind, name, column in _LABELS:
         _add_labels(link, kind, plain_codes(tables[name][column]), read[kind], releases)
     lost = np.flatnonzero(chains.missing)
-    parents = Called(snapshots["parent"], snapshots["snapshotter"], lost)
+    parents = ObjectNames(snapshots["parent"], snapshots["snapshotter"], lost)
     link.add(SNAPSHOT, SNAPSHOT, lost, parents)
     flat, leased = _add_leases(link, chains)
     early, stages, late = staging.stages(chains.parent, chains.depth, chains.cycle)
     size, size_known = numbers(tables["snapshots"]["size"])
     return Graph(
         tables=tables,
-        start=np.append(names.start, names.start[-1] + ghosts.count),
+        start=np.append(names.start, names.start[-1] + placeholders.count),
         early=early,
         stages=stages,
         late=late,
         flat=flat,
-        until=np.append(_until(names, read, releases, leased), np.full(ghosts.count, _ALWAYS_GONE)),
+        until=np.append(_until(names, read, releases, leased), np.full(placeholders.count, _ALWAYS_GONE)),
         lease_rows=names.lease_rows,
-        store=np.append(names.store(), np.zeros(ghosts.count, np.int64)),
+        store=np.append(names.store(), np.zeros(placeholders.count, np.int64)),
         collected=names.per_store(_times(tables["nodes"]["collected_at"], time.time_ns()), time.time_ns()),
         physical=names.physical(),
         blob_size=numbers(tables["blobs"]["size"])[0],
@@ -208,7 +208,7 @@ def build(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Graph
     )
 
 
-def _rows(names: Names, kind: int) -> Ints:
+def _rows(names: ObjectIndex, kind: int) -> Ints:
     return np.arange(names.start[kind + 1] - names.start[kind])
 
 
@@ -217,7 +217,7 @@ def _times(column: pa.ChunkedArray, default: int) -> Ints:
     return one_array(column).cast(pa.int64()).fill_null(default).to_numpy()
 
 
-def _add_labels(link: Linker, kind: int, texts: Ints, read: References, releases: Ints) -> None:
+def _add_labels(link: EdgeBuilder, kind: int, texts: Ints, read: LabelReferences, releases: Ints) -> None:
     """The edges that the labels of one table make."""
     for wanted in np.unique(read.kind).tolist():
         for backward in np.unique(read.back[read.kind == wanted]).tolist():
@@ -228,14 +228,14 @@ def _add_labels(link: Linker, kind: int, texts: Ints, read: References, releases
                 link.add(kind, wanted, rows, called)
 
 
-def _add_leases(link: Linker, chains: Chains) -> tuple[Flat, Ints]:
+def _add_leases(link: EdgeBuilder, chains: Chains) -> tuple[FlatLeases, Ints]:
     """The edges from leases to their resources; what flat ones keep; and which ingests any lease holds."""
     names = link.names
     leases = names.tables["leases"]
     kinds, what = one_array(leases["resource_kind"]), one_array(leases["resource"])
     words, codes = kinds.dictionary.to_pylist(), plain_codes(kinds)
     flat_rows = _has_label(leases["labels"], "containerd.io/gc.flat")
-    flat: list[Flat] = []
+    flat: list[FlatLeases] = []
     leased = []
     for code, word in enumerate(words):
         kind, rows = _resource_kind(word), np.flatnonzero(codes == code)
@@ -245,7 +245,7 @@ def _add_leases(link: Linker, chains: Chains) -> tuple[Flat, Ints]:
             snapshotter = pa.DictionaryArray.from_arrays(
                 pa.array(np.zeros(len(what), np.int32)), pa.array([word.split("/", 1)[-1]])
             )
-            called = Called(what, snapshotter, chosen)
+            called = ObjectNames(what, snapshotter, chosen)
             scope = names.lease_row_scope[chosen]
             found.append(names.find(kind, scope, called))
             if chosen is plain:
@@ -258,7 +258,7 @@ def _add_leases(link: Linker, chains: Chains) -> tuple[Flat, Ints]:
     none = np.empty(0, np.int64)
     joined = [np.concatenate([none, *parts_]) for parts_ in zip(*flat, strict=True)] or [none] * 3
     everything = np.concatenate([none, *leased])
-    return Flat(*joined), everything[everything >= 0]
+    return FlatLeases(*joined), everything[everything >= 0]
 
 
 def _resource_kind(word: str) -> int:
@@ -272,27 +272,27 @@ def _resource_kind(word: str) -> int:
     return kind
 
 
-def _flat(start: Ints, kind: int, lease: Ints, found: Ints, names: Names, chains: Chains) -> Flat:
+def _flat(start: Ints, kind: int, lease: Ints, found: Ints, names: ObjectIndex, chains: Chains) -> FlatLeases:
     """A flat lease keeps a blob alone, a snapshot with its parents, a record with its target blob."""
     if kind == IMAGE:
         rows = found - start[IMAGE]
-        digest = Called(names.tables["images"]["digest"], None, rows)
+        digest = ObjectNames(names.tables["images"]["digest"], None, rows)
         target = names.find(CONTENT, names.scope[IMAGE][rows], digest)
         there = target >= 0
-        return Flat(
+        return FlatLeases(
             np.concatenate([lease, lease[there]]),
             np.concatenate([found, found[there]]),
             np.concatenate([found, target[there]]),
         )
     if kind != SNAPSHOT:
-        return Flat(lease, np.full(len(lease), NONE, np.int64), found)
+        return FlatLeases(lease, np.full(len(lease), NONE, np.int64), found)
     count = len(chains.parent) + 1
     seen = new = np.unique(lease * count + found - start[SNAPSHOT])
     while len(new):
         up = chains.parent[new % count]
         new = np.setdiff1d((new // count * count + up)[up >= 0], seen)
         seen = np.union1d(seen, new)
-    return Flat(seen // count, np.full(len(seen), NONE, np.int64), seen % count + start[SNAPSHOT])
+    return FlatLeases(seen // count, np.full(len(seen), NONE, np.int64), seen % count + start[SNAPSHOT])
 
 
 def _has_label(column: pa.ChunkedArray, label: str) -> Bools:
@@ -303,7 +303,7 @@ def _has_label(column: pa.ChunkedArray, label: str) -> Bools:
     return words[plain_codes(array)]
 
 
-def _until(names: Names, read: dict[int, References], releases: Ints, leased: Ints) -> Ints:
+def _until(names: ObjectIndex, read: dict[int, LabelReferences], releases: Ints, leased: Ints) -> Ints:
     """Up to when each object is a root by itself."""
     tables = names.tables
     until = np.full(int(names.start[-1]), _ALWAYS_GONE, np.int64)

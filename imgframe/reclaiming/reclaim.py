@@ -15,8 +15,8 @@ from imgframe import schema
 from imgframe.arrow.image_rows import as_table, distinct, nanoseconds, rows_of
 from imgframe.arrow.keys import Bools, Ints, numbers
 from imgframe.inventory import Inventory, human_bytes
+from imgframe.reclaiming.gc_labels import CONTENT, IMAGE, INGEST, SNAPSHOT
 from imgframe.reclaiming.graph import Graph, graph_of
-from imgframe.reclaiming.references import CONTENT, IMAGE, INGEST, SNAPSHOT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,7 @@ class Reclaim:
             return self._missing
         if name == "unread":
             return self._unread
-        from imgframe.reclaiming.holding import held_table
+        from imgframe.reclaiming.holders import held_table
 
         return held_table(self._graph, self._removed, self.after, self._now)
 

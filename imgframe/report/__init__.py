@@ -10,6 +10,6 @@ Example:
 """
 
 from imgframe.report.budget import Budget, Check, open_budget
-from imgframe.report.folder import Report, write
+from imgframe.report.report import Report, write
 
 __all__ = ["Budget", "Check", "Report", "open_budget", "write"]

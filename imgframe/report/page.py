@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from imgframe._version import __version__
 from imgframe.inventory import human_bytes
-from imgframe.report.sections import SECTIONS, Column, Picture, View
+from imgframe.report.sections import SECTIONS, PageColumn, PageFigure, PageTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ class Cell:
 class Grid:
     """The first rows of a table: heads with their kinds, cells, and how many rows more the file has."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[PageColumn, ...]
     rows: list[list[Cell]]
     more: int
     file: str
@@ -85,7 +85,7 @@ def render(
     )
 
 
-def _alt(table: pd.DataFrame, picture: Picture) -> str:
+def _alt(table: pd.DataFrame, picture: PageFigure) -> str:
     """What the picture shows, in words: its kind, and the largest values with their names."""
     if not picture.value or table.empty:
         return f"{picture.alt}." if len(table) else f"{picture.alt}; there are none."
@@ -98,7 +98,7 @@ def _alt(table: pd.DataFrame, picture: Picture) -> str:
     return f"{picture.alt}{column}: {', '.join(words)}."
 
 
-def _grid(facts: Facts, view: View) -> Grid:
+def _grid(facts: Facts, view: PageTable) -> Grid:
     table: pd.DataFrame = facts.tables[view.table]
     columns = tuple(column for column in view.columns if column.name in table.columns)
     head = table if view.sort is None else _sorted(table, view.sort)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Column(NamedTuple):
+class PageColumn(NamedTuple):
     """A column of a table on the page: ``kind`` says how its values are read."""
 
     name: str
@@ -13,7 +13,7 @@ class Column(NamedTuple):
     kind: str = "text"
 
 
-class View(NamedTuple):
+class PageTable(NamedTuple):
     """A table on the page: its columns, and the column by which its first rows are chosen (None: as it stands).
 
     ``once``: of several names of a digest in a store only the one that reads best.
@@ -21,12 +21,12 @@ class View(NamedTuple):
 
     table: str
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[PageColumn, ...]
     sort: str | None = None
     once: bool = False
 
 
-class Picture(NamedTuple):
+class PageFigure(NamedTuple):
     """A figure on the page and what a reader who cannot see it should know.
 
     ``label`` and ``value`` are columns of the table behind it: the page adds its largest rows, and all rows of a plan.
@@ -38,86 +38,86 @@ class Picture(NamedTuple):
     value: str = ""
 
 
-class Section(NamedTuple):
+class PageSection(NamedTuple):
     """A part of the page."""
 
     key: str
     title: str
     words: str
-    pictures: tuple[Picture, ...] = ()
-    tables: tuple[View, ...] = ()
+    pictures: tuple[PageFigure, ...] = ()
+    tables: tuple[PageTable, ...] = ()
     history: bool = False
 
 
-NODE, NAMESPACE = Column("node", "node", "word"), Column("namespace", "namespace", "word")
-NAME, DIGEST = Column("name", "image"), Column("digest", "digest", "digest")
+NODE, NAMESPACE = PageColumn("node", "node", "word"), PageColumn("namespace", "namespace", "word")
+NAME, DIGEST = PageColumn("name", "image"), PageColumn("digest", "digest", "digest")
 
 SECTIONS = (
-    Section(
+    PageSection(
         "repositories",
         "By repository",
         "Unique bytes are needed by images of one repository only. Shared ones are divided between those that need them, so that "
         "the bars, and the column “its share”, add up to the disk. A record whose name gives no repository (the CRI makes one for "
         "each image) counts with the other names of its digest.",
         (
-            Picture(
+            PageFigure(
                 "repositories", "Bars: unique and shared bytes by repository", "repository", "share_bytes"
             ),
-            Picture(
+            PageFigure(
                 "treemap", "Rectangles: bytes by repository, shared ones divided", "repository", "share_bytes"
             ),
         ),
         (
-            View(
+            PageTable(
                 "repositories",
                 "Bytes by repository",
                 (
-                    Column("repository", "repository", "repository"),
-                    Column("images", "images", "count"),
-                    Column("share_bytes", "its share", "bytes"),
-                    Column("unique_bytes", "unique", "bytes"),
-                    Column("shared_bytes", "shared", "bytes"),
-                    Column("reclaimable_bytes", "reclaimable", "bytes"),
-                    Column("logical_bytes", "logical", "bytes"),
+                    PageColumn("repository", "repository", "repository"),
+                    PageColumn("images", "images", "count"),
+                    PageColumn("share_bytes", "its share", "bytes"),
+                    PageColumn("unique_bytes", "unique", "bytes"),
+                    PageColumn("shared_bytes", "shared", "bytes"),
+                    PageColumn("reclaimable_bytes", "reclaimable", "bytes"),
+                    PageColumn("logical_bytes", "logical", "bytes"),
                 ),
                 "share_bytes",
             ),
         ),
     ),
-    Section(
+    PageSection(
         "growth",
         "Growth and forecast",
         "The six nodes nearest to their thresholds (85 % of the disk). The rate is that of the growth between prunes; its interval is "
         "90 %, and where it contains zero there is no trend and no date.",
-        (Picture("growth", "Lines: bytes over time by node, with the way to the threshold"),),
+        (PageFigure("growth", "Lines: bytes over time by node, with the way to the threshold"),),
         (
-            View(
+            PageTable(
                 "forecast",
                 "When each disk is full, if nothing is pruned",
                 (
                     NODE,
-                    Column("used_bytes", "used", "bytes"),
-                    Column("disk_total", "disk", "bytes"),
-                    Column("bytes_per_day", "per day", "bytes"),
-                    Column("trend", "trend", "word"),
-                    Column("prunes", "prunes seen", "count"),
-                    Column("days_to_threshold", "days to 85 %", "days"),
-                    Column("days_to_full", "days to full", "days"),
-                    Column("days_to_full_low", "at the earliest", "days"),
-                    Column("days_to_full_high", "at the latest", "days"),
+                    PageColumn("used_bytes", "used", "bytes"),
+                    PageColumn("disk_total", "disk", "bytes"),
+                    PageColumn("bytes_per_day", "per day", "bytes"),
+                    PageColumn("trend", "trend", "word"),
+                    PageColumn("prunes", "prunes seen", "count"),
+                    PageColumn("days_to_threshold", "days to 85 %", "days"),
+                    PageColumn("days_to_full", "days to full", "days"),
+                    PageColumn("days_to_full_low", "at the earliest", "days"),
+                    PageColumn("days_to_full_high", "at the latest", "days"),
                 ),
             ),
         ),
         history=True,
     ),
-    Section(
+    PageSection(
         "reclaimable",
         "Reclaimable",
         "What disappears when every image is deleted that no container uses by name, digest or snapshots and nobody pinned: the "
         "garbage collector's marking replayed on the tables, exact to the byte. What these images share with images that stay "
         "is held.",
         (
-            Picture(
+            PageFigure(
                 "waterfall",
                 "Bars: bytes before, freed content and snapshots, held, and after",
                 "step",
@@ -125,7 +125,7 @@ SECTIONS = (
             ),
         ),
         (
-            View(
+            PageTable(
                 "reclaimable",
                 "Unused images, by what each frees alone",
                 (
@@ -133,69 +133,69 @@ SECTIONS = (
                     NAMESPACE,
                     NAME,
                     DIGEST,
-                    Column("created_at", "here since", "time"),
-                    Column("freed_alone_bytes", "frees alone", "bytes"),
+                    PageColumn("created_at", "here since", "time"),
+                    PageColumn("freed_alone_bytes", "frees alone", "bytes"),
                 ),
             ),
-            View(
+            PageTable(
                 "held",
                 "Held: what they refer to and stays, by holder",
                 (
                     NODE,
                     NAMESPACE,
-                    Column("holder_kind", "held by", "word"),
-                    Column("holder", "holder"),
-                    Column("things", "things", "count"),
-                    Column("held_bytes", "bytes", "bytes"),
+                    PageColumn("holder_kind", "held by", "word"),
+                    PageColumn("holder", "holder"),
+                    PageColumn("things", "things", "count"),
+                    PageColumn("held_bytes", "bytes", "bytes"),
                 ),
             ),
-            View(
+            PageTable(
                 "kept",
                 "Unused by name, and kept all the same",
-                (NODE, NAMESPACE, NAME, DIGEST, Column("reason", "reason", "word")),
+                (NODE, NAMESPACE, NAME, DIGEST, PageColumn("reason", "reason", "word")),
             ),
         ),
     ),
-    Section(
+    PageSection(
         "orphans",
         "Orphans",
         "Bytes that neither an image nor a container holds, and what becomes of them.",
         (),
         (
-            View(
+            PageTable(
                 "orphan_reasons",
                 "By reason",
                 (
-                    Column("reason", "reason", "word"),
-                    Column("things", "things", "count"),
-                    Column("orphan_bytes", "bytes", "bytes"),
-                    Column("oldest", "oldest", "time"),
-                    Column("action", "what becomes of it"),
+                    PageColumn("reason", "reason", "word"),
+                    PageColumn("things", "things", "count"),
+                    PageColumn("orphan_bytes", "bytes", "bytes"),
+                    PageColumn("oldest", "oldest", "time"),
+                    PageColumn("action", "what becomes of it"),
                 ),
             ),
-            View(
+            PageTable(
                 "orphans",
                 "The largest",
                 (
                     NODE,
                     NAMESPACE,
-                    Column("kind", "kind", "word"),
-                    Column("key", "key", "digest"),
-                    Column("size", "bytes", "bytes"),
-                    Column("reason", "reason", "word"),
-                    Column("holder", "holder"),
-                    Column("created_at", "since", "time"),
+                    PageColumn("kind", "kind", "word"),
+                    PageColumn("key", "key", "digest"),
+                    PageColumn("size", "bytes", "bytes"),
+                    PageColumn("reason", "reason", "word"),
+                    PageColumn("holder", "holder"),
+                    PageColumn("created_at", "since", "time"),
                 ),
                 "size",
             ),
         ),
     ),
-    Section(
+    PageSection(
         "nodes",
         "Nodes",
         "What each node's store holds: content is compressed, snapshots are unpacked.",
         (
-            Picture(
+            PageFigure(
                 "nodes",
                 "Heat map: bytes of content, of snapshots and reclaimable ones by node",
                 "node",
@@ -203,33 +203,33 @@ SECTIONS = (
             ),
         ),
         (
-            View(
+            PageTable(
                 "nodes",
                 "Nodes",
                 (
                     NODE,
-                    Column("containerd_version", "containerd", "word"),
-                    Column("platform", "platform", "word"),
-                    Column("images", "images", "count"),
-                    Column("content_bytes", "content", "bytes"),
-                    Column("snapshot_bytes", "snapshots", "bytes"),
-                    Column("reclaimable_bytes", "reclaimable", "bytes"),
-                    Column("disk_total", "disk", "bytes"),
-                    Column("disk_free", "free", "bytes"),
-                    Column("collected_at", "read at", "time"),
-                    Column("status", "status", "word"),
+                    PageColumn("containerd_version", "containerd", "word"),
+                    PageColumn("platform", "platform", "word"),
+                    PageColumn("images", "images", "count"),
+                    PageColumn("content_bytes", "content", "bytes"),
+                    PageColumn("snapshot_bytes", "snapshots", "bytes"),
+                    PageColumn("reclaimable_bytes", "reclaimable", "bytes"),
+                    PageColumn("disk_total", "disk", "bytes"),
+                    PageColumn("disk_free", "free", "bytes"),
+                    PageColumn("collected_at", "read at", "time"),
+                    PageColumn("status", "status", "word"),
                 ),
                 "snapshot_bytes",
             ),
         ),
     ),
-    Section(
+    PageSection(
         "duplicates",
         "Copies across nodes",
         "Content that lies on more than one node. Copies are no waste where every node runs the image; they are what a local "
         "mirror or a shared base would save in pulls.",
         (
-            Picture(
+            PageFigure(
                 "duplicates",
                 "Bars: bytes of the first and of all further copies by repository",
                 "repository",
@@ -237,114 +237,114 @@ SECTIONS = (
             ),
         ),
         (
-            View(
+            PageTable(
                 "duplicates",
                 "Copies by repository",
                 (
-                    Column("repository", "repository", "repository"),
-                    Column("copies", "nodes", "count"),
-                    Column("one_bytes", "one copy", "bytes"),
-                    Column("duplicate_bytes", "further copies", "bytes"),
+                    PageColumn("repository", "repository", "repository"),
+                    PageColumn("copies", "nodes", "count"),
+                    PageColumn("one_bytes", "one copy", "bytes"),
+                    PageColumn("duplicate_bytes", "further copies", "bytes"),
                 ),
             ),
         ),
     ),
-    Section(
+    PageSection(
         "age",
         "Age against size",
         "Each point is an image record: how long it has been on its node, and the bytes that no other image there needs. Large, "
         "old and not in use, to the upper right, is what to look at first.",
-        (Picture("age", "Points: age and unique size of every image record, those in use apart"),),
+        (PageFigure("age", "Points: age and unique size of every image record, those in use apart"),),
         (
-            View(
+            PageTable(
                 "images",
                 "The largest alone, one row for all names of a digest",
                 (
                     NODE,
                     NAMESPACE,
                     NAME,
-                    Column("created_at", "here since", "time"),
-                    Column("built_at", "built", "time"),
-                    Column("unique_size", "alone", "bytes"),
-                    Column("shared_size", "shared", "bytes"),
-                    Column("containers", "containers", "count"),
-                    Column("pinned", "pinned", "flag"),
+                    PageColumn("created_at", "here since", "time"),
+                    PageColumn("built_at", "built", "time"),
+                    PageColumn("unique_size", "alone", "bytes"),
+                    PageColumn("shared_size", "shared", "bytes"),
+                    PageColumn("containers", "containers", "count"),
+                    PageColumn("pinned", "pinned", "flag"),
                 ),
                 "unique_size",
                 once=True,
             ),
         ),
     ),
-    Section(
+    PageSection(
         "layer_sharing",
         "Layer sharing",
         "Bytes that pairs of images have in common, in the namespace whose images share the most.",
-        (Picture("layer_sharing", "Heat map: bytes that pairs of images share"),),
+        (PageFigure("layer_sharing", "Heat map: bytes that pairs of images share"),),
         (
-            View(
+            PageTable(
                 "layer_sharing",
                 "Pairs that share the most",
                 (
-                    Column("image", "image"),
-                    Column("other_image", "and"),
-                    Column("shared_bytes", "share", "bytes"),
+                    PageColumn("image", "image"),
+                    PageColumn("other_image", "and"),
+                    PageColumn("shared_bytes", "share", "bytes"),
                 ),
             ),
         ),
     ),
-    Section(
+    PageSection(
         "changes",
         "What changed",
         "From each collection to the next: what came upward, what went downward.",
-        (Picture("changes", "Bars: changes of images by day and kind"),),
+        (PageFigure("changes", "Bars: changes of images by day and kind"),),
         (
-            View(
+            PageTable(
                 "changes",
                 "The newest changes",
                 (
-                    Column("collected_at", "seen at", "time"),
+                    PageColumn("collected_at", "seen at", "time"),
                     NODE,
                     NAMESPACE,
                     NAME,
-                    Column("change", "change", "word"),
-                    Column("content_delta", "content", "bytes"),
-                    Column("unpacked_delta", "unpacked", "bytes"),
+                    PageColumn("change", "change", "word"),
+                    PageColumn("content_delta", "content", "bytes"),
+                    PageColumn("unpacked_delta", "unpacked", "bytes"),
                 ),
                 "collected_at",
             ),
-            View(
+            PageTable(
                 "last_used",
                 "Longest not seen in use",
                 (
                     NODE,
                     NAMESPACE,
                     NAME,
-                    Column("first_seen", "first seen", "time"),
-                    Column("last_seen", "last seen", "time"),
-                    Column("last_used", "last in use", "time"),
-                    Column("observations", "collections", "count"),
-                    Column("not_observed_before", "not observed before", "time"),
+                    PageColumn("first_seen", "first seen", "time"),
+                    PageColumn("last_seen", "last seen", "time"),
+                    PageColumn("last_used", "last in use", "time"),
+                    PageColumn("observations", "collections", "count"),
+                    PageColumn("not_observed_before", "not observed before", "time"),
                 ),
             ),
         ),
         history=True,
     ),
-    Section(
+    PageSection(
         "errors",
         "Errors",
         "What could not be read; it is in none of the numbers above.",
         (),
         (
-            View(
+            PageTable(
                 "errors",
                 "Failures",
                 (
                     NODE,
                     NAMESPACE,
-                    Column("stage", "stage", "word"),
-                    Column("subject", "subject"),
-                    Column("code", "code", "word"),
-                    Column("message", "message"),
+                    PageColumn("stage", "stage", "word"),
+                    PageColumn("subject", "subject"),
+                    PageColumn("code", "code", "word"),
+                    PageColumn("message", "message"),
                 ),
             ),
         ),

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import imgframe as imf
 from imgframe import dataset, schema
-from imgframe.dataset.changes import canonical
+from imgframe.dataset.diff import canonical
 
 HOUR = 3600 * 10**9
 START = 1_700_000_000 * 10**9 // (24 * HOUR) * 24 * HOUR

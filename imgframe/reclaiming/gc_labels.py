@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from imgframe.arrow.keys import Bools, Ints, one_array
 
-IMAGE, CONTENT, SNAPSHOT, CONTAINER, LEASE, INGEST, GHOST = range(7)
+IMAGE, CONTENT, SNAPSHOT, CONTAINER, LEASE, INGEST, PLACEHOLDER = range(7)
 
 _PREFIX = "containerd.io/gc."
 _ROOT = "containerd.io/gc.root"
@@ -39,7 +39,7 @@ _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
 @dataclass(frozen=True, slots=True)
-class References:
+class LabelReferences:
     """The references in the distinct texts of a label column: parallel arrays, one entry per label, sorted by text."""
 
     text: Ints
@@ -60,15 +60,15 @@ class References:
 
 
 @dataclass(slots=True)
-class _Found:
-    """References while they are read."""
+class _RareLabels:
+    """The references of labels that few objects have, while they are read."""
 
     rows: list[tuple[int, int, bool, int, str, str]] = field(default_factory=list)
     root: dict[int, int] = field(default_factory=dict)
     expire: dict[int, str] = field(default_factory=dict)
 
 
-def read_references(column: pa.Array | pa.ChunkedArray) -> References:
+def read_references(column: pa.Array | pa.ChunkedArray) -> LabelReferences:
     """The references in a column of labels; each distinct text is read once.
 
     Example:
@@ -78,7 +78,7 @@ def read_references(column: pa.Array | pa.ChunkedArray) -> References:
         ['sha256:aa']
     """
     words = one_array(column).dictionary
-    found = _Found()
+    found = _RareLabels()
     plain: list[tuple[Ints, int, pa.Array, pa.Array]] = []
     if len(words):
         texts = np.flatnonzero(pc.match_substring(words, _PREFIX).to_numpy(zero_copy_only=False))
@@ -125,7 +125,7 @@ def _simple(labels: pa.Array) -> tuple[Bools, pa.Array, Ints]:
 
 
 def _read_simple(
-    found: _Found, texts: Ints, halves: pa.Array, counts: Ints
+    found: _RareLabels, texts: Ints, halves: pa.Array, counts: Ints
 ) -> list[tuple[Ints, int, pa.Array, pa.Array]]:
     """References of simple texts: those to content and snapshots as arrays, the odd ones into ``found``."""
     even = np.arange(0, len(halves), 2)
@@ -151,13 +151,13 @@ def _read_simple(
     return out
 
 
-def _joined(found: _Found, plain: list[tuple[Ints, int, pa.Array, pa.Array]]) -> References:
+def _joined(found: _RareLabels, plain: list[tuple[Ints, int, pa.Array, pa.Array]]) -> LabelReferences:
     odd = list(zip(*found.rows, strict=True)) or [()] * 6
     text = np.concatenate([np.array(odd[0], np.int64), *(part[0] for part in plain)])
     order = np.argsort(text, kind="stable")
     later = [len(part[0]) for part in plain]
     zeros = np.zeros(sum(later), np.int64)
-    return References(
+    return LabelReferences(
         text[order],
         np.concatenate([np.array(odd[1], np.int64), *(np.full(len(part[0]), part[1]) for part in plain)])[
             order
@@ -171,7 +171,7 @@ def _joined(found: _Found, plain: list[tuple[Ints, int, pa.Array, pa.Array]]) ->
     )
 
 
-def _read(found: _Found, text: int, key: str, value: str) -> None:
+def _read(found: _RareLabels, text: int, key: str, value: str) -> None:
     if key == _EXPIRE:
         found.expire[text] = value
     elif key.startswith(_ROOT):
@@ -180,7 +180,7 @@ def _read(found: _Found, text: int, key: str, value: str) -> None:
         _read_reference(found, text, key, value)
 
 
-def _read_reference(found: _Found, text: int, key: str, value: str) -> None:
+def _read_reference(found: _RareLabels, text: int, key: str, value: str) -> None:
     kind, back, since, snapshotter = -1, False, 0, ""
     for prefix, back_, since_ in _SNAPSHOTS:
         if key.startswith(prefix):

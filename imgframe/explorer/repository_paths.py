@@ -12,7 +12,7 @@ NAMELESS = "(no repository)"
 """Where records stand whose name has none: bare digests, and what Go cannot parse. No registry can be called so."""
 
 
-class Tree:
+class RepositoryPaths:
     """The repositories of an inventory. Node 0 is the root; a parent comes before its children.
 
     ``paths`` names each node (``docker.io/bitnami/redis``, as users write it: without ``library``), ``labels`` is its last
@@ -21,7 +21,7 @@ class Tree:
     Example:
         >>> from imgframe import schema
         >>> names = {"domain": ["docker.io", "docker.io"], "repository": ["alpine", "bitnami/redis"]}
-        >>> tree = Tree(Inventory({"images": schema.table("images", names)}))
+        >>> tree = RepositoryPaths(Inventory({"images": schema.table("images", names)}))
         >>> tree.paths
         ['', 'docker.io', 'docker.io/alpine', 'docker.io/bitnami', 'docker.io/bitnami/redis']
         >>> tree.counts(np.array([1])).tolist()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from imgframe.capacity.growing import growth
+from imgframe.capacity.growth import growth
 from imgframe.errors import InputError
 from imgframe.golang import time as gotime
 

@@ -12,11 +12,11 @@ from imgframe import schema
 from imgframe.arrow.image_rows import nanoseconds
 from imgframe.arrow.keys import NONE, Bools, Ints, numbers, one_array, plain_codes
 from imgframe.inventory import Inventory
-from imgframe.reclaiming.alone import each_table
+from imgframe.reclaiming.gc_labels import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
 from imgframe.reclaiming.graph import Graph, graph_of
-from imgframe.reclaiming.holding import holder_names, witnesses
+from imgframe.reclaiming.holders import holder_names, witnesses
+from imgframe.reclaiming.per_image import each_table
 from imgframe.reclaiming.reclaim import kept_blobs, reclaim_rows
-from imgframe.reclaiming.references import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ _TABLE = {CONTENT: ("blobs", "digest"), SNAPSHOT: ("snapshots", "key"), INGEST: 
 _WORD = {CONTENT: "content", SNAPSHOT: "snapshot", INGEST: "ingest"}
 
 
-class Parts(NamedTuple):
+class StoreParts(NamedTuple):
     """For every number of the graph the part it belongs to; only one row of a blob that several namespaces list counts."""
 
     counts: Bools
@@ -56,7 +56,7 @@ def _mark(values: Bools, source: Ints, target: Ints) -> None:
     values[target[values[source]]] = True
 
 
-def parts_of(graph: Graph, now: int | None) -> Parts:
+def parts_of(graph: Graph, now: int | None) -> StoreParts:
     """The part of every blob, snapshot and ingest; images come first, then containers."""
     key = ("parts", now)
     if key not in graph.cache:
@@ -68,7 +68,9 @@ def parts_of(graph: Graph, now: int | None) -> Parts:
             content = kept_blobs(graph, marked)[graph.physical]
             marked[graph.part(CONTENT)] = content
             reached.append(marked)
-        graph.cache[key] = Parts(_counted(graph, now), reached[0], reached[1] & ~reached[0], *_sizes(graph))
+        graph.cache[key] = StoreParts(
+            _counted(graph, now), reached[0], reached[1] & ~reached[0], *_sizes(graph)
+        )
     return graph.cache[key]
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imgframe.arrow.keys import Bools, Ints, stable_order
-from imgframe.reclaiming.references import CONTAINER, CONTENT, GHOST, IMAGE, LEASE, SNAPSHOT
+from imgframe.reclaiming.gc_labels import CONTAINER, CONTENT, IMAGE, LEASE, PLACEHOLDER, SNAPSHOT
 
 _ROUNDS = 12  # documents nested deeper than this (an index in an index in …) are run to rest instead
 
@@ -19,7 +19,7 @@ class Edges(NamedTuple):
     target: Ints
 
 
-class Staging:
+class EdgeStages:
     """Takes edges by the kinds of their ends and gives them in stages.
 
     First what leads to image records, then from records, containers and leases to what they hold, from content to content
@@ -43,7 +43,7 @@ class Staging:
             return
         if other == IMAGE and kind in {CONTAINER, LEASE}:
             self._early.append(edges)
-        elif kind in {IMAGE, CONTAINER, LEASE} and other not in {IMAGE, CONTAINER, GHOST}:
+        elif kind in {IMAGE, CONTAINER, LEASE} and other not in {IMAGE, CONTAINER, PLACEHOLDER}:
             self._first.append(edges)
         elif (kind, other) == (CONTENT, CONTENT):
             self._content.append(edges)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from imgframe import schema
-from imgframe.dataset.documents import BY_DIGEST, of_digests, united, wanted_digests
-from imgframe.dataset.files import ours, read_table
+from imgframe.dataset.by_digest import BY_DIGEST, of_digests, united, wanted_digests
+from imgframe.dataset.parquet import ours, read_table
 from imgframe.errors import InputError, SchemaError
 from imgframe.golang import time as gotime
 from imgframe.inventory import Inventory

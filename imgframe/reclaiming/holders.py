@@ -13,9 +13,9 @@ from imgframe.arrow.image_rows import nanoseconds
 from imgframe.arrow.keys import NONE, Bools, Ints, one_array, plain_codes
 from imgframe.errors import NotFound
 from imgframe.inventory import Inventory
+from imgframe.reclaiming.gc_labels import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
 from imgframe.reclaiming.graph import Graph, graph_of
 from imgframe.reclaiming.reclaim import kept_blobs, reclaim_rows
-from imgframe.reclaiming.references import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
 
 if TYPE_CHECKING:
     import pandas as pd

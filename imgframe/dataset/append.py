@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
-from imgframe.dataset.documents import BY_DIGEST, known_digests, not_stored
-from imgframe.dataset.files import FRESH, LOCK, ours, write_table
+from imgframe.dataset.by_digest import BY_DIGEST, known_digests, not_stored
+from imgframe.dataset.parquet import FRESH, LOCK, ours, write_table
 from imgframe.errors import InputError
 from imgframe.inventory import Inventory
 

@@ -18,9 +18,9 @@ from imgframe.arrow.image_rows import distinct, nanoseconds, rows_of
 from imgframe.arrow.keys import Ints, numbers, one_array, plain_codes, ranges, sums
 from imgframe.errors import InputError
 from imgframe.inventory import Inventory
-from imgframe.reclaiming.accounting import used_images
-from imgframe.reclaiming.alone import group_bytes
+from imgframe.reclaiming.breakdown import used_images
 from imgframe.reclaiming.graph import graph_of
+from imgframe.reclaiming.per_image import group_bytes
 from imgframe.usage.chains import chains_in
 from imgframe.usage.composition import Composition, compose
 from imgframe.usage.sizes import shares

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from imgframe.dataset import Dataset  # only the types: this room does not see that one
-    from imgframe.dataset.store import Collection
+    from imgframe.dataset.collections import Collection
 
 
 def growth(dataset: Dataset, by: str = "node", *, max_age: Any = None) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from imgframe import charts
-from imgframe.explorer.tree import NAMELESS
+from imgframe.explorer.repository_paths import NAMELESS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +97,7 @@ def _axes(theme: str) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from imgframe.charts.look import THEMES
+    from imgframe.charts.style import THEMES
 
     figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained", facecolor=THEMES[theme].paper)
     FigureCanvasAgg(figure)

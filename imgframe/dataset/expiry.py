@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
-from imgframe.dataset.documents import (
+from imgframe.dataset.append import locked
+from imgframe.dataset.by_digest import (
     BY_DIGEST,
     known_digests,
     not_stored,
@@ -25,9 +26,8 @@ from imgframe.dataset.documents import (
     wanted_digests,
     words,
 )
-from imgframe.dataset.files import FRESH, GONE, read_table, write_table
-from imgframe.dataset.store import PRUNED, Collection, Dataset, moment, open_dataset
-from imgframe.dataset.writing import locked
+from imgframe.dataset.collections import PRUNED, Collection, Dataset, moment, open_dataset
+from imgframe.dataset.parquet import FRESH, GONE, read_table, write_table
 from imgframe.golang import time as gotime
 from imgframe.inventory import human_bytes
 

@@ -29,7 +29,7 @@ _NAMES, _LONG = 2, 56
 
 
 @dataclass(frozen=True)
-class Freeing:
+class SelectionSummary:
     """What deleting the records at ``positions`` frees, and what of it a plan with its usual rules would do.
 
     ``whole``: everything selected goes. ``planned``: what a plan keeps stays; ``kept`` counts these by reason.
@@ -44,7 +44,7 @@ class Freeing:
         """The live line, a sentence at a time; plain text, in which names stand as they are.
 
         Example:
-            >>> freeing_of(Inventory({}), np.array([], np.int64)).sentences()
+            >>> summarize(Inventory({}), np.array([], np.int64)).sentences()
             ['Nothing is selected.']
         """
         count = len(self.positions)
@@ -90,17 +90,17 @@ class Freeing:
         return f"A plan keeps {kept:,} of them ({reasons}) and frees {self._sure} {human_bytes(total)} ({total:,} bytes)."
 
 
-def freeing_of(inventory: Inventory, positions: np.ndarray) -> Freeing:
+def summarize(inventory: Inventory, positions: np.ndarray) -> SelectionSummary:
     """What deleting the records at ``positions`` of ``inventory.images`` frees."""
     images = inventory.images[list(KEY)]
     if not len(positions):
         nothing = reclaim(inventory, images.iloc[:0])
-        return Freeing(positions, nothing, nothing, {})
+        return SelectionSummary(positions, nothing, nothing, {})
     reasons = kept_because(inventory)[positions]
     free = np.array([reason is None for reason in reasons], bool)
     whole = reclaim(inventory, images.iloc[positions])
     planned = whole if free.all() else reclaim(inventory, images.iloc[positions[free]])
-    return Freeing(positions, whole, planned, dict(Counter(reasons[~free].tolist()).most_common()))
+    return SelectionSummary(positions, whole, planned, dict(Counter(reasons[~free].tolist()).most_common()))
 
 
 def kept_because(inventory: Inventory) -> np.ndarray:

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 
-class Later:
+class Debounced:
     """Calls ``work`` once, ``seconds`` after the last :meth:`soon`; at once where no loop runs (a script, a test).
 
     Example:
         >>> calls = []
-        >>> Later(lambda: calls.append("drawn"), 0.2).soon()
+        >>> Debounced(lambda: calls.append("drawn"), 0.2).soon()
         >>> calls
         ['drawn']
     """

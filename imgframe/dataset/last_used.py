@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from imgframe.dataset.store import Dataset
+from imgframe.dataset.collections import Dataset
 
 if TYPE_CHECKING:
     import pandas as pd

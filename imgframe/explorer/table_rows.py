@@ -17,7 +17,7 @@ COMMANDS = ("images", "image prune", "image prune --all")
 """nerdctl's commands with filters: each reads the same strings in its own way."""
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """A column of the table: its name in ``images``, its heading, what it means, and how it is shown and hidden.
 
     ``weight`` says how soon a narrow table hides it: 0 never.
@@ -31,18 +31,18 @@ class Column(NamedTuple):
 
 
 COLUMNS = (
-    Column("name", "name", "name of the record", "text", 0),
-    Column("node", "node", "node", "text", 1),
-    Column("namespace", "namespace", "containerd namespace", "text", 2),
-    Column("created_at", "since", "when this name first entered this store (UTC)", "time", 1),
-    Column("content_size", "content", "manifest, config and layers as declared", "bytes", 2),
-    Column("unpacked_size", "unpacked", "snapshots of the image, all layers", "bytes", 2),
-    Column("unique_size", "alone", "bytes that no other image of the store needs", "bytes", 0),
-    Column("use", "use", "containers that use it, by name or by digest; pins", "use", 0),
+    TableColumn("name", "name", "name of the record", "text", 0),
+    TableColumn("node", "node", "node", "text", 1),
+    TableColumn("namespace", "namespace", "containerd namespace", "text", 2),
+    TableColumn("created_at", "since", "when this name first entered this store (UTC)", "time", 1),
+    TableColumn("content_size", "content", "manifest, config and layers as declared", "bytes", 2),
+    TableColumn("unpacked_size", "unpacked", "snapshots of the image, all layers", "bytes", 2),
+    TableColumn("unique_size", "alone", "bytes that no other image of the store needs", "bytes", 0),
+    TableColumn("use", "use", "containers that use it, by name or by digest; pins", "use", 0),
 )
 
 
-def columns_of(inventory: Inventory) -> tuple[Column, ...]:
+def columns_of(inventory: Inventory) -> tuple[TableColumn, ...]:
     """The columns to show: node and namespace only where there are several.
 
     Example:
@@ -115,7 +115,9 @@ def _sort_key(inventory: Inventory, column: str) -> tuple[np.ndarray, np.ndarray
     return cache[column]
 
 
-def cells(inventory: Inventory, positions: np.ndarray, columns: tuple[Column, ...]) -> list[dict[str, Any]]:
+def cells(
+    inventory: Inventory, positions: np.ndarray, columns: tuple[TableColumn, ...]
+) -> list[dict[str, Any]]:
     """One dict for each position: ``position``, ``cells`` (text) and ``titles`` (the exact value), ready for the front end.
 
     Example:
@@ -142,7 +144,7 @@ def cells(inventory: Inventory, positions: np.ndarray, columns: tuple[Column, ..
     return out
 
 
-def _cell(column: Column, row: dict[str, Any]) -> tuple[str, str]:
+def _cell(column: TableColumn, row: dict[str, Any]) -> tuple[str, str]:
     """What a cell says, and the exact value for the one who points at it."""
     if column.kind == "use":
         return _use(row)

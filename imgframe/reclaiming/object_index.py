@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe.arrow.keys import Ints, find, one_array, plain_codes, scopes, unify
-from imgframe.reclaiming.references import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
+from imgframe.reclaiming.gc_labels import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
 
 TABLES = ("images", "blobs", "snapshots", "containers", "leases", "ingests")
 """The table of each kind of object."""
@@ -21,7 +21,7 @@ UNKNOWN_RELEASE = 900_000
 _KEYS = {IMAGE: "name", CONTENT: "digest", SNAPSHOT: "key", CONTAINER: "id", INGEST: "ref"}
 
 
-class Called:
+class ObjectNames:
     """Names by which objects are called: ``words[places]``, for snapshots with their snapshotters."""
 
     __slots__ = ("places", "snapshotters", "words")
@@ -52,7 +52,7 @@ def _encoded(column: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:
     return array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
 
 
-class Names:
+class ObjectIndex:
     """Where each object stands: ``start[kind] + row`` is its number, ``scope`` its node and namespace, ``store`` its node."""
 
     def __init__(self, tables: Mapping[str, pa.Table]) -> None:
@@ -90,7 +90,7 @@ class Names:
         """The store of every object."""
         return np.concatenate([self.scope[kind] for kind in range(len(TABLES))]) // self.width
 
-    def find(self, kind: int, scope: Ints, called: Called) -> Ints:
+    def find(self, kind: int, scope: Ints, called: ObjectNames) -> Ints:
         """The numbers of the objects of a kind that stand in ``scope`` under the names ``called``; -1: not there."""
         table = self.tables[TABLES[kind]]
         own = self.scope[kind]

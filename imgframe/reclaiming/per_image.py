@@ -10,9 +10,9 @@ import pyarrow as pa
 from imgframe.arrow.image_rows import nanoseconds, rows_of
 from imgframe.arrow.keys import NONE, Ints
 from imgframe.inventory import Inventory
+from imgframe.reclaiming.gc_labels import CONTENT, IMAGE, SNAPSHOT
 from imgframe.reclaiming.graph import Graph, graph_of
 from imgframe.reclaiming.reclaim import reclaim_rows, single
-from imgframe.reclaiming.references import CONTENT, IMAGE, SNAPSHOT
 
 if TYPE_CHECKING:
     import pandas as pd

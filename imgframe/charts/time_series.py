@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imgframe import capacity
-from imgframe.charts import look
+from imgframe.charts import style
 from imgframe.inventory import human_bytes
 
 if TYPE_CHECKING:
@@ -41,24 +41,24 @@ def growth(
         1
     """
     by = by or str(frame.columns[1])
-    look.need(frame, ("collected_at", by, "total_bytes"), "growth")
-    ax, colours = look.canvas(ax, theme, f"Bytes over time by {by}", (9.5, 4.8))
+    style.need(frame, ("collected_at", by, "total_bytes"), "growth")
+    ax, colours = style.canvas(ax, theme, f"Bytes over time by {by}", (9.5, 4.8))
     drawn = capacity.lines(frame, by, most)
     if drawn.empty:
-        return look.say_empty(ax, colours, "No collections yet: append some to the dataset.")
+        return style.say_empty(ax, colours, "No collections yet: append some to the dataset.")
     for at, (name, line) in enumerate(drawn.groupby(by, sort=False)):
         times, values = line["collected_at"].dt.tz_localize(None).to_numpy(), line["bytes"].to_numpy()
         colour = colours.rest if line["is_rest"].iloc[0] else colours.series[at % len(colours.series)]
-        ax.plot(times, values, color=colour, linewidth=1.8, label=look.shorten(name, 26))
+        ax.plot(times, values, color=colour, linewidth=1.8, label=style.shorten(name, 26))
         row = _forecast_row(forecast, by, name)
         if row is not None:
             _band(ax, colours, colour, row, times[-1], values[-1])
-    look.byte_axis(ax.yaxis)
-    look.grid(ax, colours, "y")
+    style.byte_axis(ax.yaxis)
+    style.grid(ax, colours, "y")
     ax.set_ylim(bottom=0)
     _date_axis(ax)
     if len(drawn[by].unique()) > 1 or forecast is not None:
-        look.legend(ax, colours, 4)
+        style.legend(ax, colours, 4)
     return ax
 
 
@@ -69,7 +69,7 @@ def _forecast_row(forecast: pd.DataFrame | None, by: str, name: str) -> Any:
     return rows.iloc[0] if len(rows) else None
 
 
-def _band(ax: Any, colours: look.Theme, colour: str, row: Any, when: Any, value: float) -> None:
+def _band(ax: Any, colours: style.Theme, colour: str, row: Any, when: Any, value: float) -> None:
     """The way to the threshold: expected, earliest and latest, and the threshold itself."""
     import pandas as pd
 
@@ -114,11 +114,11 @@ def age_against_size(frame: pd.DataFrame, *, now: Any = None, ax: Any = None, th
         >>> imf.charts.age_against_size(pd.DataFrame(row)).get_ylabel()
         'bytes of the image alone'
     """
-    look.need(frame, ("created_at", "unique_size", "containers", "used_by_digest"), "age_against_size")
-    ax, colours = look.canvas(ax, theme, "Age against size", (8, 5))
+    style.need(frame, ("created_at", "unique_size", "containers", "used_by_digest"), "age_against_size")
+    ax, colours = style.canvas(ax, theme, "Age against size", (8, 5))
     points = capacity.ages(frame, now)
     if points.empty:
-        return look.say_empty(ax, colours, "No image with a known age and size.")
+        return style.say_empty(ax, colours, "No image with a known age and size.")
     days, sizes, used = (points[name].to_numpy() for name in ("days", "bytes", "in_use"))
     for mask, colour, label in (
         (~used, colours.series[0], "not in use"),
@@ -143,8 +143,8 @@ def age_against_size(frame: pd.DataFrame, *, now: Any = None, ax: Any = None, th
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: human_bytes(value)))
     ax.set_xlabel("days since the record was made", color=colours.ink)
     ax.set_ylabel("bytes of the image alone", color=colours.ink)
-    look.grid(ax, colours, "both")
-    look.legend(ax, colours)
+    style.grid(ax, colours, "both")
+    style.legend(ax, colours)
     return ax
 
 
@@ -159,10 +159,10 @@ def timeline(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> An
         >>> imf.charts.timeline(frame).get_title("left")
         'Changes of images by day'
     """
-    look.need(frame, ("change", "date" if "date" in frame.columns else "collected_at"), "timeline")
-    ax, colours = look.canvas(ax, theme, "Changes of images by day", (9.5, 4.4))
+    style.need(frame, ("change", "date" if "date" in frame.columns else "collected_at"), "timeline")
+    ax, colours = style.canvas(ax, theme, "Changes of images by day", (9.5, 4.4))
     if frame.empty:
-        return look.say_empty(ax, colours, "Nothing changed.")
+        return style.say_empty(ax, colours, "Nothing changed.")
     counts = capacity.changes_by_day(frame)
     ax.use_sticky_edges = False  # room beyond the longest bars
     up = down = 0.0
@@ -188,7 +188,7 @@ def timeline(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> An
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
     ax.set_ylabel("went   |   came", color=colours.ink)
-    look.grid(ax, colours, "y")
+    style.grid(ax, colours, "y")
     _date_axis(ax)
-    look.legend(ax, colours)
+    style.legend(ax, colours)
     return ax
