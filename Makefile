@@ -16,6 +16,7 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/stub.py --check
 
 protos: .venv/dev
 	$(BIN)/python tools/gen_protos.py
@@ -24,6 +25,7 @@ protos-check: .venv/dev
 	$(BIN)/python tools/gen_protos.py --check
 
 docs: .venv/dev
+	$(BIN)/python tools/stub.py
 	$(BIN)/python tools/pages.py
 	$(BIN)/python tools/site.py out/site
 	@echo Open out/site/index.html

@@ -1,7 +1,8 @@
 """pandas for the container images on your nodes.
 
-The public names load on first use: ``import imgframe`` brings in neither pandas nor grpc nor matplotlib. ``DataFrame.img``
-is registered as soon as pandas itself is imported.
+The public names load on first use: ``import imgframe`` brings in neither pandas nor grpc nor matplotlib, and changes nothing
+in the process. ``DataFrame.img`` is registered where pandas is loaded already, else as soon as a public name is used after
+pandas was loaded, or imgframe makes a frame.
 
 Example:
     >>> import imgframe as imf
@@ -14,12 +15,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from imgframe._after_pandas import after_pandas
+from imgframe._img_accessor import register_where_pandas_is_loaded
 from imgframe._version import __version__
 
-_ROOMS = {
-    "accessor": (),
-    "act": (
+_NAMES = {
+    "imgframe.act": (
         "Result",
         "open_plan",
         "Plan",
@@ -33,11 +33,9 @@ _ROOMS = {
         "resolve_digest",
         "stale",
     ),
-    "capacity": (),
-    "charts": (),
-    "collector": ("acollect", "collect"),
-    "dataset": ("diff", "open_dataset"),
-    "errors": (
+    "imgframe.collector": ("acollect", "collect"),
+    "imgframe.dataset": ("diff", "open_dataset"),
+    "imgframe.errors": (
         "ActionError",
         "DocumentError",
         "FilterError",
@@ -52,8 +50,8 @@ _ROOMS = {
         "SchemaError",
         "WireError",
     ),
-    "explorer": ("explore",),
-    "filters": (
+    "imgframe.explorer": ("explore",),
+    "imgframe.filters": (
         "FILTER_BEFORE_TYPE",
         "FILTER_DANGLING_TYPE",
         "FILTER_LABEL_TYPE",
@@ -72,18 +70,18 @@ _ROOMS = {
         "lint_filters",
         "parse_filters",
     ),
-    "golang": (),
-    "nerdctl": (),
-    "golang.time": (),
-    "inventory": ("Inventory", "concat", "open_inventory"),
-    "nerdctl.existing": ("get_existing_images",),
-    "nerdctl.read": ("read_image_config", "read_index", "read_manifest"),
-    "nerdctl.selection": ("get_dangling_images", "get_unused_images", "prune_candidates", "select_images"),
-    "node": ("Node", "load_nodes"),
-    "oci": (),
-    "planning": ("EnsuredImage", "PullMode"),
-    "platforms": (),
-    "reclaiming": (
+    "imgframe.inventory": ("Inventory", "concat", "open_inventory"),
+    "imgframe.nerdctl.existing": ("get_existing_images",),
+    "imgframe.nerdctl.read": ("read_image_config", "read_index", "read_manifest"),
+    "imgframe.nerdctl.selection": (
+        "get_dangling_images",
+        "get_unused_images",
+        "prune_candidates",
+        "select_images",
+    ),
+    "imgframe.node": ("Node", "load_nodes"),
+    "imgframe.planning": ("EnsuredImage", "PullMode"),
+    "imgframe.reclaiming": (
         "Reclaim",
         "explain_image",
         "holders",
@@ -92,27 +90,34 @@ _ROOMS = {
         "reclaim_each",
         "reclaim_marginal",
     ),
-    "reference": ("parse_repo_tag",),
-    "report": (),
-    "scale": (),
-    "simulator": (),
-    "usage": ("resource_usage", "unpacked_image_size"),
+    "imgframe.reference": ("parse_repo_tag",),
+    "imgframe.usage": ("resource_usage", "unpacked_image_size"),
 }
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+"""The public names by the module that defines them; ``__init__.pyi`` is generated from this table and the next."""
 
-__all__ = ["__version__", "gotime", *sorted(_HOME), *sorted(room for room in _ROOMS if "." not in room)]  # noqa: PLE0604 -- one table of names
+_ROOMS = {
+    name: f"imgframe.{name}"
+    for name in (
+        "capacity", "charts", "dataset", "errors", "filters", "oci", "platforms", "reclaiming", "reference", "report", "scale",
+        "schema", "simulator",
+    )
+} | {"gotime": "imgframe.golang.time"}  # fmt: skip
+"""The modules that are entered by name, as in ``imgframe.charts.growth``; all others are imported."""
+
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME), *sorted(_ROOMS)]  # noqa: PLE0604 -- one table of names
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        value = getattr(importlib.import_module(f"imgframe.{_HOME[name]}"), name)
-    elif name == "gotime":  # its promised name
-        value = importlib.import_module("imgframe.golang.time")
+        value = getattr(importlib.import_module(_HOME[name]), name)
     elif name in _ROOMS:
-        value = importlib.import_module(f"imgframe.{name}")
+        value = importlib.import_module(_ROOMS[name])
     else:
         raise AttributeError(f"module 'imgframe' has no attribute {name!r}")
-    globals()[name] = value
+    if register_where_pandas_is_loaded():
+        globals()[name] = value  # until then every use of a name comes here
     return value
 
 
@@ -120,4 +125,4 @@ def __dir__() -> list[str]:
     return __all__
 
 
-after_pandas(lambda pandas: importlib.import_module("imgframe.accessor").register(pandas))
+register_where_pandas_is_loaded()

@@ -70,6 +70,10 @@ class Inventory:
     documents: pd.DataFrame
     errors: pd.DataFrame
 
+    _tables: dict[str, pa.Table]
+    _frames: dict[str, pd.DataFrame]
+    derived: dict[Any, Any]
+
     def __init__(self, tables: Mapping[str, pa.Table | pd.DataFrame]) -> None:
         unknown = set(tables) - set(schema.TABLES)
         if unknown:
@@ -94,13 +98,15 @@ class Inventory:
             f"an Inventory is frozen; {name!r} cannot be set (build another with Inventory({{...}}))"
         )
 
-    def __getattr__(self, name: str) -> pd.DataFrame:
-        if name not in schema.TABLES:
-            raise AttributeError(f"an Inventory has no table {name!r}; it has {', '.join(schema.TABLES)}")
-        frame = self._frames.get(name)
-        if frame is None:
-            frame = self._frames[name] = schema.to_frame(self.arrow(name))
-        return frame.copy(deep=False)
+    if not TYPE_CHECKING:  # to a type checker the tables above are all there is
+
+        def __getattr__(self, name: str) -> pd.DataFrame:
+            if name not in schema.TABLES:
+                raise AttributeError(f"an Inventory has no table {name!r}; it has {', '.join(schema.TABLES)}")
+            frame = self._frames.get(name)
+            if frame is None:
+                frame = self._frames[name] = schema.to_frame(self.arrow(name))
+            return frame.copy(deep=False)
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *schema.TABLES]

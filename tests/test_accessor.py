@@ -163,7 +163,7 @@ def test_a_missing_column_is_named_at_once(method, arguments, column):
 def test_the_accessor_comes_with_pandas_and_once():
     code = (
         "import warnings; warnings.simplefilter('error'); import imgframe, sys; assert 'pandas' not in sys.modules; "
-        "import pandas; from imgframe import accessor; first = pandas.DataFrame.img; accessor.register(pandas); "
+        "import pandas; imgframe.Filter; from imgframe import accessor; first = pandas.DataFrame.img; accessor.register(pandas); "
         "assert pandas.DataFrame.img is first is accessor.ImageAccessor"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import imgframe as imf
 from imgframe.errors import FilterError, InputError, MissingColumn
 from imgframe.filters import docker, expressions
+from imgframe.nerdctl import selection
 from imgframe.nerdctl.selection import prune_candidates, select_images
 from imgframe.selectors import parse
 
@@ -432,9 +433,9 @@ def test_unused_by_search_agrees_with_the_bitmap(monkeypatch):
     inv = imf.Inventory({"images": images, "containers": containers})
     used = set(zip(containers["node"], containers["namespace"], containers["image"], strict=True))
     expected = [row not in used for row in images.itertuples(index=False, name=None)]
-    assert imf.nerdctl.selection.unused(inv).tolist() == expected
-    monkeypatch.setattr(imf.nerdctl.selection, "_BITMAP", 0)
-    assert imf.nerdctl.selection.unused(inv).tolist() == expected
+    assert selection.unused(inv).tolist() == expected
+    monkeypatch.setattr(selection, "_BITMAP", 0)
+    assert selection.unused(inv).tolist() == expected
 
 
 def test_names_as_typed_find_normalised_records_and_raw_ones():

@@ -4,6 +4,8 @@ import importlib
 import subprocess
 import sys
 
+import pytest
+
 import imgframe as imf
 
 
@@ -42,7 +44,7 @@ def test_frames_load_neither_grpc_nor_matplotlib():
 
 
 def test_accessor_is_there_whichever_is_imported_first():
-    for code in ("import imgframe, pandas", "import pandas, imgframe"):
+    for code in ("import imgframe, pandas; imgframe.Filter", "import pandas, imgframe"):
         subprocess.run([sys.executable, "-c", f"{code}; assert hasattr(pandas.DataFrame, 'img')"], check=True)
 
 
@@ -54,5 +56,28 @@ def test_every_public_name_is_there_and_documented():
 
 
 def test_every_room_exists():
-    for room in imf._ROOMS:
-        assert importlib.import_module(f"imgframe.{room}").__doc__, room
+    for room, module in imf._ROOMS.items():
+        assert importlib.import_module(module).__doc__, room
+        assert getattr(imf, room) is sys.modules[module]
+
+
+def test_only_what_users_type_is_listed():
+    assert dir(imf) == sorted(imf.__all__)
+    assert set(dir(imf)) == {"__version__"} | set(imf._HOME) | set(imf._ROOMS)
+    insides = {
+        "accessor",
+        "act",
+        "collector",
+        "explorer",
+        "inventory",
+        "nerdctl",
+        "node",
+        "planning",
+        "usage",
+    }
+    assert not insides & set(dir(imf))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'imgframe' has no attribute 'colect'"):
+        _ = imf.colect

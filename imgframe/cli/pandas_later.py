@@ -1,12 +1,13 @@
-"""Keeps pyarrow from importing pandas before somebody wants a frame, in a process of our own.
+"""Keeps pyarrow from importing pandas in a command that needs no frame.
 
-pyarrow looks for pandas at its first array, which costs 0.5 to 1.4 s: more than a small collection takes. While a command of
-``imgframe`` reads its inventory, pyarrow is made to look where pandas cannot be found; afterwards, or as soon as pandas is
-imported by anyone, it looks again. While pandas is away, pyarrow cannot turn nanosecond times into Python objects
-(``as_py``, ``to_pylist``): cast them to int64 or to microseconds.
+pyarrow imports pandas for its first array, which takes 0.5 to 1.4 s: longer than reading a small node. While a command of
+``imgframe`` reads its inventory, pyarrow's look for pandas fails; afterwards, or as soon as anything imports pandas, it looks
+again. Without pandas, pyarrow cannot turn nanosecond times into Python objects (``as_py``, ``to_pylist``): cast them to int64
+or microseconds.
 
-This is for the command line alone: the compiled half of pyarrow looks only once, and never again takes ``pandas.NA`` or
-``pandas.NaT`` among Python objects for what they are. No program of a user may come to feel that.
+This is for the command line only: the compiled part of pyarrow looks once per process, and from then on does not recognise
+``pandas.NA`` and ``pandas.NaT`` among Python objects. It also relies on private parts of pyarrow, so it does nothing on
+versions later than ``TESTED``.
 """
 
 from __future__ import annotations
@@ -19,29 +20,35 @@ from typing import Any
 
 import pyarrow as pa
 
-from imgframe._after_pandas import after_pandas
-
-_lock = threading.Lock()
-_users = 0
-_away = False
+TESTED = 26
+"""The latest major version of pyarrow whose ``lib._pandas_api`` is known to look again when it is initialised again."""
 
 
-class _NotNow:
-    """A finder that does not find pandas, in one thread."""
+class _PandasFinder:
+    """First on ``sys.meta_path`` while pyarrow does without pandas."""
 
     def __init__(self) -> None:
-        self._thread = threading.get_ident()
+        self._hidden_from: int | None = threading.get_ident()
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        """Refuse pandas; leave all else to the finders that follow."""
+        """Hide pandas from pyarrow's look; let pyarrow look again when anything else imports pandas."""
         del path, target
-        if name == "pandas" and threading.get_ident() == self._thread:
+        if name != "pandas":
+            return
+        if threading.get_ident() == self._hidden_from:
             raise ModuleNotFoundError("pandas is not imported before it is needed", name=name)
+        look_again()
+
+    def hide(self) -> None:
+        """Have pyarrow look for pandas in vain, in this thread."""
+        pa.scalar(0)
+        pa.array([0])
+        self._hidden_from = None
 
 
 @contextmanager
 def postponed() -> Iterator[None]:
-    """Within it pyarrow works without pandas, unless pandas was imported already or is meanwhile.
+    """Within it pyarrow works without pandas, unless pandas is imported already or meanwhile.
 
     Example:
         >>> import pyarrow as pa
@@ -50,39 +57,20 @@ def postponed() -> Iterator[None]:
         ...     len(pa.array([1, 2]))
         2
     """
-    global _users  # noqa: PLW0603 -- pyarrow is one per process
-    with _lock:
-        _users += 1
-        if _users == 1:
-            _look_in_vain()
+    nested = any(isinstance(finder, _PandasFinder) for finder in sys.meta_path)
+    if nested or "pandas" in sys.modules or int(pa.__version__.partition(".")[0]) > TESTED:
+        yield
+        return
+    finder = _PandasFinder()
+    sys.meta_path.insert(0, finder)
     try:
+        finder.hide()
         yield
     finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                _look_again()
+        sys.meta_path.remove(finder)
+        look_again()
 
 
-def _look_in_vain() -> None:
-    global _away  # noqa: PLW0603 -- as above
-    if "pandas" in sys.modules or not hasattr(pa.lib, "_pandas_api"):
-        return
-    refusal = _NotNow()
-    sys.meta_path.insert(0, refusal)
-    try:
-        pa.scalar(0)
-        pa.array([0])
-        _away = True
-    finally:
-        sys.meta_path.remove(refusal)
-
-
-def _look_again(_: object = None) -> None:
-    global _away  # noqa: PLW0603 -- as above
-    if _away:
-        _away = False
-        pa.lib._pandas_api.__init__()  # noqa: SLF001 -- the only way to make it look again
-
-
-after_pandas(_look_again)
+def look_again() -> None:
+    """Have pyarrow look for pandas again the next time that it needs to know."""
+    pa.lib._pandas_api.__init__()  # noqa: SLF001 -- pyarrow has no public way

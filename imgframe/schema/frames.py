@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from imgframe._img_accessor import register_where_pandas_is_loaded
 from imgframe.schema.arrow_tables import plan_table, table
 from imgframe.schema.tables import TABLES
 
@@ -22,6 +23,7 @@ def to_frame(source: pa.Table) -> pd.DataFrame:
     """
     import pandas as pd
 
+    register_where_pandas_is_loaded()
     data = {field.name: _to_series(field, source[field.name].combine_chunks()) for field in source.schema}
     return pd.DataFrame(data, index=pd.RangeIndex(source.num_rows), copy=False)
 
