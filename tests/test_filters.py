@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imgframe as imf
+from imgframe.containerd_filters import parse
 from imgframe.errors import FilterError, InputError, MissingColumn
-from imgframe.filters import docker, expressions
+from imgframe.filters import bounds, docker
 from imgframe.nerdctl import selection
 from imgframe.nerdctl.selection import prune_candidates, select_images
-from imgframe.selectors import parse
 
 NAMES = (
     "docker.io/library/alpine:3.20",
@@ -439,7 +439,7 @@ def test_unused_by_search_agrees_with_the_bitmap(monkeypatch):
 
 
 def test_names_as_typed_find_normalised_records_and_raw_ones():
-    entries = expressions.entries(["alpine", "has space", "name==x", ""])
+    entries = bounds.entries(["alpine", "has space", "name==x", ""])
     assert entries[0].names == ("docker.io/library/alpine:latest", "alpine")
     assert entries[1].names == ("has space",)
     assert [each.expression for each in entries] == [None, None, "name==x", ""]
@@ -516,9 +516,9 @@ def test_expressions_ask_the_record():
         'name==""': [],
     }
     for expression, rows_ in asked.items():
-        assert expressions.any_of([expressions.verbatim(expression)], images).tolist() == rows_, expression
+        assert bounds.any_of([bounds.verbatim(expression)], images).tolist() == rows_, expression
     with pytest.raises(MissingColumn, match="annotations"):
-        expressions.any_of([expressions.verbatim("annotations.x==y")], images)
+        bounds.any_of([bounds.verbatim("annotations.x==y")], images)
 
 
 def test_docker_reads_filters_in_its_own_way():

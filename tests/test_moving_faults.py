@@ -16,7 +16,7 @@ import imgframe as imf
 from imgframe import oci, simulator
 from imgframe.errors import RegistryError
 from imgframe.registry import Registry
-from imgframe.registry import remote as remote_module
+from imgframe.registry import remote_image as remote_module
 
 SECONDS = 3.0  # a registry's; long enough for a busy machine
 PATIENCE = 60.0  # before a test says that something hangs

@@ -17,7 +17,7 @@ from testbed.web_servers import FaultyProxy, Server, send
 from imgframe import oci
 from imgframe.errors import InputError, InsecureWarning, RegistryDenied, RegistryError, RegistryNotFound
 from imgframe.registry import Registry, auth, dockerconfig, urls
-from imgframe.registry import remote as remote_module
+from imgframe.registry import remote_image as remote_module
 
 NAME = f"{truth.HOST}/team/rich:1.0"
 PACKED = base64.b64encode(f"{USER}:{SECRET}".encode()).decode()

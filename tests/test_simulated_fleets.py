@@ -13,7 +13,7 @@ from testbed import stores
 from testbed.simulated_calls import Asker
 
 import imgframe as imf
-from imgframe import oci, selectors, simulator
+from imgframe import containerd_filters, oci, simulator
 from imgframe.errors import FilterError, InputError
 from imgframe.simulator.layer_archive import unpack
 from imgframe.simulator.record_filters import select
@@ -358,7 +358,7 @@ def test_a_thousand_nodes_listen_and_answer():
 @settings(max_examples=300, deadline=None)
 def test_any_filter_is_parsed_or_refused(text):
     try:
-        clauses = selectors.parse(text)
+        clauses = containerd_filters.parse(text)
     except FilterError as error:
         assert str(error).startswith("filters: parse error: [")
     else:

@@ -8,7 +8,7 @@ from imgframe.filters.docker import DockerFilters
 from imgframe.filters.filter import Filter, apply_filters
 from imgframe.filters.labels import filter_by_label
 from imgframe.filters.lint import lint_filters
-from imgframe.filters.parsing import (
+from imgframe.filters.parser import (
     FILTER_BEFORE_TYPE,
     FILTER_DANGLING_TYPE,
     FILTER_LABEL_TYPE,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imgframe.errors import InputError
-from imgframe.filters import expressions
+from imgframe.filters import bounds
 from imgframe.filters.filter import Filter, refused
 from imgframe.filters.labels import _ByLabel
 from imgframe.filters.references import _ByGlob, filter_dangling_images, filter_tagged_images
@@ -69,9 +69,9 @@ class DockerFilters:
         if self.reference:
             yield _ByGlob(self.reference)
         for name in self.before:
-            yield _ByCreatedAt(expressions.entries([name]), (), store, now, bounded=False)
+            yield _ByCreatedAt(bounds.entries([name]), (), store, now, bounded=False)
         for name in self.since:
-            yield _ByCreatedAt((), expressions.entries([name]), store, now, bounded=False)
+            yield _ByCreatedAt((), bounds.entries([name]), store, now, bounded=False)
         if self.until:
             yield _ByUntil(self.until, now, parse_until)
 

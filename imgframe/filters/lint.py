@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from imgframe.errors import FilterError
-from imgframe.filters.parsing import check_command, parse_filters, split_flags
+from imgframe.filters.parser import check_command, parse_filters, split_flags
 from imgframe.filters.references import pattern_problems
 
 

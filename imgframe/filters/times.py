@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from imgframe.errors import InputError
-from imgframe.filters import columns, expressions
+from imgframe.filters import bounds, columns
 from imgframe.filters.filter import Filter, Truth, View, refused, text_facts
 from imgframe.golang import time as gotime
 from imgframe.inventory import Inventory
@@ -109,8 +109,8 @@ class _ByCreatedAt(Filter):
 
     def __init__(
         self,
-        before: Sequence[expressions.Entry],
-        since: Sequence[expressions.Entry],
+        before: Sequence[bounds.Entry],
+        since: Sequence[bounds.Entry],
         store: Any = None,
         now: Any = None,
         *,
@@ -166,7 +166,7 @@ class _ByCreatedAt(Filter):
 
     def _bound(
         self,
-        entries: tuple[expressions.Entry, ...],
+        entries: tuple[bounds.Entry, ...],
         store: pd.DataFrame,
         held: Any,
         size: int,
@@ -179,7 +179,7 @@ class _ByCreatedAt(Filter):
         """
         if not entries:
             return None
-        matched = expressions.any_of(entries, store)
+        matched = bounds.any_of(entries, store)
         created = columns.times(store, "created_at", "filter_by_created_at")
         ticks = created.ticks[matched]
         numbers = (
@@ -275,4 +275,4 @@ def filter_by_created_at(
     found = store.images if isinstance(store, Inventory) else store
     if found is not None and not isinstance(found, pd.DataFrame):
         raise InputError(f"store is {type(store).__name__}; expected a DataFrame of images or an Inventory")
-    return _ByCreatedAt(expressions.entries(before), expressions.entries(since), found, now)
+    return _ByCreatedAt(bounds.entries(before), bounds.entries(since), found, now)

@@ -12,7 +12,7 @@ from imgframe import reference
 from imgframe.errors import InputError, ReferenceError_
 from imgframe.filters import columns
 from imgframe.filters.filter import Filter, View, apply_filters, kept, refused
-from imgframe.filters.parsing import parse_filters, split_flags
+from imgframe.filters.parser import parse_filters, split_flags
 from imgframe.filters.references import filter_dangling_images
 from imgframe.inventory import Inventory
 

@@ -59,7 +59,7 @@ def lookup(raw: str) -> Lookup:
         >>> lookup("alpine").names
         ('docker.io/library/alpine:latest', 'alpine')
     """
-    from imgframe import selectors
+    from imgframe import containerd_filters
 
     names = []
     with contextlib.suppress(ReferenceError_):
@@ -67,10 +67,10 @@ def lookup(raw: str) -> Lookup:
     names.append(raw)
     wanted = []
     for name in names:
-        (selector, *others) = selectors.parse(f"name=={name}")
+        (selector, *others) = containerd_filters.parse(f"name=={name}")
         if not others:  # a comma makes it two conditions, the second of which is no field of an image
             wanted.append(selector.value)
-    selectors.parse(f"target.digest~=^{_quoted(raw)}.*$")
+    containerd_filters.parse(f"target.digest~=^{_quoted(raw)}.*$")
     return Lookup(raw, tuple(wanted), (f"sha256:{raw}", raw))
 
 

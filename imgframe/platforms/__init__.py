@@ -12,7 +12,7 @@ Example:
     True
 """
 
-from imgframe.platforms.matching import (
+from imgframe.platforms.matcher import (
     Matcher,
     all_,
     any_of,

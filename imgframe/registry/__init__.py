@@ -12,6 +12,6 @@
 """
 
 from imgframe.registry.client import Registry
-from imgframe.registry.remote import Remote
+from imgframe.registry.remote_image import Remote
 
 __all__ = ["Registry", "Remote"]

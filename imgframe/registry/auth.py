@@ -18,7 +18,7 @@ from imgframe.errors import DocumentError
 from imgframe.golang.json import scanner
 from imgframe.registry import urls
 from imgframe.registry.credentials import Login, Wallet
-from imgframe.registry.failing import Problem, Secrets, Unauthorized
+from imgframe.registry.failures import Problem, Secrets, Unauthorized
 from imgframe.registry.hosts import Endpoint
 from imgframe.registry.transport import Answer, Sending, Transport
 

@@ -12,11 +12,11 @@ from typing import Self
 from imgframe import reference as names
 from imgframe.errors import InsecureWarning, ReferenceError_, RegistryError
 from imgframe.registry import hosts
-from imgframe.registry.asking import Session
 from imgframe.registry.auth import Authorizer
 from imgframe.registry.credentials import Wallet
-from imgframe.registry.failing import Secrets
-from imgframe.registry.remote import Remote
+from imgframe.registry.failures import Secrets
+from imgframe.registry.remote_image import Remote
+from imgframe.registry.session import Session
 from imgframe.registry.transport import Transport
 
 _SECRET_NAME = re.compile("authorization|cookie|credential|key|password|secret|token", re.IGNORECASE)

@@ -19,7 +19,7 @@ import aiohttp
 import yarl
 
 from imgframe._version import __version__
-from imgframe.registry.failing import Problem
+from imgframe.registry.failures import Problem
 from imgframe.registry.hosts import Trust
 
 USER_AGENT = f"imgframe/{__version__}"

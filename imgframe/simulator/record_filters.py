@@ -1,4 +1,4 @@
-"""containerd's filter expressions (:mod:`imgframe.selectors`), as its services evaluate them over their records.
+"""containerd's filter expressions (:mod:`imgframe.containerd_filters`), as its services evaluate them over their records.
 
 Several expressions mean or; an empty one, or none, matches all.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from imgframe.selectors import holds, parse
+from imgframe.containerd_filters import holds, parse
 
 T = TypeVar("T")
 Field = Callable[[T, list[str]], str | None]

@@ -13,7 +13,7 @@ import numpy as np
 import imgframe as imf
 from imgframe import oci, platforms, schema
 from imgframe.errors import DocumentError
-from imgframe.filters import expressions, times
+from imgframe.filters import bounds, times
 from imgframe.golang import time as gotime
 
 DATA = Path(__file__).parents[1] / "data"
@@ -89,9 +89,7 @@ def inventory(store):
 def go_filter(call, now_ns, *, verbatim=False):
     """The filter of a recorded call; ``verbatim`` reads entries of before and since as Go does, bare fields too."""
     if call["fn"] == "FilterByCreatedAt" and verbatim:
-        entries = [
-            [expressions.verbatim(each) for each in call.get(key) or ()] for key in ("before", "since")
-        ]
+        entries = [[bounds.verbatim(each) for each in call.get(key) or ()] for key in ("before", "since")]
         return times._ByCreatedAt(*entries, None, now_ns)
     return {
         "FilterByCreatedAt": lambda: imf.filter_by_created_at(

@@ -9,7 +9,7 @@ from imgframe import digests, oci
 from imgframe.errors import DocumentError
 from imgframe.golang.json import scanner
 from imgframe.oci.documents import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from imgframe.registry.failing import Absent, Problem, Unauthorized
+from imgframe.registry.failures import Absent, Problem, Unauthorized
 from imgframe.registry.hosts import Endpoint
 from imgframe.registry.transport import Answer
 

@@ -13,10 +13,10 @@ import tenacity
 from imgframe import digests, oci
 from imgframe.oci.documents import MAX_BYTES
 from imgframe.reference import Reference
-from imgframe.registry import resolving
-from imgframe.registry.asking import LONGEST_PAUSE, Session, Wanted
-from imgframe.registry.failing import Absent, Problem
+from imgframe.registry import resolver
+from imgframe.registry.failures import Absent, Problem
 from imgframe.registry.hosts import Endpoint
+from imgframe.registry.session import LONGEST_PAUSE, Session, Wanted
 from imgframe.registry.transport import Answer, Body, reading
 
 TRIES = 5
@@ -60,12 +60,12 @@ class Remote:
         """
 
         async def ask(server: Endpoint, method: str, tail: str, *, last: bool) -> Answer:
-            headers = {"Accept": resolving.ACCEPT}
+            headers = {"Accept": resolver.ACCEPT}
             return await self._ask(server, Wanted(method, tail, last, headers=headers))
 
         with self._session.speaking(self.reference, self.host):
             self._session.wallet.open()
-            found, _ = await resolving.resolve(self._servers, self.reference, self._digest, self._wanted, ask)
+            found, _ = await resolver.resolve(self._servers, self.reference, self._digest, self._wanted, ask)
             return found
 
     async def document(self, wanted: oci.Descriptor) -> bytes:
@@ -180,7 +180,7 @@ class Remote:
         )
 
         async def once() -> bool:
-            headers = {"Accept": resolving.ACCEPT} if kind == "manifests" else {}
+            headers = {"Accept": resolver.ACCEPT} if kind == "manifests" else {}
             answer = await self._push("HEAD", f"{kind}/{wanted.digest}", headers=headers)
             answer.drop()
             if answer.status == 404:
@@ -248,7 +248,7 @@ class Remote:
     async def _sent(self, tail: str, headers: dict[str, str], body: bytes | Body, url: str = "") -> None:
         answer = await self._push("PUT", tail, headers=headers, body=body, url=url)
         if answer.status not in {201, 202}:
-            words = "".join(f"\n{one}" for one in resolving.registry_words(await answer.body(64_000)))
+            words = "".join(f"\n{one}" for one in resolver.registry_words(await answer.body(64_000)))
             problem = answer.unexpected()
             raise Problem(
                 problem.words + words, status=problem.status, host=problem.host, passing=problem.passing

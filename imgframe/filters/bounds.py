@@ -1,4 +1,4 @@
-"""containerd's filter expressions (:mod:`imgframe.selectors`) over an images frame, and the entries of before and since."""
+"""containerd's filter expressions (:mod:`imgframe.containerd_filters`) over an images frame, and the entries of before and since."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from imgframe import reference
+from imgframe.containerd_filters import Selector, holds, is_utf8, parse
 from imgframe.errors import InputError, ReferenceError_
 from imgframe.filters import columns
-from imgframe.selectors import Selector, holds, is_utf8, parse
 
 
 class Entry(NamedTuple):

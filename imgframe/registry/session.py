@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from imgframe.registry.auth import Authorizer
 from imgframe.registry.credentials import Wallet
-from imgframe.registry.failing import Problem, Secrets, speaking
+from imgframe.registry.failures import Problem, Secrets, speaking
 from imgframe.registry.hosts import Endpoint
-from imgframe.registry.resolving import pause
+from imgframe.registry.resolver import pause
 from imgframe.registry.transport import Answer, Body, Sending, Transport
 
 MAX_TRIES = 5
