@@ -247,8 +247,8 @@ def parse(expression: str, end: str = ": invalid argument: invalid argument") ->
         FilterError: containerd refuses it; ``end`` is what the call in question appends to its words (Images/List does).
 
     Example:
-        >>> from imgframe import selectors
-        >>> selectors.parse('labels."a/b"==x,name')[0]
+        >>> from imgframe import containerd_filters
+        >>> containerd_filters.parse('labels."a/b"==x,name')[0]
         Selector(path=('labels', 'a/b'), operator='==', value='x')
     """
     return _Parser(expression, end).selectors() if expression else ()
@@ -258,8 +258,8 @@ def is_utf8(value: str) -> bool:
     r"""Whether the value of a selector is text: escapes such as ``\xc3`` can write other bytes.
 
     Example:
-        >>> from imgframe import selectors
-        >>> [selectors.is_utf8(each.value) for each in selectors.parse(r'name=="\xc3\xbc",name=="\xc3"')]
+        >>> from imgframe import containerd_filters
+        >>> [containerd_filters.is_utf8(each.value) for each in containerd_filters.parse(r'name=="\xc3\xbc",name=="\xc3"')]
         [True, False]
     """
     return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
@@ -269,9 +269,9 @@ def holds(selector: Selector, values: list[str | None]) -> Any:
     """The selector's answer per value of its field; an absent one counts as the empty text where Go does not look at presence.
 
     Example:
-        >>> from imgframe import selectors
-        >>> (clause,) = selectors.parse("name~=^a")
-        >>> selectors.holds(clause, ["ab", "ba", None]).tolist()
+        >>> from imgframe import containerd_filters
+        >>> (clause,) = containerd_filters.parse("name~=^a")
+        >>> containerd_filters.holds(clause, ["ab", "ba", None]).tolist()
         [True, False, False]
     """
     if selector.operator == "":
