@@ -470,7 +470,6 @@ async def written(client):
     await client.images.create("ns", "n", TARGET, {}, lease="l")
     await client.images.update("ns", "n", TARGET, {"a": "1"}, ["labels.a"])
     await client.content.label("ns", "sha256:1", {"a": ""})
-    await client.daemon.create_namespace("ns", {})
     await client.snapshots.apply("ns", BlobDescriptor("", "", 0), (), lease="", timeout=5)
     await client.leases.add("ns", "l", Resource("", ""))
     await client.events.publish("ns", "/t", "")
@@ -491,7 +490,7 @@ def test_requests_that_kill_a_daemon_cannot_be_built(tmp_path):
     }
     possible, impossible = 0, []
     for name, paths in FACTS["must_set"]["fields"].items():
-        if name not in ours:
+        if ours.get(name) not in sent:
             impossible.append(name)
             continue
         message = channel.GetMessageClass(generated.POOL.FindMessageTypeByName(name)).FromString(
@@ -503,11 +502,12 @@ def test_requests_that_kill_a_daemon_cannot_be_built(tmp_path):
                 assert part.HasField(step), f"{name} without {path}"
                 part = getattr(part, step)
         possible += 1
-    print(f"{possible} whole, {len(impossible)} not in our protos")
+    print(f"{possible} whole, {len(impossible)} that we do not send")
     assert sorted(impossible) == [
         "containerd.services.containers.v1.CreateContainerRequest",
         "containerd.services.containers.v1.UpdateContainerRequest",
         "containerd.services.events.v1.ForwardRequest",
+        "containerd.services.namespaces.v1.CreateNamespaceRequest",
         "containerd.services.namespaces.v1.UpdateNamespaceRequest",
         "containerd.services.snapshots.v1.UpdateSnapshotRequest",
     ]

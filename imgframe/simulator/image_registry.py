@@ -46,7 +46,7 @@ class ImageRegistry:
 
     Example:
         >>> from imgframe import simulator
-        >>> with simulator.Registry(["team/api:1.0.0"]) as registry:
+        >>> with simulator.ImageRegistry(["team/api:1.0.0"]) as registry:
         ...     registry.references[0].removeprefix(registry.host)
         '/team/api:1.0.0'
     """

@@ -22,7 +22,7 @@ Source = Callable[[int], AsyncIterator[bytes]]
 class BlobWriter:
     """The writing half of the content store."""
 
-    _calls: Channel
+    _channel: Channel
 
     async def write(
         self, namespace: str, ref: str, digest: str, data: bytes, labels: Mapping[str, str], *, lease: str
@@ -45,7 +45,7 @@ class BlobWriter:
         request = pb.WriteContentRequest(
             action=pb.COMMIT, ref=ref, total=len(data), expected=digest, data=data, labels=labels
         )
-        async with self._calls.bidi(_WRITE, namespace, lease) as talk:
+        async with self._channel.bidi(_WRITE, namespace, lease) as talk:
             try:
                 await talk.send(request)
                 await _reply(talk)
@@ -87,7 +87,7 @@ class BlobWriter:
             Conflict: another writer holds the ref, or the bytes have another digest or size; then the unfinished
                 write remains, and the caller aborts it.
         """
-        async with self._calls.bidi(_WRITE, namespace, lease, timeout) as talk:
+        async with self._channel.bidi(_WRITE, namespace, lease, timeout) as talk:
             try:
                 await talk.send(pb.WriteContentRequest(action=pb.STAT, ref=ref, total=size, expected=digest))
                 start = (await _reply(talk)).offset

@@ -278,9 +278,9 @@ class Bidi:
     """A conversation with containerd; use as ``async with``, which cancels it where it is left unfinished."""
 
     def __init__(
-        self, calls: Channel, method: Method, call: Any, namespace: str, timeout: float | None
+        self, channel: Channel, method: Method, call: Any, namespace: str, timeout: float | None
     ) -> None:
-        self._calls, self._method, self._call = calls, method, call
+        self._channel, self._method, self._call = channel, method, call
         self._namespace, self._timeout = namespace, timeout
 
     async def __aenter__(self) -> Self:
@@ -299,23 +299,23 @@ class Bidi:
     async def send_bytes(self, message: bytes) -> None:
         """As :meth:`send`, of a message that is encoded already."""
         try:
-            await self._calls.guard(self._method, self._timeout, self._call.write(message))
+            await self._channel.guard(self._method, self._timeout, self._call.write(message))
         except WireError:
             raise
         except Exception as error:  # grpc.aio's RPC-is-finished error has no class of its own
             await self.receive()
             raise Unreachable(
-                f"{self._method.name} at {self._calls.address}: the stream ended early",
-                address=self._calls.address,
+                f"{self._method.name} at {self._channel.address}: the stream ended early",
+                address=self._channel.address,
                 call=self._method.name,
                 code="UNAVAILABLE",
             ) from error
 
     async def receive(self) -> Any:
         """The next message; None where the server has ended the stream."""
-        data = await self._calls.guard(self._method, self._timeout, self._call.read())
-        return None if data is grpc.aio.EOF else self._calls.parse(self._method, data, self._namespace)
+        data = await self._channel.guard(self._method, self._timeout, self._call.read())
+        return None if data is grpc.aio.EOF else self._channel.parse(self._method, data, self._namespace)
 
     async def done(self) -> None:
         """Says that nothing more will be sent."""
-        await self._calls.guard(self._method, self._timeout, self._call.done_writing())
+        await self._channel.guard(self._method, self._timeout, self._call.done_writing())

@@ -36,7 +36,7 @@ class Client:
         snapshots: snapshots, their usage, and unpacking into them.
         leases: leases and what they hold.
         transfer: pull and push done by containerd (1.7 and later).
-        events: what changes, as it happens.
+        events: changes on the node, as they happen.
         opened: version of the daemon when it was opened.
 
     Args:
@@ -63,21 +63,18 @@ class Client:
     async def __aenter__(self) -> Self:
         first = min(self._timeout, FIRST_ANSWER)
         await probe(self.node.path, first)
-        self._calls = calls = Channel(self.node.path, self.node.address, self._timeout)
-        self.daemon, self.images, self.content = (
-            DaemonClient(calls),
-            ImagesClient(calls),
-            ContentClient(calls),
-        )
-        self.snapshots, self.leases = SnapshotsClient(calls), LeasesClient(calls)
-        self.transfer, self.events = TransferClient(calls), EventsClient(calls)
+        self._channel = channel = Channel(self.node.path, self.node.address, self._timeout)
+        self.daemon, self.images = DaemonClient(channel), ImagesClient(channel)
+        self.content, self.snapshots = ContentClient(channel), SnapshotsClient(channel)
+        self.leases, self.transfer = LeasesClient(channel), TransferClient(channel)
+        self.events = EventsClient(channel)
         try:
             self.opened = await self.daemon.version()
         except (TimedOut, Unreachable):
-            await calls.close()
+            await channel.close()
             raise
         except WireError as error:
-            await calls.close()
+            await channel.close()
             raise Unreachable(
                 f"{self.node.path}: this is not a containerd gRPC socket: {error}",
                 address=self.node.address,
@@ -85,21 +82,21 @@ class Client:
                 code=error.code,
             ) from error
         except asyncio.CancelledError:
-            await calls.close()
+            await channel.close()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._calls.close()
+        await self._channel.close()
 
     @property
     def rpcs(self) -> int:
         """Calls made so far."""
-        return self._calls.rpcs
+        return self._channel.rpcs
 
     def take_damages(self) -> list[Damage]:
         """Records that had to be repaired or could not be read since this was last asked."""
-        damages, self._calls.damages = self._calls.damages, []
+        damages, self._channel.damages = self._channel.damages, []
         return damages

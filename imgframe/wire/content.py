@@ -45,14 +45,14 @@ def _ingest(message: Any) -> Ingest:
 class ContentClient(BlobWriter):
     """containerd's content store."""
 
-    def __init__(self, calls: Channel) -> None:
-        self._calls = calls
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
         self._whole_chunks = True
 
     async def ingests(self, namespace: str, filters: Sequence[str] = ()) -> list[Ingest]:
         """Unfinished writes of a namespace."""
         request = pb.ListStatusesRequest(filters=filters)
-        reply = await self._calls.read(_CONTENT["ListStatuses"], request, namespace)
+        reply = await self._channel.read(_CONTENT["ListStatuses"], request, namespace)
         return [_ingest(message) for message in reply.statuses]
 
     async def list(self, namespace: str, filters: Sequence[str] = ()) -> list[Blob]:
@@ -60,17 +60,17 @@ class ContentClient(BlobWriter):
 
         async def fetch(some: tuple[str, ...]) -> list[Blob]:
             request = pb.ListContentRequest(filters=some)
-            return await self._calls.read_stream(
+            return await self._channel.read_stream(
                 _CONTENT["List"], request, lambda block: map(blob, block.info), namespace
             )
 
         rows, lost = await sliced(fetch, "digest", tuple(filters))
-        self._calls.lose(namespace, "Content/List", lost)
+        self._channel.lose(namespace, "Content/List", lost)
         return rows
 
     async def info(self, namespace: str, digest: str) -> Blob:
         """One blob's record; :class:`~imgframe.errors.Missing` where this namespace has none."""
-        reply = await self._calls.read(_CONTENT["Info"], pb.InfoRequest(digest=digest), namespace)
+        reply = await self._channel.read(_CONTENT["Info"], pb.InfoRequest(digest=digest), namespace)
         return blob(reply.info)
 
     async def document(self, namespace: str, digest: str) -> bytes:
@@ -84,7 +84,9 @@ class ContentClient(BlobWriter):
         if 0 < len(head) < _CHUNK:
             return head
         request = pb.ReadContentRequest(digest=digest, offset=len(head), size=DOCUMENT_LIMIT + 1 - len(head))
-        parts = await self._calls.read_stream(_CONTENT["Read"], request, lambda part: (part.data,), namespace)
+        parts = await self._channel.read_stream(
+            _CONTENT["Read"], request, lambda part: (part.data,), namespace
+        )
         data = head + b"".join(parts)
         if len(data) > DOCUMENT_LIMIT:
             raise DocumentError(
@@ -96,8 +98,8 @@ class ContentClient(BlobWriter):
         """The first MiB of a blob, which containerd's own store sends as one message; empty: this store does not."""
         request = pb.ReadContentRequest(digest=digest, size=_CHUNK)
         try:
-            message = await self._calls.read_first(
-                _CONTENT["Read"], request, namespace, min(self._calls.timeout, _PATIENCE)
+            message = await self._channel.read_first(
+                _CONTENT["Read"], request, namespace, min(self._channel.timeout, _PATIENCE)
             )
         except TimedOut:
             self._whole_chunks = False
@@ -109,7 +111,7 @@ class ContentClient(BlobWriter):
     ) -> AsyncIterator[bytes]:
         """A blob's bytes in pieces of up to 1 MiB, from an offset on; ``size`` 0 reads to the end. Not asked again."""
         request = pb.ReadContentRequest(digest=digest, offset=offset, size=size)
-        async for part in self._calls.stream(_CONTENT["Read"], request, namespace):
+        async for part in self._channel.stream(_CONTENT["Read"], request, namespace):
             yield part.data
 
     async def label(self, namespace: str, digest: str, labels: Mapping[str, str], *, lease: str = "") -> Blob:
@@ -123,13 +125,13 @@ class ContentClient(BlobWriter):
         request.info.digest = digest
         fill_labels(request.info, labels)
         request.update_mask.paths.extend(f"labels.{key}" for key in sorted(labels))
-        reply = await self._calls.unary(_CONTENT["Update"], request, namespace, lease=lease)
+        reply = await self._channel.unary(_CONTENT["Update"], request, namespace, lease=lease)
         return blob(reply.info)
 
     async def delete(self, namespace: str, digest: str) -> None:
         """Removes a blob's record from this namespace; its bytes go at the next garbage collection."""
-        await self._calls.unary(_CONTENT["Delete"], pb.DeleteContentRequest(digest=digest), namespace)
+        await self._channel.unary(_CONTENT["Delete"], pb.DeleteContentRequest(digest=digest), namespace)
 
     async def abort(self, namespace: str, ref: str) -> None:
         """Drops an unfinished write; :class:`~imgframe.errors.Missing` where there is none."""
-        await self._calls.unary(_CONTENT["Abort"], pb.AbortRequest(ref=ref), namespace)
+        await self._channel.unary(_CONTENT["Abort"], pb.AbortRequest(ref=ref), namespace)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -17,7 +17,7 @@ from imgframe._proto import (
     version_pb2,
 )
 from imgframe.wire.channel import Channel, methods
-from imgframe.wire.messages import fill_labels, nanoseconds, platform
+from imgframe.wire.messages import nanoseconds, platform
 from imgframe.wire.records import (
     Container,
     Layout,
@@ -86,56 +86,45 @@ def _container(message: Any) -> Container:
 class DaemonClient:
     """What a node's containerd says about itself."""
 
-    def __init__(self, calls: Channel) -> None:
-        self._calls = calls
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
 
     async def version(self) -> Version:
         """Version of the daemon."""
-        reply = await self._calls.read(_VERSION["Version"], Empty())
+        reply = await self._channel.read(_VERSION["Version"], Empty())
         return Version(reply.version, reply.revision)
 
     async def server(self) -> Server:
         """Identity of the daemon."""
-        reply = await self._calls.read(_INTROSPECTION["Server"], Empty())
+        reply = await self._channel.read(_INTROSPECTION["Server"], Empty())
         return Server(reply.uuid, reply.pid)
 
     async def plugins(self) -> list[Plugin]:
         """All plugins, also those that did not start."""
-        reply = await self._calls.read(_INTROSPECTION["Plugins"], introspection_pb2.PluginsRequest())
+        reply = await self._channel.read(_INTROSPECTION["Plugins"], introspection_pb2.PluginsRequest())
         return [_plugin(message) for message in reply.plugins]
 
     async def namespaces(self) -> list[Namespace]:
         """All namespaces; the only way to know whether one exists."""
-        reply = await self._calls.read(_NAMESPACES["List"], namespaces_pb2.ListNamespacesRequest())
+        reply = await self._channel.read(_NAMESPACES["List"], namespaces_pb2.ListNamespacesRequest())
         return [Namespace(message.name, labels_text(message.labels)) for message in reply.namespaces]
-
-    async def create_namespace(self, name: str, labels: Mapping[str, str]) -> None:
-        """Makes a namespace; :class:`~imgframe.errors.Conflict` where it exists."""
-        request = namespaces_pb2.CreateNamespaceRequest()
-        request.namespace.name = name
-        fill_labels(request.namespace, labels)
-        await self._calls.unary(_NAMESPACES["Create"], request, name)
-
-    async def delete_namespace(self, name: str) -> None:
-        """Removes an empty namespace; :class:`~imgframe.errors.Conflict` where something is left in it."""
-        await self._calls.unary(_NAMESPACES["Delete"], namespaces_pb2.DeleteNamespaceRequest(name=name), name)
 
     async def containers(self, namespace: str, filters: Sequence[str] = ()) -> list[Container]:
         """Containers of a namespace."""
 
         async def fetch(some: tuple[str, ...]) -> list[Container]:
             request = containers_pb2.ListContainersRequest(filters=some)
-            return await self._calls.read_stream(
+            return await self._channel.read_stream(
                 _CONTAINERS["ListStream"], request, lambda reply: (_container(reply.container),), namespace
             )
 
         rows, lost = await sliced(fetch, "id", tuple(filters))
-        self._calls.lose(namespace, "Containers/ListStream", lost)
+        self._channel.lose(namespace, "Containers/ListStream", lost)
         return rows
 
     async def tasks(self, namespace: str) -> list[Task]:
         """Processes of containers; a container without one is not listed."""
-        reply = await self._calls.read(_TASKS["List"], tasks_pb2.ListTasksRequest(), namespace)
+        reply = await self._channel.read(_TASKS["List"], tasks_pb2.ListTasksRequest(), namespace)
         return [
             Task(
                 message.id,

@@ -30,8 +30,8 @@ def _subject(event: Any) -> str:
 class EventsClient:
     """containerd's events."""
 
-    def __init__(self, calls: Channel) -> None:
-        self._calls = calls
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
 
     async def subscribe(
         self, filters: Sequence[str] = (), *, seconds: float = 86_400
@@ -42,7 +42,7 @@ class EventsClient:
         the stream. Collected garbage makes no content events on any version, and no snapshot events on 1.6.
         """
         request = events_pb2.SubscribeRequest(filters=filters)
-        async for message in self._calls.stream(_EVENTS["Subscribe"], request, timeout=seconds):
+        async for message in self._channel.stream(_EVENTS["Subscribe"], request, timeout=seconds):
             yield Event(
                 nanoseconds(message, "timestamp"), message.namespace, message.topic, _subject(message.event)
             )
@@ -53,4 +53,4 @@ class EventsClient:
         request = events_pb2.PublishRequest(topic=topic)
         request.event.type_url = payload.DESCRIPTOR.full_name
         request.event.value = payload.SerializeToString()
-        await self._calls.unary(_EVENTS["Publish"], request, namespace)
+        await self._channel.unary(_EVENTS["Publish"], request, namespace)

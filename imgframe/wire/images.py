@@ -32,8 +32,8 @@ def image(message: Any) -> Image:
 class ImagesClient:
     """containerd's image records."""
 
-    def __init__(self, calls: Channel) -> None:
-        self._calls = calls
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
         self._last: dict[str, tuple[tuple[str, ...], Any, list[Image]]] = {}
 
     async def list(self, namespace: str, filters: Sequence[str] = ()) -> list[Image]:
@@ -44,7 +44,7 @@ class ImagesClient:
         """
 
         async def fetch(some: tuple[str, ...]) -> list[Image]:
-            reply = await self._calls.read(_IMAGES["List"], pb.ListImagesRequest(filters=some), namespace)
+            reply = await self._channel.read(_IMAGES["List"], pb.ListImagesRequest(filters=some), namespace)
             last = self._last.get(namespace)
             if last is not None and last[:2] == (some, reply):
                 return last[2]
@@ -53,12 +53,12 @@ class ImagesClient:
             return records
 
         rows, lost = await sliced(fetch, "name", tuple(filters))
-        self._calls.lose(namespace, "Images/List", lost)
+        self._channel.lose(namespace, "Images/List", lost)
         return rows
 
     async def get(self, namespace: str, name: str) -> Image:
         """One record; :class:`~imgframe.errors.Missing` where there is none."""
-        reply = await self._calls.read(_IMAGES["Get"], pb.GetImageRequest(name=name), namespace)
+        reply = await self._channel.read(_IMAGES["Get"], pb.GetImageRequest(name=name), namespace)
         return image(reply.image)
 
     async def create(
@@ -67,7 +67,7 @@ class ImagesClient:
         """Makes a record; :class:`~imgframe.errors.Conflict` where the name is taken."""
         request = pb.CreateImageRequest()
         self._fill(request.image, name, target, labels)
-        return image((await self._calls.unary(_IMAGES["Create"], request, namespace, lease=lease)).image)
+        return image((await self._channel.unary(_IMAGES["Create"], request, namespace, lease=lease)).image)
 
     async def update(
         self,
@@ -95,7 +95,7 @@ class ImagesClient:
         request = pb.UpdateImageRequest()
         self._fill(request.image, name, target, labels)
         request.update_mask.paths.extend(fields)
-        return image((await self._calls.unary(_IMAGES["Update"], request, namespace, lease=lease)).image)
+        return image((await self._channel.unary(_IMAGES["Update"], request, namespace, lease=lease)).image)
 
     async def delete(
         self, namespace: str, name: str, *, sync: bool, only_if: BlobDescriptor | None = None
@@ -112,7 +112,7 @@ class ImagesClient:
         request = pb.DeleteImageRequest(name=name, sync=sync)
         if only_if is not None:
             fill_descriptor(request.target, only_if)
-        await self._calls.unary(_IMAGES["Delete"], request, namespace)
+        await self._channel.unary(_IMAGES["Delete"], request, namespace)
 
     @staticmethod
     def _fill(message: Any, name: str, target: BlobDescriptor, labels: Mapping[str, str]) -> None:

@@ -22,35 +22,32 @@ def _lease(message: Any) -> Lease:
 class LeasesClient:
     """containerd's leases."""
 
-    def __init__(self, calls: Channel) -> None:
-        self._calls = calls
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
 
     async def resources(self, namespace: str, lease: str) -> list[Resource]:
         """What a lease holds."""
-        reply = await self._calls.read(_LEASES["ListResources"], pb.ListResourcesRequest(id=lease), namespace)
+        reply = await self._channel.read(
+            _LEASES["ListResources"], pb.ListResourcesRequest(id=lease), namespace
+        )
         return [Resource(message.type, message.id) for message in reply.resources]
 
     async def create(self, namespace: str, lease: str, labels: Mapping[str, str]) -> Lease:
         """Makes a lease; ``labels`` normally hold :data:`EXPIRE`, so that a killed client leaves nothing for ever."""
         request = pb.CreateRequest(id=lease)
         fill_labels(request, labels)
-        return _lease((await self._calls.unary(_LEASES["Create"], request, namespace)).lease)
+        return _lease((await self._channel.unary(_LEASES["Create"], request, namespace)).lease)
 
     async def delete(self, namespace: str, lease: str, *, sync: bool) -> None:
         """Ends a lease; ``sync`` waits until the garbage collector has run."""
-        await self._calls.unary(_LEASES["Delete"], pb.DeleteRequest(id=lease, sync=sync), namespace)
+        await self._channel.unary(_LEASES["Delete"], pb.DeleteRequest(id=lease, sync=sync), namespace)
 
     async def add(self, namespace: str, lease: str, resource: Resource) -> None:
         """Puts something under a lease; adding it twice is harmless."""
         request = pb.AddResourceRequest(id=lease, resource=pb.Resource(id=resource.id, type=resource.type))
-        await self._calls.unary(_LEASES["AddResource"], request, namespace)
-
-    async def drop(self, namespace: str, lease: str, resource: Resource) -> None:
-        """Takes something out of a lease."""
-        request = pb.DeleteResourceRequest(id=lease, resource=pb.Resource(id=resource.id, type=resource.type))
-        await self._calls.unary(_LEASES["DeleteResource"], request, namespace)
+        await self._channel.unary(_LEASES["AddResource"], request, namespace)
 
     async def list(self, namespace: str, filters: Sequence[str] = ()) -> list[Lease]:
         """Leases of a namespace."""
-        reply = await self._calls.read(_LEASES["List"], pb.ListRequest(filters=filters), namespace)
+        reply = await self._channel.read(_LEASES["List"], pb.ListRequest(filters=filters), namespace)
         return [_lease(message) for message in reply.leases]

@@ -201,7 +201,7 @@ class Mount(Record, frozen=True, gc=False):
 
 
 class Event(Record, frozen=True, gc=False):
-    """Something changed; ``subject`` is the name, digest, key or id, empty where the payload is not one we know."""
+    """A change on the node; ``subject`` is a name, digest, key or id, empty where the payload is of another type."""
 
     at: int | None
     namespace: str

@@ -11,7 +11,6 @@ from imgframe.wire.channel import Channel, methods
 from imgframe.wire.messages import (
     descriptor,
     fill_descriptor,
-    fill_labels,
     mount_messages,
     mounts,
     nanoseconds,
@@ -39,39 +38,34 @@ def snapshot(message: Any) -> Snapshot:
 class SnapshotsClient:
     """containerd's snapshots; every call names the snapshotter."""
 
-    def __init__(self, calls: Channel) -> None:
-        self._calls = calls
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
 
     async def list(self, namespace: str, snapshotter: str, filters: Sequence[str] = ()) -> list[Snapshot]:
         """Snapshots of a namespace in one snapshotter."""
 
         async def fetch(some: tuple[str, ...]) -> list[Snapshot]:
             request = pb.ListSnapshotsRequest(snapshotter=snapshotter, filters=some)
-            return await self._calls.read_stream(
+            return await self._channel.read_stream(
                 _SNAPSHOTS["List"], request, lambda block: map(snapshot, block.info), namespace
             )
 
         rows, lost = await sliced(fetch, "name", tuple(filters))
-        self._calls.lose(namespace, "Snapshots/List", lost)
+        self._channel.lose(namespace, "Snapshots/List", lost)
         return rows
 
     async def stat(self, namespace: str, snapshotter: str, key: str) -> Snapshot:
         """One snapshot; :class:`~imgframe.errors.Missing` where there is none."""
         request = pb.StatSnapshotRequest(snapshotter=snapshotter, key=key)
-        return snapshot((await self._calls.read(_SNAPSHOTS["Stat"], request, namespace)).info)
+        return snapshot((await self._channel.read(_SNAPSHOTS["Stat"], request, namespace)).info)
 
     async def usage(
         self, namespace: str, snapshotter: str, key: str, *, timeout: float | None = None
     ) -> Usage:
         """Bytes and inodes of one snapshot alone. Of an active one containerd walks the directory: slow."""
         request = pb.UsageRequest(snapshotter=snapshotter, key=key)
-        reply = await self._calls.read(_SNAPSHOTS["Usage"], request, namespace, timeout)
+        reply = await self._channel.read(_SNAPSHOTS["Usage"], request, namespace, timeout)
         return Usage(reply.size, reply.inodes)
-
-    async def mounts(self, namespace: str, snapshotter: str, key: str) -> tuple[Mount, ...]:
-        """How an active snapshot or view is mounted."""
-        request = pb.MountsRequest(snapshotter=snapshotter, key=key)
-        return mounts((await self._calls.read(_SNAPSHOTS["Mounts"], request, namespace)).mounts)
 
     async def prepare(
         self,
@@ -91,23 +85,8 @@ class SnapshotsClient:
         """
         request = pb.PrepareSnapshotRequest(snapshotter=snapshotter, key=key, parent=parent, labels=labels)
         method = _SNAPSHOTS["Prepare"]
-        reply = await self._calls.unary(method, request, namespace, lease=lease, timeout=timeout)
+        reply = await self._channel.unary(method, request, namespace, lease=lease, timeout=timeout)
         return mounts(reply.mounts)
-
-    async def view(
-        self,
-        namespace: str,
-        snapshotter: str,
-        key: str,
-        parent: str,
-        labels: Mapping[str, str],
-        *,
-        lease: str,
-    ) -> tuple[Mount, ...]:
-        """Makes a read-only snapshot of a committed one."""
-        request = pb.ViewSnapshotRequest(snapshotter=snapshotter, key=key, parent=parent)
-        fill_labels(request, labels)
-        return mounts((await self._calls.unary(_SNAPSHOTS["View"], request, namespace, lease=lease)).mounts)
 
     async def commit(
         self,
@@ -126,12 +105,12 @@ class SnapshotsClient:
             Conflict: the name exists; the active snapshot stays, and the caller removes it.
         """
         request = pb.CommitSnapshotRequest(snapshotter=snapshotter, key=key, name=name, labels=labels)
-        await self._calls.unary(_SNAPSHOTS["Commit"], request, namespace, lease=lease, timeout=timeout)
+        await self._channel.unary(_SNAPSHOTS["Commit"], request, namespace, lease=lease, timeout=timeout)
 
     async def remove(self, namespace: str, snapshotter: str, key: str) -> None:
         """Removes a snapshot; :class:`~imgframe.errors.Conflict` where another stands on it."""
         request = pb.RemoveSnapshotRequest(snapshotter=snapshotter, key=key)
-        await self._calls.unary(_SNAPSHOTS["Remove"], request, namespace)
+        await self._channel.unary(_SNAPSHOTS["Remove"], request, namespace)
 
     async def apply(
         self, namespace: str, layer: BlobDescriptor, onto: tuple[Mount, ...], *, lease: str, timeout: float
@@ -142,5 +121,5 @@ class SnapshotsClient:
         """
         request = diff_pb2.ApplyRequest(mounts=mount_messages(onto))
         fill_descriptor(request.diff, layer)
-        reply = await self._calls.unary(_DIFF["Apply"], request, namespace, lease=lease, timeout=timeout)
+        reply = await self._channel.unary(_DIFF["Apply"], request, namespace, lease=lease, timeout=timeout)
         return descriptor(reply.applied)

@@ -31,8 +31,8 @@ Credentials = Callable[[str, str], Awaitable[tuple[str, str] | None]]
 class TransferClient:
     """containerd's own pull and push."""
 
-    def __init__(self, calls: Channel) -> None:
-        self._calls = calls
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
 
     async def pull(
         self,
@@ -117,7 +117,7 @@ class TransferClient:
             telling = asyncio.create_task(_tell(steps, progress))
             answering = asyncio.create_task(_answer(questions, credentials))
             try:
-                await self._calls.unary(_TRANSFER, request, namespace, lease=lease, timeout=timeout)
+                await self._channel.unary(_TRANSFER, request, namespace, lease=lease, timeout=timeout)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(telling, _LAST_WORDS)
             finally:
@@ -129,7 +129,7 @@ class TransferClient:
     async def _side(self, namespace: str, timeout: float) -> AsyncIterator[tuple[Bidi, str]]:
         """A side stream that containerd has acknowledged, and its id."""
         name = f"imgframe-{secrets.token_hex(8)}"
-        async with self._calls.bidi(_STREAM, namespace, timeout=timeout) as talk:
+        async with self._channel.bidi(_STREAM, namespace, timeout=timeout) as talk:
             await talk.send(_wrap(streaming_pb2.StreamInit(id=name)))
             if await talk.receive() is None:
                 raise Unreachable("Streaming/Stream: containerd ended the stream", call=_STREAM.name)
