@@ -18,7 +18,7 @@ import pyarrow as pa
 
 import imgframe as imf
 from imgframe import schema
-from imgframe.reclaiming.graph import Edges, Graph, build
+from imgframe.reclaiming.graph import Edges, Graph, build, graph_of
 from imgframe.reclaiming.reclaim import reclaim_rows
 from imgframe.usage.chains import block_bounds, chains_of, climb_blocks
 from imgframe.usage.composition import compose
@@ -390,7 +390,7 @@ def large_fleet() -> None:
     few, _ = best(lambda: reclaim_rows(graph, chosen[:50]), 5)
     show("1 M images: reclaim of 50 images", few)
     inv = imf.Inventory(tables)
-    inv.derived["graph"] = graph
+    graph_of(inv)
     frame = inv.images[flags]
     whole, _ = best(lambda: imf.reclaim(inv, frame).total_bytes)
     show("1 M images: imf.reclaim(inv, frame of 30 %)", whole)

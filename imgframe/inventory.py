@@ -6,12 +6,13 @@ attribute that gives a plain DataFrame.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +23,9 @@ from imgframe.folders import replaced
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_T = TypeVar("_T")
+_Key = TypeVarTuple("_Key")
 
 _LABELLED: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     # table, kind of owner, columns that together name the owner, column of labels
@@ -52,7 +56,7 @@ class Inventory:
         (0, ['node', 'namespace', 'ref'])
     """
 
-    __slots__ = ("_frames", "_tables", "derived")
+    __slots__ = ("_frames", "_memo", "_tables")
 
     nodes: pd.DataFrame
     namespaces: pd.DataFrame
@@ -72,7 +76,7 @@ class Inventory:
 
     _tables: dict[str, pa.Table]
     _frames: dict[str, pd.DataFrame]
-    derived: dict[Any, Any]
+    _memo: dict[Any, Any]
 
     def __init__(self, tables: Mapping[str, pa.Table | pd.DataFrame]) -> None:
         unknown = set(tables) - set(schema.TABLES)
@@ -90,8 +94,7 @@ class Inventory:
                 own[name] = schema.table(name, {column: value[column] for column in value.column_names})
         object.__setattr__(self, "_tables", own)
         object.__setattr__(self, "_frames", {})
-        object.__setattr__(self, "derived", {})
-        # ``derived``: what pure rooms computed from the tables once and may keep, such as the graph of references
+        object.__setattr__(self, "_memo", {})
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(
@@ -161,6 +164,24 @@ class Inventory:
         from html import escape
 
         return f"<div><b>Inventory</b> {escape(_summary(self))}</div>"
+
+
+def memoised(build: Callable[[Inventory, *_Key], _T]) -> Callable[[Inventory, *_Key], _T]:
+    """A function of an inventory whose result is computed once and kept with it, such as the graph of references.
+
+    Further arguments are positional and hashable. A pickle, :func:`concat` and :meth:`Inventory.replace` start without
+    results.
+    """
+
+    @functools.wraps(build)
+    def kept(inventory: Inventory, *key: *_Key) -> _T:
+        memo = inventory._memo  # noqa: SLF001 -- the Inventory's own module
+        entry = (build, *key)
+        if entry not in memo:
+            memo[entry] = build(inventory, *key)
+        return memo[entry]
+
+    return kept
 
 
 def _summary(inventory: Inventory) -> str:

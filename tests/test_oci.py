@@ -6,7 +6,7 @@ from testbed.oci_vectors import as_record, lines, matcher
 
 from imgframe import oci
 from imgframe.errors import DocumentError, NotFound
-from imgframe.nerdctl import documents as nerdctl_documents
+from imgframe.nerdctl.documents import listed_platforms
 
 
 def descriptor(record):
@@ -58,7 +58,7 @@ def test_every_resolution():
         found, error = oci.find_platforms(target, documents)
         assert [as_record(one) for one in found] == (record["platforms"] or []), record["id"]
         same_error(error, record.get("platforms_error"), None, record["id"])
-        shown, error = outcome(nerdctl_documents.listing, target, documents)
+        shown, error = outcome(listed_platforms, target, documents)
         same_error(error, record.get("list_error"), None, record["id"])
         ours = {
             name: {"platform": name, "config": one.manifest.config.digest, "blob_size": one.blob_size}

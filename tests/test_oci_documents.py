@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from testbed.oci_vectors import store
 
 from imgframe import oci, platforms
+from imgframe.collector.summaries import layer_rows, summarise
+from imgframe.collector.table_builder import Rows
 from imgframe.errors import DocumentError
 from imgframe.golang.json import decoder, scanner
-from imgframe.nerdctl import documents as nerdctl_documents
+from imgframe.nerdctl.documents import config_in, listed_platforms
 from imgframe.oci import fast_path, go_structs
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -244,8 +246,8 @@ def test_ten_thousand_layers_and_a_hundred_thousand_labels():
     assert sum(layer.size for layer in found.layers) == sum(range(10_000))
     labels = {f"key-{number}": str(number) for number in range(100_000)}
     data = json.dumps({"config": {"labels": labels}}).encode()
-    assert oci.image_labels(data) == labels
-    assert oci.image_labels(data.replace(b"labels", b"Labels")) == labels
+    assert oci.decode_config(data).config.labels == labels
+    assert oci.decode_config(data.replace(b"labels", b"Labels")).config.labels == labels
 
 
 def nested(depth, *, width=1):
@@ -267,7 +269,7 @@ def walks(target, documents):
     yield lambda: oci.find_manifest(target, None, documents)
     yield lambda: oci.check_blobs(target, platforms.all_(), documents)
     yield lambda: oci.resolve(target, platforms.default(), documents)
-    yield lambda: nerdctl_documents.read_image_config(target, platforms.default(), documents)
+    yield lambda: config_in(target, platforms.default(), documents)
 
 
 def test_a_hundred_indexes_inside_each_other_are_walked():
@@ -295,7 +297,7 @@ def test_an_index_that_contains_itself_ends():
                 walk()
             assert caught.value.code == "cycle"
         assert oci.find_platforms(target, documents)[1].code == "cycle"
-        assert nerdctl_documents.listing(target, documents) == {}
+        assert listed_platforms(target, documents) == {}
 
 
 def test_an_index_that_doubles_at_every_level_ends():
@@ -305,6 +307,12 @@ def test_an_index_that_doubles_at_every_level_ends():
         oci.find_manifest(target, None, documents)
     assert caught.value.code == "too_large"
     assert oci.find_platforms(target, documents)[1].code == "too_large"
+
+
+def collected_config(data):
+    """What a collection keeps of a config: its summary, and its rows in the tables."""
+    rows = Rows()
+    return summarise("config", "d", data, rows), rows.tables()
 
 
 @pytest.mark.parametrize(
@@ -318,26 +326,30 @@ def test_an_index_that_doubles_at_every_level_ends():
     ],
 )
 def test_times_outside_the_range_of_the_tables_are_unknown(text, shown):
-    config = oci.decode_config(json.dumps({"created": text, "history": [{"created": text}]}).encode())
-    assert config.created == text
-    assert oci.config_row("d", config)["created"] == shown
-    assert next(iter(oci.history_rows("d", config)))["created"] == shown
+    data = json.dumps({"created": text, "history": [{"created": text}]}).encode()
+    assert oci.decode_config(data).created == text
+    _, tables = collected_config(data)
+    assert tables["configs"]["created"].cast("int64").to_pylist() == [shown]
+    assert tables["history"]["created"].cast("int64").to_pylist() == [shown]
 
 
 def test_layers_know_their_diff_ids_only_where_the_config_has_them():
-    manifest = oci.decode_manifest(b'{"layers":[{"digest":"a"},{"digest":"b"}]}')
-    config = oci.decode_config(b'{"rootfs":{"diff_ids":["sha256:1"]}}')
-    rows = list(oci.layer_rows("m", manifest, config))
-    assert [row["diff_id"] for row in rows] == ["sha256:1", None]
-    assert [row["chain_id"] for row in rows] == ["sha256:1", None]
-    assert [row["chain_id"] for row in oci.layer_rows("m", manifest, None)] == [None, None]
+    rows = Rows()
+    manifest = summarise("manifest", "m", b'{"layers":[{"digest":"a"},{"digest":"b"}]}', rows)
+    config, _ = collected_config(b'{"rootfs":{"diff_ids":["sha256:1"]}}')
+    layer_rows(rows, "m", manifest, config)
+    layer_rows(rows, "m", manifest, None)
+    layers = rows.tables()["layers"]
+    assert layers["diff_id"].to_pylist()[:2] == ["sha256:1", None]
+    assert layers["chain_id"].to_pylist() == ["sha256:1", None, None, None]
 
 
 def test_hostile_text_stays_text():
     label = "<script>\u0000\u202e'\";\\"
-    config = oci.decode_config(json.dumps({"config": {"Labels": {label: label}}}).encode())
-    assert config.config.labels == {label: label}
-    assert json.loads(oci.config_row("d", config)["labels"]) == {label: label}
+    data = json.dumps({"config": {"Labels": {label: label}}}).encode()
+    assert oci.decode_config(data).config.labels == {label: label}
+    _, tables = collected_config(data)
+    assert json.loads(tables["configs"]["labels"][0].as_py()) == {label: label}
 
 
 @pytest.mark.parametrize(("zone", "named"), [("+99:99", "minute"), ("+99:é", "hour"), ("+99:00", "hour")])

@@ -12,7 +12,7 @@ from testbed.oci_vectors import dump, inventory, lines, store
 import imgframe as imf
 from imgframe import oci, platforms, schema
 from imgframe.errors import DocumentError, InputError, NotFound
-from imgframe.nerdctl import documents as nerdctl_documents
+from imgframe.nerdctl.documents import config_in, index_in, manifest_in
 
 
 def descriptor(record):
@@ -77,9 +77,9 @@ def test_every_document():
         chosen = chosen() if chosen else platforms.strict(record["platform"])
         check(
             record,
-            outcome(nerdctl_documents.read_index, target, documents),
-            outcome(nerdctl_documents.read_manifest, target, chosen, documents),
-            outcome(nerdctl_documents.read_image_config, target, chosen, documents),
+            outcome(index_in, target, documents),
+            outcome(manifest_in, target, chosen, documents),
+            outcome(config_in, target, chosen, documents),
         )
     print(f"read_documents.jsonl.gz: {len(records)} of {len(records)} vectors checked on bare stores")
     assert len(records) == 1511

@@ -17,7 +17,7 @@ from imgframe import schema
 from imgframe.arrow.image_rows import distinct, nanoseconds, rows_of
 from imgframe.arrow.keys import Ints, numbers, one_array, plain_codes, ranges, sums
 from imgframe.errors import InputError
-from imgframe.inventory import Inventory
+from imgframe.inventory import Inventory, memoised
 from imgframe.reclaiming.breakdown import used_images
 from imgframe.reclaiming.graph import graph_of
 from imgframe.reclaiming.per_image import group_bytes
@@ -104,13 +104,10 @@ def _by_column(inventory: Inventory, name: str, now: Any) -> pd.DataFrame:
     return _by(inventory, name, values, now)
 
 
+@memoised
 def composition_of(inventory: Inventory) -> Composition:
-    """What the images of an inventory consist of; computed once and kept in ``inventory.derived``."""
-    if "composition" not in inventory.derived:
-        inventory.derived["composition"] = compose(
-            {name: inventory.arrow(name) for name in _TABLES}, chains_in(inventory)
-        )
-    return inventory.derived["composition"]
+    """What the images of an inventory consist of."""
+    return compose({name: inventory.arrow(name) for name in _TABLES}, chains_in(inventory))
 
 
 def _by(inventory: Inventory, name: str, values: list[str], now: Any) -> pd.DataFrame:

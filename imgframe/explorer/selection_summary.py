@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe.arrow.keys import one_array, plain_codes
-from imgframe.inventory import Inventory, human_bytes
+from imgframe.inventory import Inventory, human_bytes, memoised
 from imgframe.planning.requested import KEY, records_of
 from imgframe.planning.retention import RetentionRules
 from imgframe.reclaiming import Reclaim, reclaim
@@ -103,6 +103,7 @@ def summarize(inventory: Inventory, positions: np.ndarray) -> SelectionSummary:
     return SelectionSummary(positions, whole, planned, dict(Counter(reasons[~free].tolist()).most_common()))
 
 
+@memoised
 def kept_because(inventory: Inventory) -> np.ndarray:
     """For each record of the inventory why a plan with its usual rules keeps it, None where it may go.
 
@@ -110,11 +111,8 @@ def kept_because(inventory: Inventory) -> np.ndarray:
         >>> kept_because(Inventory({})).tolist()
         []
     """
-    cache = inventory.derived
-    if "explorer kept" not in cache:
-        records = records_of(inventory.images[[*KEY, "digest"]], inventory, "explore")
-        cache["explorer kept"] = RetentionRules().reasons(records, inventory)
-    reasons: np.ndarray = cache["explorer kept"]
+    records = records_of(inventory.images[[*KEY, "digest"]], inventory, "explore")
+    reasons: np.ndarray = RetentionRules().reasons(records, inventory)
     return reasons
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe.filters import lint_filters
-from imgframe.inventory import Inventory, human_bytes
+from imgframe.inventory import Inventory, human_bytes, memoised
 from imgframe.nerdctl.selection import prune_candidates, select_images
 
 COMMANDS = ("images", "image prune", "image prune --all")
@@ -96,23 +96,21 @@ def ordered(inventory: Inventory, positions: np.ndarray, column: str, *, descend
     return positions[np.argsort(chosen, kind="stable")]
 
 
+@memoised
 def _sort_key(inventory: Inventory, column: str) -> tuple[np.ndarray, np.ndarray]:
     """Integers that sort like the column, and where it is unknown; dictionaries are sorted, so codes will do."""
-    cache = inventory.derived.setdefault("explorer sort keys", {})
-    if column not in cache:
-        images = inventory.arrow("images")
-        if column == "use":
-            used = images["used_by_digest"].cast(pa.int64())
-            pinned = pc.fill_null(images["pinned"].cast(pa.int64()), 0)
-            values = pc.add(pc.add(pc.multiply(images["containers"], 4), pc.multiply(used, 2)), pinned)
-        else:
-            values = images[column]
-        array = values.combine_chunks()
-        if pa.types.is_dictionary(array.type):
-            array = array.indices
-        numbers = pc.fill_null(array.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
-        cache[column] = numbers, array.is_null().to_numpy(zero_copy_only=False)
-    return cache[column]
+    images = inventory.arrow("images")
+    if column == "use":
+        used = images["used_by_digest"].cast(pa.int64())
+        pinned = pc.fill_null(images["pinned"].cast(pa.int64()), 0)
+        values = pc.add(pc.add(pc.multiply(images["containers"], 4), pc.multiply(used, 2)), pinned)
+    else:
+        values = images[column]
+    array = values.combine_chunks()
+    if pa.types.is_dictionary(array.type):
+        array = array.indices
+    numbers = pc.fill_null(array.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    return numbers, array.is_null().to_numpy(zero_copy_only=False)
 
 
 def cells(

@@ -13,7 +13,7 @@ from imgframe.oci.resolution import find_config
 from imgframe.platforms import Matcher, format, normalize  # noqa: A004 -- the name in platforms
 
 
-class Listed(NamedTuple):
+class ListedPlatform(NamedTuple):
     """What nerdctl's image listing shows of one platform of an image."""
 
     manifest_descriptor: Descriptor
@@ -32,7 +32,7 @@ def is_attestation(entry: Descriptor) -> bool:
     return (entry.annotations or {}).get("vnd.docker.reference.type") == "attestation-manifest"
 
 
-def listing(target: Descriptor, documents: Documents) -> dict[str, Listed]:
+def listed_platforms(target: Descriptor, documents: Documents) -> dict[str, ListedPlatform]:
     """What nerdctl's listing finds in an image: normalised platform of the config → manifest and config.
 
     Of an index every entry that is no attestation is looked at, whatever its type; one that cannot be read is left out;
@@ -48,7 +48,7 @@ def listing(target: Descriptor, documents: Documents) -> dict[str, Listed]:
         return {name: found}
     if not is_index_type(target.media_type):
         raise DocumentError(f"unknown media type: {target.media_type}")
-    shown: dict[str, Listed] = {}
+    shown: dict[str, ListedPlatform] = {}
     for entry in documents.plain_index(target).manifests:
         if is_attestation(entry):
             continue
@@ -60,34 +60,34 @@ def listing(target: Descriptor, documents: Documents) -> dict[str, Listed]:
     return shown
 
 
-def _listed(entry: Descriptor, documents: Documents) -> tuple[str, Listed]:
+def _listed(entry: Descriptor, documents: Documents) -> tuple[str, ListedPlatform]:
     manifest = documents.plain_manifest(entry)
     config = documents.config(manifest.config)
-    return format(normalize(config.platform, documents.host)), Listed(entry, manifest, config)
+    return format(normalize(config.platform, documents.host)), ListedPlatform(entry, manifest, config)
 
 
-class Found(NamedTuple):
+class LocatedDocument(NamedTuple):
     """A document and the descriptor that leads to it; both None where Go finds nothing and reports no error."""
 
     document: Any
     descriptor: Descriptor | None
 
 
-NOTHING_FOUND = Found(None, None)
+NO_DOCUMENT = LocatedDocument(None, None)
 
 
-def read_index(target: Descriptor, documents: Documents) -> Found:
+def index_in(target: Descriptor, documents: Documents) -> LocatedDocument:
     """The index of an image; nothing if its target is none (nerdctl's ReadIndex).
 
     Raises:
         DocumentError: it cannot be read (NotFound: it is not there); ``descriptor`` is that of the index.
     """
     if not is_index_type(target.media_type):
-        return NOTHING_FOUND
-    return Found(_at(target, documents.plain_index), target)
+        return NO_DOCUMENT
+    return LocatedDocument(_at(target, documents.plain_index), target)
 
 
-def read_manifest(target: Descriptor, matcher: Matcher | None, documents: Documents) -> Found:
+def manifest_in(target: Descriptor, matcher: Matcher | None, documents: Documents) -> LocatedDocument:
     """The manifest of an image for a platform (nerdctl's ReadManifest).
 
     In an index it is the first entry whose config is the one that the platform finds, whatever the entry's own platform;
@@ -97,9 +97,9 @@ def read_manifest(target: Descriptor, matcher: Matcher | None, documents: Docume
         DocumentError: a document on the way cannot be read; ``descriptor`` is that of a manifest as target.
     """
     if is_manifest_type(target.media_type):
-        return Found(_at(target, documents.plain_manifest), target)
+        return LocatedDocument(_at(target, documents.plain_manifest), target)
     if not is_index_type(target.media_type):
-        return NOTHING_FOUND
+        return NO_DOCUMENT
     index = documents.plain_index(target)
     wanted = find_config(target, matcher, documents)
     for entry in index.manifests:
@@ -109,18 +109,18 @@ def read_manifest(target: Descriptor, matcher: Matcher | None, documents: Docume
             continue
         manifest = decode.decode_manifest(data)
         if manifest.config == wanted:
-            return Found(manifest, entry)
-    return NOTHING_FOUND
+            return LocatedDocument(manifest, entry)
+    return NO_DOCUMENT
 
 
-def read_image_config(target: Descriptor, matcher: Matcher | None, documents: Documents) -> Found:
+def config_in(target: Descriptor, matcher: Matcher | None, documents: Documents) -> LocatedDocument:
     """The config of an image for a platform (nerdctl's ReadImageConfig).
 
     Raises:
         DocumentError: no config is found or it cannot be read; then ``descriptor`` is that of the config.
     """
     wanted = find_config(target, matcher, documents)
-    return Found(_at(wanted, documents.config), wanted)
+    return LocatedDocument(_at(wanted, documents.config), wanted)
 
 
 def _at(wanted: Descriptor, read: Callable[[Descriptor], Any]) -> Any:

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from imgframe import oci, platforms
 from imgframe.errors import DocumentError
-from imgframe.nerdctl import read
+from imgframe.inventory_documents import documents_of
 from imgframe.planning.local_image import LocalRecord, find_existing, lookup
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def get_existing_images(
         stores.setdefault((row["node"], row["namespace"]), []).append(LocalRecord(row["name"], target))
     found: list[dict[str, Any]] = []
     for (node, namespace), records in stores.items():
-        documents = read.store(inventory, node, namespace)
+        documents = documents_of(inventory, node, namespace)
         matcher = wish or platforms.strict(documents.host, documents.host)
         row = {"node": node, "namespace": namespace, "ref": reference}
         try:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from imgframe import oci, platforms
+from imgframe import oci
 from imgframe.errors import DocumentError
 from imgframe.inventory import Inventory
-from imgframe.nerdctl import documents as nerdctl_documents
+from imgframe.inventory_documents import documents_of
+from imgframe.nerdctl.documents import listed_platforms
 
 
 class PlatformRow(NamedTuple):
@@ -114,68 +115,37 @@ def image_rows(inventory: Inventory, rows: Iterable[PlatformRow]) -> list[ImageR
     return sorted(shown, key=lambda row: (row.node or "", row.namespace or "", row.name))
 
 
-class _Shown(NamedTuple):
+class _PlatformSizes(NamedTuple):
     config: str
     blob_size: int
     chain_id: str
 
 
 class _Platforms:
-    """The readable platforms of a target; each target and each document of a namespace is decoded once."""
+    """The readable platforms of a target; each target of a namespace is decoded once."""
 
     def __init__(self, inventory: Inventory) -> None:
-        self._read = document_reader(inventory)
-        nodes = inventory.arrow("nodes")
-        self._hosts = dict(zip(nodes["node"].to_pylist(), nodes["platform"].to_pylist(), strict=True))
-        self._stores: dict[tuple[str, str], oci.Documents] = {}
-        self._known: dict[tuple[str, ...], dict[str, _Shown]] = {}
+        self._inventory = inventory
+        self._known: dict[tuple[str, ...], dict[str, _PlatformSizes]] = {}
 
-    def of(self, node: str, namespace: str, target: oci.Descriptor) -> dict[str, _Shown]:
+    def of(self, node: str, namespace: str, target: oci.Descriptor) -> dict[str, _PlatformSizes]:
         key = (node, namespace, target.media_type, target.digest)
         if key not in self._known:
-            self._known[key] = _shown(target, self._store(node, namespace))
+            self._known[key] = _platform_sizes(target, documents_of(self._inventory, node, namespace))
         return self._known[key]
 
-    def _store(self, node: str, namespace: str) -> oci.Documents:
-        if (node, namespace) not in self._stores:
-            host = platforms.parse(self._hosts[node]) if self._hosts.get(node) else platforms.LINUX_AMD64
-            self._stores[node, namespace] = oci.Documents(self._read(node, namespace), host)
-        return self._stores[node, namespace]
 
-
-def _shown(target: oci.Descriptor, documents: oci.Documents) -> dict[str, _Shown]:
+def _platform_sizes(target: oci.Descriptor, documents: oci.Documents) -> dict[str, _PlatformSizes]:
     try:
-        found = nerdctl_documents.listing(target, documents)
+        found = listed_platforms(target, documents)
     except DocumentError:
         return {}  # nerdctl leaves the record out; the collection has it as a row of errors
     return {
-        platform: _Shown(one.manifest.config.digest, one.blob_size, oci.chain_id(one.config.rootfs.diff_ids))
+        platform: _PlatformSizes(
+            one.manifest.config.digest, one.blob_size, oci.chain_id(one.config.rootfs.diff_ids)
+        )
         for platform, one in found.items()
     }
-
-
-def document_reader(inventory: Inventory) -> Callable[[str, str], Callable[[str], bytes | None]]:
-    """``reader(node, namespace)(digest)``: the bytes of a document that this namespace holds, else None."""
-    documents = inventory.arrow("documents")
-    data = documents["data"].combine_chunks() if documents.num_rows else None
-    place = {digest: at for at, digest in enumerate(documents["digest"].to_pylist())}
-    blobs = inventory.arrow("blobs")
-    held: dict[tuple[str, str], set[str]] = {}
-    for node, namespace, digest in zip(
-        *(blobs[name].to_pylist() for name in ("node", "namespace", "digest")), strict=True
-    ):
-        if digest in place:
-            held.setdefault((node, namespace), set()).add(digest)
-
-    def reader(node: str, namespace: str) -> Callable[[str], bytes | None]:
-        mine = held.get((node, namespace), set())
-
-        def read(digest: str) -> bytes | None:
-            return data[place[digest]].as_py() if data is not None and digest in mine else None
-
-        return read
-
-    return reader
 
 
 def _chain_sizes(inventory: Inventory) -> Callable[[str, str, str | None, str], int | None]:

@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import oci, platforms
-from imgframe.errors import DocumentError, InputError, NotFound
+from imgframe.errors import InputError, NotFound
 from imgframe.inventory import Inventory
-from imgframe.nerdctl import documents as nerdctl_documents
-from imgframe.nerdctl.documents import Found
+from imgframe.inventory_documents import documents_of
+from imgframe.nerdctl.documents import LocatedDocument, config_in, index_in, manifest_in
 
 
-def read_index(source: Any, name: str, *, node: str | None = None, namespace: str | None = None) -> Found:
+def read_index(
+    source: Any, name: str, *, node: str | None = None, namespace: str | None = None
+) -> LocatedDocument:
     """The index of an image, as ``(document, descriptor)``: an :class:`imgframe.oci.Index`; both None if it has none.
 
     Args:
@@ -40,7 +42,7 @@ def read_index(source: Any, name: str, *, node: str | None = None, namespace: st
         imgframe.errors.NotFound: there is no image named 'alpine'
     """
     target, documents = _open(source, name, node, namespace)
-    return nerdctl_documents.read_index(target, documents)
+    return index_in(target, documents)
 
 
 def read_manifest(
@@ -50,7 +52,7 @@ def read_manifest(
     platform: str | platforms.Platform | platforms.Matcher | None = None,
     node: str | None = None,
     namespace: str | None = None,
-) -> Found:
+) -> LocatedDocument:
     """The manifest of an image for a platform, as ``(document, descriptor)``: an :class:`imgframe.oci.Manifest`.
 
     Both are None where Go finds none and reports no error (nested indexes). ``platform``: None is what the node itself
@@ -64,7 +66,7 @@ def read_manifest(
         imgframe.errors.NotFound: there is no image named 'alpine'
     """
     target, documents = _open(source, name, node, namespace)
-    return nerdctl_documents.read_manifest(target, _matcher(platform, documents.host), documents)
+    return manifest_in(target, platforms.matcher_of(platform, documents.host), documents)
 
 
 def read_image_config(
@@ -74,7 +76,7 @@ def read_image_config(
     platform: str | platforms.Platform | platforms.Matcher | None = None,
     node: str | None = None,
     namespace: str | None = None,
-) -> Found:
+) -> LocatedDocument:
     """The config of an image for a platform, as ``(document, descriptor)``: an :class:`imgframe.oci.ImageConfig`.
 
     Its labels hold Docker's health check as ``nerdctl/healthcheck``. Arguments and errors as :func:`read_manifest`.
@@ -86,19 +88,7 @@ def read_image_config(
         imgframe.errors.NotFound: there is no image named 'alpine'
     """
     target, documents = _open(source, name, node, namespace)
-    return nerdctl_documents.read_image_config(target, _matcher(platform, documents.host), documents)
-
-
-def _matcher(
-    platform: str | platforms.Platform | platforms.Matcher | None, host: platforms.Platform
-) -> platforms.Matcher:
-    if platform is None:
-        return platforms.default(host)
-    if platform == "*":
-        return platforms.all_()
-    if isinstance(platform, str | platforms.Platform):
-        return platforms.strict(platform, host)
-    return platform
+    return config_in(target, platforms.matcher_of(platform, documents.host), documents)
 
 
 def _open(
@@ -108,7 +98,7 @@ def _open(
     inventory = source if isinstance(source, Inventory) else _collected(source, namespace)
     row = _only(inventory.arrow("images"), name, node, namespace)
     target = oci.Descriptor(row["media_type"] or "", row["digest"], row["target_size"] or 0)
-    return target, store(inventory, row["node"], row["namespace"])
+    return target, documents_of(inventory, row["node"], row["namespace"])
 
 
 def _collected(source: Any, namespace: str | None) -> Inventory:
@@ -154,55 +144,3 @@ def _normalised(name: str) -> str | None:
         return reference.parse(name).string
     except ReferenceError_:
         return None
-
-
-def store(inventory: Inventory, node: str, namespace: str) -> oci.Documents:
-    """The documents of one namespace of one node, decoded once.
-
-    What the store has but the inventory could not read raises the DocumentError that the collection met.
-    """
-    key = ("oci.Documents", node, namespace)
-    known = inventory.derived.get(key)
-    if known is None:
-        known = oci.Documents(_reader(inventory, node, namespace), _host(inventory, node))
-        inventory.derived[key] = known
-    return known
-
-
-def _host(inventory: Inventory, node: str) -> platforms.Platform:
-    nodes = inventory.arrow("nodes")
-    found = nodes.filter(pc.equal(nodes["node"], node))["platform"].to_pylist()
-    return platforms.normalize(platforms.parse(found[0])) if found and found[0] else platforms.LINUX_AMD64
-
-
-def _of_store(table: pa.Table, node: str, namespace: str) -> pa.Table:
-    return table.filter(pc.and_(pc.equal(table["node"], node), pc.equal(table["namespace"], namespace)))
-
-
-def _reader(inventory: Inventory, node: str, namespace: str) -> oci.Read:
-    present = set(_of_store(inventory.arrow("blobs"), node, namespace)["digest"].to_pylist())
-    documents = inventory.arrow("documents")
-    digests = documents["digest"].combine_chunks()
-    places = {digest: place for place, digest in enumerate(digests.to_pylist())}
-    data = documents["data"]
-    errors = (
-        _of_store(inventory.arrow("errors"), node, namespace)
-        .select(["subject", "code", "message"])
-        .to_pylist()
-    )
-    problems = {row["subject"]: row for row in errors}
-
-    def read(digest: str) -> bytes | None:
-        if digest not in present:
-            return None
-        place = places.get(digest)
-        if place is not None:
-            return data[place].as_py()
-        problem = problems.get(digest)
-        if problem is not None:
-            raise DocumentError(problem["message"] or problem["code"], code=problem["code"])
-        raise DocumentError(
-            f"content digest {digest}: the inventory does not hold its bytes", code="not_collected"
-        )
-
-    return read

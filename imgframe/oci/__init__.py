@@ -35,14 +35,6 @@ from imgframe.oci.resolution import (
     find_platforms,
     resolve,
 )
-from imgframe.oci.rows import (
-    compact_json,
-    config_row,
-    history_rows,
-    image_labels,
-    layer_rows,
-    timestamp,
-)
 
 __all__ = [
     "HEALTHCHECK_LABEL",
@@ -63,8 +55,6 @@ __all__ = [
     "check_blobs",
     "checked_index",
     "checked_manifest",
-    "compact_json",
-    "config_row",
     "decode_config",
     "decode_index",
     "decode_manifest",
@@ -73,12 +63,8 @@ __all__ = [
     "find_manifest",
     "find_platforms",
     "go_json",
-    "history_rows",
-    "image_labels",
     "is_config_type",
     "is_index_type",
     "is_manifest_type",
-    "layer_rows",
     "resolve",
-    "timestamp",
 ]

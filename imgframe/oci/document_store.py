@@ -18,7 +18,8 @@ Read = Callable[[str], bytes | None]
 class Documents:
     """A store whose documents are decoded once.
 
-    ``read`` gives the bytes of a digest, None if the blob is not there, or raises DocumentError.
+    ``read`` gives the bytes of a digest, None if the blob is not there, or raises DocumentError. Stores that share
+    ``decoded`` decode a document once for all of them; each still reads it itself.
 
     Example:
         >>> from imgframe import oci
@@ -27,10 +28,13 @@ class Documents:
         imgframe.errors.NotFound: content digest sha256:0000000000000000000000000000000000000000000000000000000000000000: not found
     """
 
-    def __init__(self, read: Read, host: Platform = LINUX_AMD64) -> None:
+    def __init__(
+        self, read: Read, host: Platform = LINUX_AMD64, decoded: dict[Any, Any] | None = None
+    ) -> None:
         self.read = read
         self.host = host
-        self._decoded: dict[tuple[str, str, str], Any] = {}
+        self._own: dict[Any, Any] = {}
+        self._decoded = self._own if decoded is None else decoded
 
     def data(self, wanted: Descriptor) -> bytes:
         """The bytes of a descriptor: its inline data if length and digest are right, else what the store has.
@@ -89,7 +93,8 @@ class Documents:
 
     def config_platform(self, wanted: Descriptor) -> Platform:
         """The normalised platform of a config."""
-        return self._once("platform", wanted, lambda data: decode.decode_platform(data, self.host))
+        kind = f"platform for {self.host}"
+        return self._once(kind, wanted, lambda data: decode.decode_platform(data, self.host))
 
     def _refuse(self, digest: str) -> None:
         if digest_error(digest):
@@ -99,6 +104,9 @@ class Documents:
         if wanted.data:  # inline: not what the digest alone says
             return decoder(self.data(wanted))
         key = (kind + where, wanted.digest, wanted.media_type)
-        if key not in self._decoded:
-            self._decoded[key] = decoder(self.data(wanted))
-        return self._decoded[key]
+        if key not in self._own:
+            data = self.data(wanted)
+            if key not in self._decoded:
+                self._decoded[key] = decoder(data)
+            self._own[key] = self._decoded[key]
+        return self._own[key]

@@ -299,6 +299,18 @@ def default(host: Platform | str = LINUX_AMD64) -> Matcher:
     return only(host, host)
 
 
+def matcher_of(platform: Matcher | Platform | str | None, host: Platform | str = LINUX_AMD64) -> Matcher:
+    """What an argument ``platform`` asks for: None what the host itself would run, ``"*"`` any, a matcher itself.
+
+    A platform or a specifier such as ``linux/arm64`` is exactly that.
+    """
+    if isinstance(platform, Matcher):
+        return platform
+    if platform is None:
+        return default(host)
+    return all_() if platform == "*" else strict(platform, host)
+
+
 def nerdctl(
     texts: Sequence[str] = (),
     *,

@@ -17,7 +17,7 @@ import pyarrow as pa
 from imgframe.arrow.keys import NONE, Bools, Ints, numbers, one_array, plain_codes
 from imgframe.errors import InputError
 from imgframe.golang import time as gotime
-from imgframe.inventory import Inventory
+from imgframe.inventory import Inventory, memoised
 from imgframe.reclaiming.edges_by_name import EdgeBuilder, Placeholders, labelled
 from imgframe.reclaiming.gc_labels import (
     CONTAINER,
@@ -155,13 +155,10 @@ def _mark(values: Bools, source: Ints, target: Ints) -> None:
     values[target[values[source]]] = True
 
 
+@memoised
 def graph_of(inventory: Inventory) -> Graph:
-    """The graph of an inventory; built once and kept in ``inventory.derived``."""
-    if "graph" not in inventory.derived:
-        inventory.derived["graph"] = build(
-            {name: inventory.arrow(name) for name in ("nodes", *TABLES)}, chains_in(inventory)
-        )
-    return inventory.derived["graph"]
+    """The graph of an inventory."""
+    return build({name: inventory.arrow(name) for name in ("nodes", *TABLES)}, chains_in(inventory))
 
 
 def build(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Graph:

@@ -13,7 +13,7 @@ Example:
 
 from imgframe.schema.arrow_tables import concat, empty, ordered, plan_table, table
 from imgframe.schema.columns import BINARY, BOOL, CATEGORY, FLOAT, INT, TIME
-from imgframe.schema.frames import from_frame, plan_frame, to_frame
+from imgframe.schema.frames import from_frame, to_frame
 from imgframe.schema.plans import PLANS
 from imgframe.schema.tables import TABLES, VERSION
 
@@ -31,7 +31,6 @@ __all__ = [
     "empty",
     "from_frame",
     "ordered",
-    "plan_frame",
     "plan_table",
     "table",
     "to_frame",

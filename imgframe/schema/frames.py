@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from imgframe._img_accessor import register_where_pandas_is_loaded
-from imgframe.schema.arrow_tables import plan_table, table
+from imgframe.schema.arrow_tables import table
 from imgframe.schema.tables import TABLES
 
 if TYPE_CHECKING:
@@ -95,8 +94,3 @@ def _from_series(field: pa.Field, values: Any) -> pa.Array:
         pa.string() if pa.types.is_dictionary(field.type) else field.type,
         mask=values.isna().to_numpy(),  # a pyarrow that looked for pandas in vain never knows pandas.NA
     )
-
-
-def plan_frame(name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
-    """:func:`plan_table` as a plain DataFrame."""
-    return to_frame(plan_table(name, columns))

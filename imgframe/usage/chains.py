@@ -30,7 +30,7 @@ from imgframe.arrow.keys import (
     stable_order,
     unify,
 )
-from imgframe.inventory import Inventory
+from imgframe.inventory import Inventory, memoised
 
 _BLOCK = 1 << 17  # snapshots per block
 _PACKED_BITS = 24  # depth below 2**24 and a sum of inodes below 2**39 travel in one number
@@ -111,11 +111,10 @@ def chains_of(snapshots: pa.Table) -> Chains:
     return chains if order is None else _back(chains, order)
 
 
+@memoised
 def chains_in(inventory: Inventory) -> Chains:
-    """The chains of an inventory's snapshots; resolved once and kept in ``inventory.derived``."""
-    if "chains" not in inventory.derived:
-        inventory.derived["chains"] = chains_of(inventory.arrow("snapshots"))
-    return inventory.derived["chains"]
+    """The chains of an inventory's snapshots."""
+    return chains_of(inventory.arrow("snapshots"))
 
 
 def snapshot_scope(snapshots: pa.Table) -> Ints:

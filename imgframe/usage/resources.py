@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from imgframe import oci, platforms, schema
 from imgframe.arrow.image_rows import rows_of
-from imgframe.arrow.keys import NONE, Bools, Ints, find, numbers, one_array, scopes, unify
+from imgframe.arrow.keys import NONE, Ints, find, numbers, scopes, unify
 from imgframe.errors import DocumentError, MissingColumn
 from imgframe.inventory import Inventory
+from imgframe.inventory_documents import documents_of
 from imgframe.usage.sizes import node_snapshotters
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _snapshotters(inventory: Inventory, place: pa.Table, snapshotter: str | None
 
 
 class _Resolver:
-    """Chain IDs by platform, from the documents that the inventory holds; each target of a store once."""
+    """Chain IDs by platform, from the documents that the inventory holds; each target of a namespace once."""
 
     def __init__(
         self, inventory: Inventory, platform: str | platforms.Platform | platforms.Matcher | None
@@ -161,10 +162,6 @@ class _Resolver:
         self._inventory = inventory
         self._platform = platform
         self._known: dict[tuple[str, str, str], tuple[str | None, str]] = {}
-        self._stores: dict[tuple[str, str], oci.Documents] = {}
-        self._hosts = dict(
-            zip(*(inventory.arrow("nodes")[name].to_pylist() for name in ("node", "platform")), strict=True)
-        )
 
     def __call__(self, place: pa.Table, at: int) -> tuple[str | None, str]:
         node, namespace, digest = (place[name][at].as_py() for name in ("node", "namespace", "digest"))
@@ -173,57 +170,17 @@ class _Resolver:
             target = oci.Descriptor(
                 place["media_type"][at].as_py() or "", digest or "", place["target_size"][at].as_py() or 0
             )
-            self._known[key] = self._chain(target, node, namespace)
+            self._known[key] = self._chain(target, documents_of(self._inventory, node, namespace))
         return self._known[key]
 
-    def _chain(self, target: oci.Descriptor, node: str, namespace: str) -> tuple[str | None, str]:
-        if (node, namespace) not in self._stores:
-            self._stores[node, namespace] = self._documents(node, namespace)
-        documents = self._stores[node, namespace]
+    def _chain(self, target: oci.Descriptor, documents: oci.Documents) -> tuple[str | None, str]:
         try:
-            resolved = oci.resolve(target, self._matcher(documents.host), documents)
-            if resolved.config is None:
-                raise resolved.config_error or DocumentError(
-                    f"config {resolved.config_descriptor.digest} is not readable"
-                )
-            diff_ids = resolved.config.rootfs.diff_ids
-            return (oci.chain_id(diff_ids) if diff_ids else ""), ""
+            resolved = oci.resolve(target, platforms.matcher_of(self._platform, documents.host), documents)
         except DocumentError as error:
             return None, str(error)
-
-    def _matcher(self, host: platforms.Platform) -> platforms.Matcher:
-        if self._platform is None:
-            return platforms.default(host)
-        if self._platform == "*":
-            return platforms.all_()
-        if isinstance(self._platform, str | platforms.Platform):
-            return platforms.strict(self._platform, host)
-        return self._platform
-
-    def _documents(self, node: str, namespace: str) -> oci.Documents:
-        blobs, documents = self._inventory.arrow("blobs"), self._inventory.arrow("documents")
-        mask = _equal(blobs["node"], node) & _equal(blobs["namespace"], namespace)
-        present = set(blobs["digest"].filter(pa.array(mask)).to_pylist())
-        at = {digest: place for place, digest in enumerate(documents["digest"].to_pylist())}
-        data = documents["data"]
-
-        def read(digest: str) -> bytes | None:
-            if digest not in present:
-                return None
-            if digest not in at:
-                raise DocumentError(f"content digest {digest}: the inventory does not hold its bytes")
-            return data[at[digest]].as_py()
-
-        host = self._hosts.get(node)
-        return oci.Documents(
-            read, platforms.normalize(platforms.parse(host)) if host else platforms.LINUX_AMD64
-        )
-
-
-def _equal(column: pa.ChunkedArray, word: str) -> Bools:
-    array = one_array(column)
-    words = np.array([text == word for text in array.dictionary.to_pylist()] + [False])
-    return words[array.indices.fill_null(NONE).to_numpy(zero_copy_only=False)]
+        if resolved.config is None:
+            return None, str(resolved.config_error)
+        return oci.chain_id(resolved.config.rootfs.diff_ids), ""
 
 
 def _snapshot_rows(asked: _Asked, snapshots: pa.Table) -> Ints:
