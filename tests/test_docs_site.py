@@ -42,24 +42,41 @@ def test_pages_that_follow_from_the_code_are_current():
 
 
 def test_every_page_is_built_and_in_the_navigation(site):
-    pages = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
+    pages = [path.relative_to(ROOT / "docs").with_suffix("") for path in (ROOT / "docs").rglob("*.md")]
     index = (site / "index.html").read_text()
     for page in pages:
         assert (site / f"{page}.html").exists()
-        assert f'href="{page}.html"' in index or page == "index"
+        assert re.search(f'href="(./)?{page}.html"', index) or str(page) == "index"
 
 
 def test_every_public_name_is_in_the_reference(site):
-    page = (site / "api.html").read_text()
-    anchors = set(re.findall(r'id="imgframe\.([\w.]+)"', page))
-    named = {anchor.rpartition(".")[2] for anchor in anchors}
-    assert set(imgframe.__all__) - {"__version__"} - named == set()
+    anchors = {
+        anchor
+        for page in (site / "api").glob("*.html")
+        for anchor in re.findall(r'id="imgframe\.([\w.]+)"', page.read_text())
+    }
+    assert set(imgframe.__all__) - {"__version__"} - anchors == set()
+
+
+def test_every_room_has_a_page_and_the_first_names_come_first(site):
+    assert {path.stem for path in (site / "api").glob("*.html")} >= {"index", *imgframe._ROOMS}
+    first = (site / "api" / "index.html").read_text()
+    links = re.findall(r'<a href="(\w+\.html)#(imgframe\.\w+)"><code>', first)
+    assert len(links) == 15
+    for page, anchor in links:
+        assert f'id="{anchor}"' in (site / "api" / page).read_text()
+
+
+def test_a_function_is_shown_and_not_the_module_of_its_name(site):
+    page = site / "api" / "reclaiming.html"
+    assert "imgframe.reclaim.Reclaim" not in page.read_text()
+    assert re.search(r"reclaim\(\s*inventory", text_of(page))
 
 
 def test_docstring_examples_are_shown_as_code(site):
-    page = (site / "api.html").read_text()
-    assert page.count("Examples:") > 80
-    assert ":func:" not in text_of(site / "api.html")
+    pages = [path.read_text() for path in (site / "api").glob("*.html")]
+    assert sum(page.count("Examples:") for page in pages) > 80
+    assert not any(":func:" in text_of(path) for path in (site / "api").glob("*.html"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -80,6 +97,11 @@ def test_nothing_comes_from_the_network(site):
 
 
 def test_links_between_pages_lead_somewhere(site):
-    for page in set(site.glob("*.html")) - {site / "404.html"}:
-        for link in re.findall(r'href="([\w./-]+\.html)(?:#[^"]*)?"', page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
+    anchors: dict[Path, set[str]] = {}
+    for page in set(site.rglob("*.html")) - {site / "404.html"}:
+        for link, anchor in re.findall(r'href="([\w./-]+\.html)(?:#([^"]*))?"', page.read_text()):
+            target = (page.parent / link).resolve()
+            assert target.exists(), f"{page.name}: {link}"
+            if target not in anchors:
+                anchors[target] = set(re.findall(r'id="([^"]+)"', target.read_text()))
+            assert not anchor or anchor in anchors[target], f"{page.name}: {link}#{anchor}"
