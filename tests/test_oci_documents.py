@@ -11,7 +11,7 @@ from testbed.oci_vectors import store
 
 from imgframe import oci, platforms
 from imgframe.collector.summaries import layer_rows, summarise
-from imgframe.collector.table_builder import Rows
+from imgframe.collector.table_builder import TableBuilder
 from imgframe.errors import DocumentError
 from imgframe.golang.json import decoder, scanner
 from imgframe.nerdctl.documents import config_in, listed_platforms
@@ -311,7 +311,7 @@ def test_an_index_that_doubles_at_every_level_ends():
 
 def collected_config(data):
     """What a collection keeps of a config: its summary, and its rows in the tables."""
-    rows = Rows()
+    rows = TableBuilder()
     return summarise("config", "d", data, rows), rows.tables()
 
 
@@ -334,7 +334,7 @@ def test_times_outside_the_range_of_the_tables_are_unknown(text, shown):
 
 
 def test_layers_know_their_diff_ids_only_where_the_config_has_them():
-    rows = Rows()
+    rows = TableBuilder()
     manifest = summarise("manifest", "m", b'{"layers":[{"digest":"a"},{"digest":"b"}]}', rows)
     config, _ = collected_config(b'{"rootfs":{"diff_ids":["sha256:1"]}}')
     layer_rows(rows, "m", manifest, config)

@@ -317,7 +317,7 @@ def _chosen(
     fitting = [entry for entry in entries if entry.platform is None or matcher.match(entry.platform)]
     if not fitting:
         raise no_match(here.digest)
-    if one and (best := best_entry(oci.Index(manifests=tuple(fitting)), matcher)) is not None:
+    if one and (best := best_entry(fitting, matcher)) is not None:
         return [best]
     return fitting
 

@@ -105,7 +105,7 @@ async def _chosen(registry: Registry, name: str, target: oci.Descriptor | None, 
         for _ in range(_MAX_LEVELS):
             if not oci.documents.is_index_type(here.media_type):
                 return Found(here)
-            entry = best_entry(oci.decode_index(await remote.document(here)), matcher)
+            entry = best_entry(oci.decode_index(await remote.document(here)).manifests, matcher)
             if entry is None:
                 return Found(reason=f"the registry's index has nothing for {platform}")
             here = entry

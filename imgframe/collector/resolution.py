@@ -1,17 +1,18 @@
 """What an image resolves to on a platform: containerd's ``images.Manifest``, decided on summaries of documents.
 
-The same decisions as :func:`imgframe.oci.resolve`, which works on bytes; a collection has decoded every document already
-and asks for thousands of images.
+Which entry of an index is followed is decided in :func:`imgframe.oci.resolution.best_entry`. The walk itself is not
+:func:`imgframe.oci.find_manifest`: that one ends in Go's errors and is twice as slow, while a fleet asks for many thousands
+of images and wants to know whether a manifest is absent from the store or only unreadable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cmp_to_key
 
 import msgspec
 
-from imgframe.collector.summaries import ConfigSummary, IndexEntry, IndexSummary, ManifestSummary, Summary
+from imgframe.collector.summaries import ConfigSummary, IndexSummary, ManifestSummary, Summary
+from imgframe.oci.resolution import best_entry
 from imgframe.platforms import Matcher, Platform
 
 Get = Callable[[str, str], Summary | None]
@@ -45,27 +46,10 @@ def resolve(
             wanted = digest == target or _will_do(summary, platform, matcher, get)
             return ResolvedManifest(digest, summary) if wanted else ResolvedManifest()
         assert isinstance(summary, IndexSummary)
-        best = _best(summary.children, matcher)
+        best = best_entry(summary.children, matcher)
         if best is None or not best.kind:
             return ResolvedManifest()
         kind, digest, platform = best.kind, best.digest, best.platform
-
-
-def _best(children: list[IndexEntry], matcher: Matcher) -> IndexEntry | None:
-    fitting = [c for c in children if c.platform is None or matcher.match(c.platform)]
-    if len(fitting) > 1:
-
-        def order(a: IndexEntry, b: IndexEntry) -> int:
-            return -1 if _less(a, b, matcher) else int(_less(b, a, matcher))
-
-        fitting.sort(key=cmp_to_key(order))
-    return fitting[0] if fitting else None
-
-
-def _less(a: IndexEntry, b: IndexEntry, matcher: Matcher) -> bool:
-    if a.platform is None:
-        return False
-    return b.platform is None or matcher.less(a.platform, b.platform)
 
 
 def _will_do(manifest: ManifestSummary, platform: Platform | None, matcher: Matcher, get: Get) -> bool:

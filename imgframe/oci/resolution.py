@@ -5,15 +5,14 @@ Nothing is verified here, as in Go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol, TypeVar
 
 from imgframe.errors import DocumentError, NotFound
 from imgframe.oci.document_store import Documents, Read
 from imgframe.oci.documents import (
     Descriptor,
     ImageConfig,
-    Index,
     Manifest,
     is_config_type,
     is_index_type,
@@ -76,7 +75,7 @@ def find_manifest(
             raise _no_match(target)
         if not is_index_type(here.media_type):
             raise NotFound(f"unexpected media type {here.media_type} for {here.digest}: not found")
-        best = best_entry(documents.index(here), matcher)
+        best = best_entry(documents.index(here).manifests, matcher)
         if best is None:
             raise _no_match(target)
         if best.digest == here.digest:
@@ -88,10 +87,18 @@ def _no_match(target: Descriptor) -> NotFound:
     return NotFound(f"no match for platform in manifest {target.digest}: not found")
 
 
-def best_entry(index: Index, matcher: Matcher) -> Descriptor | None:
+class _HasPlatform(Protocol):
+    @property
+    def platform(self) -> Platform | None: ...
+
+
+_Entry = TypeVar("_Entry", bound=_HasPlatform)
+
+
+def best_entry(entries: Iterable[_Entry], matcher: Matcher) -> _Entry | None:
     """The entry of an index that is followed: the best match, else the first without a platform."""
-    best: Descriptor | None = None
-    for entry in index.manifests:
+    best: _Entry | None = None
+    for entry in entries:
         if entry.platform is not None and not matcher.match(entry.platform):
             continue
         if best is None or (
