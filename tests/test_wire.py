@@ -115,7 +115,7 @@ def test_a_whole_message_is_not_changed(labels, name, size):
     image.target.size = size
     image.created_at.seconds = size
     data = images_pb2.ListImagesResponse(images=[image, image]).SerializeToString()
-    assert utf8.mend(data, images_pb2.ListImagesResponse.DESCRIPTOR) == (data, [])
+    assert utf8.repair(data, images_pb2.ListImagesResponse.DESCRIPTOR) == (data, [])
 
 
 @given(BYTES, BYTES, BYTES)
@@ -124,7 +124,7 @@ def test_broken_text_is_replaced_and_its_record_named(key, value, annotation):
         field(1, b"n") + field(2, field(1, key) + field(2, value)) + field(3, field(5, field(2, annotation)))
     )
     other = images_pb2.Image(name="other").SerializeToString()
-    mended, places = utf8.mend(field(1, image) + field(1, other), images_pb2.ListImagesResponse.DESCRIPTOR)
+    mended, places = utf8.repair(field(1, image) + field(1, other), images_pb2.ListImagesResponse.DESCRIPTOR)
     first, second = images_pb2.ListImagesResponse.FromString(mended).images
     assert (first.name, second.name) == ("n", "other")
     assert dict(first.labels) == {key.decode(errors="replace"): value.decode(errors="replace")}
@@ -136,7 +136,7 @@ def test_broken_text_is_replaced_and_its_record_named(key, value, annotation):
 @given(st.binary(max_size=60))
 def test_any_bytes_are_mended_or_refused(data):
     with contextlib.suppress(utf8.Malformed):
-        utf8.mend(data, images_pb2.ListImagesResponse.DESCRIPTOR)
+        utf8.repair(data, images_pb2.ListImagesResponse.DESCRIPTOR)
 
 
 # --- slices ------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The only room that knows gRPC: one async client per node, plain frozen records out, our errors."""
+"""gRPC to containerd: one asynchronous client per node; calls return plain frozen records and raise imgframe's errors."""
 
 from imgframe.wire import records
 from imgframe.wire.client import Client

@@ -1,7 +1,7 @@
-"""One channel to one containerd: every call has a deadline, is counted, and fails with our errors.
+"""The gRPC channel to one containerd: every call has a deadline, is counted, and fails with imgframe's errors.
 
-Reads are asked again where the connection broke; writes never, because containerd may have done them, or died of them.
-Requests and replies cross gRPC as bytes: a reply whose text is not UTF-8 is repaired instead of lost.
+Reads are retried when the connection breaks; writes never, because containerd may have carried them out, or crashed on
+them. Requests and replies pass through gRPC as bytes, so that a reply with text that is not UTF-8 is repaired, not lost.
 """
 
 from __future__ import annotations
@@ -36,15 +36,14 @@ _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 RETRY_SECONDS = 5.0
-"""How long a read is asked again while the connection is broken; a restart of containerd takes less."""
-
+"""How long reads are retried while the connection is broken; a restart of containerd takes less."""
 
 _open: set[int] = set()
 _orphaned = False
 
 
 def _after_fork() -> None:
-    global _orphaned  # noqa: PLW0603 -- a process is forked or it is not
+    global _orphaned  # noqa: PLW0603 -- a fact about the process
     _orphaned = bool(_open)
     _open.clear()
 
@@ -53,7 +52,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class Method:
-    """One method of a service: its path, the name that errors show, and the class of its replies."""
+    """A method of a service: its path, its name in errors, and the class of its replies."""
 
     __slots__ = ("name", "path", "reply")
 
@@ -65,18 +64,18 @@ class Method:
 
 
 def methods(file: Any, service: str) -> dict[str, Method]:
-    """The methods of a service of a generated file, by name."""
+    """The methods of a service in a generated module, by name."""
     return {m.name: Method(m) for m in file.DESCRIPTOR.services_by_name[service].methods}
 
 
 class Channel:
-    """The channel. Belongs to the event loop it was opened in.
+    """A channel, which belongs to the event loop it was opened in.
 
     Attributes:
         address: of the node, for errors.
-        timeout: deadline of a call in seconds.
-        rpcs: calls made so far, repeated ones included.
-        damages: records that had to be repaired or could not be read; the caller takes them away.
+        timeout: default deadline of a call [s].
+        rpcs: calls made so far, including retries.
+        damages: records that were repaired or could not be read; the caller takes them.
     """
 
     def __init__(self, path: str, address: str, timeout: float) -> None:
@@ -98,7 +97,7 @@ class Channel:
         self._lost_since: float | None = None
 
     async def close(self) -> None:
-        """Ends the channel and what is still in flight."""
+        """Closes the channel and cancels the calls in flight."""
         await self._channel.close()
         _open.discard(id(self))
 
@@ -111,7 +110,7 @@ class Channel:
         lease: str = "",
         timeout: float | None = None,
     ) -> Any:
-        """One request, one reply, once."""
+        """One request and its reply; never retried."""
         data = await self.guard(
             method, timeout, self._start("unary_unary", method, request, namespace, lease, timeout)
         )
@@ -120,14 +119,13 @@ class Channel:
     async def read(
         self, method: Method, request: Message, namespace: str = "", timeout: float | None = None
     ) -> Any:
-        """As :meth:`unary`, asked again where the connection broke; for requests that change nothing."""
+        """As :meth:`unary`, retried when the connection breaks; for requests that change nothing."""
         return await self._again(lambda: self.unary(method, request, namespace, timeout=timeout))
 
     async def read_first(self, method: Method, request: Message, namespace: str, timeout: float) -> Any:
-        """The only message of a server's stream, None where it ends without one; half the cost of a stream.
+        """The only message of a server's stream, or None if there is none, at half the cost of a stream.
 
-        A second message is never asked for, so the call would hang on one until its deadline: the request must be
-        such that the server sends one at most.
+        The server must send at most one message: with a second one the call hangs until its deadline.
         """
 
         async def once() -> Any:
@@ -145,10 +143,7 @@ class Channel:
         namespace: str = "",
         timeout: float | None = None,
     ) -> list[T]:
-        """What ``each`` makes of every message of a server's stream, while the server prepares the next one.
-
-        Where the connection broke it begins anew.
-        """
+        """What ``each`` makes of every message of a server's stream; starts over when the connection breaks."""
 
         async def once() -> list[T]:
             call = self._start("unary_stream", method, request, namespace, "", timeout)
@@ -166,7 +161,7 @@ class Channel:
     async def stream(
         self, method: Method, request: Message, namespace: str = "", timeout: float | None = None
     ) -> AsyncIterator[Any]:
-        """The messages of a server's stream as they come, once."""
+        """The messages of a server's stream as they arrive; never retried."""
         call = self._start("unary_stream", method, request, namespace, "", timeout)
         try:
             while (data := await self.guard(method, timeout, call.read())) is not grpc.aio.EOF:
@@ -175,7 +170,7 @@ class Channel:
             call.cancel()
 
     def bidi(self, method: Method, namespace: str, lease: str = "", timeout: float | None = None) -> Bidi:
-        """A conversation: both sides send."""
+        """A bidirectional stream."""
         return Bidi(
             self,
             method,
@@ -185,14 +180,14 @@ class Channel:
         )
 
     def parse(self, method: Method, data: bytes, namespace: str) -> Any:
-        """The reply's message; text that is not UTF-8 gets U+FFFD in its place, and is reported in ``damages``."""
+        """The message of a reply; what is not UTF-8 becomes U+FFFD and is reported in ``damages``."""
         try:
             return method.reply.FromString(data)
         except DecodeError:
             pass
         try:
-            mended, places = utf8.mend(data, method.reply.DESCRIPTOR)
-            reply = method.reply.FromString(mended)
+            repaired, places = utf8.repair(data, method.reply.DESCRIPTOR)
+            reply = method.reply.FromString(repaired)
         except (DecodeError, utf8.Malformed) as error:
             raise Refused(
                 f"{method.name} at {self.address}: the answer is not a message of containerd's API",
@@ -207,7 +202,7 @@ class Channel:
         return reply
 
     def lose(self, namespace: str, call: str, lost: list[tuple[str, str]]) -> None:
-        """Notes records that containerd could not send: their names and its reason."""
+        """Reports records that containerd could not send, by name and reason."""
         self.damages += [Damage(namespace, call, name, f"not readable: {reason}") for name, reason in lost]
 
     def _start(
@@ -234,7 +229,7 @@ class Channel:
         return stub(request.SerializeToString(), timeout=deadline, metadata=metadata)
 
     async def guard(self, method: Method, timeout: float | None, work: Awaitable[Any]) -> Any:
-        """Awaits a piece of a call; gRPC's errors become ours."""
+        """Awaits a part of a call and translates gRPC's errors."""
         try:
             result = await work
         except grpc.aio.AioRpcError as error:
@@ -251,7 +246,7 @@ class Channel:
         return result
 
     async def _again(self, once: Callable[[], Awaitable[Any]]) -> Any:
-        """Runs a read; while the connection is broken, again with growing pauses, all reads together for RETRY_SECONDS."""
+        """Runs a read, and retries it with growing pauses until the connection has been down for RETRY_SECONDS."""
         try:
             return await once()
         except Unreachable:
@@ -260,7 +255,7 @@ class Channel:
             left = self._lost_since + RETRY_SECONDS - now
             if left <= 0:
                 raise
-        import tenacity  # only where something is wrong: 30 ms that the usual run need not pay
+        import tenacity  # imported on the first failure: it takes 30 ms
 
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(Unreachable),
@@ -271,11 +266,11 @@ class Channel:
         async for attempt in attempts:
             with attempt:
                 return await once()
-        raise AssertionError("tenacity ends with a result or an error")
+        raise AssertionError("tenacity returns or raises")
 
 
 class Bidi:
-    """A conversation with containerd; use as ``async with``, which cancels it where it is left unfinished."""
+    """A bidirectional stream; leaving its ``async with`` block cancels it if it is unfinished."""
 
     def __init__(
         self, channel: Channel, method: Method, call: Any, namespace: str, timeout: float | None
@@ -290,19 +285,16 @@ class Bidi:
         self._call.cancel()
 
     async def send(self, message: Message) -> None:
-        """Sends one message.
-
-        A stream that the server has ended already answers with the server's reason.
-        """
+        """Sends one message; if the server has ended the stream, its reason is raised."""
         await self.send_bytes(message.SerializeToString())
 
     async def send_bytes(self, message: bytes) -> None:
-        """As :meth:`send`, of a message that is encoded already."""
+        """As :meth:`send`, for an encoded message."""
         try:
             await self._channel.guard(self._method, self._timeout, self._call.write(message))
         except WireError:
             raise
-        except Exception as error:  # grpc.aio's RPC-is-finished error has no class of its own
+        except Exception as error:  # grpc.aio has no class for "RPC already finished"
             await self.receive()
             raise Unreachable(
                 f"{self._method.name} at {self._channel.address}: the stream ended early",
@@ -312,10 +304,10 @@ class Bidi:
             ) from error
 
     async def receive(self) -> Any:
-        """The next message; None where the server has ended the stream."""
+        """The next message; None if the server has ended the stream."""
         data = await self._channel.guard(self._method, self._timeout, self._call.read())
         return None if data is grpc.aio.EOF else self._channel.parse(self._method, data, self._namespace)
 
     async def done(self) -> None:
-        """Says that nothing more will be sent."""
+        """Half-closes the stream: nothing more will be sent."""
         await self._channel.guard(self._method, self._timeout, self._call.done_writing())

@@ -1,4 +1,4 @@
-"""One client per node."""
+"""The client of one node's containerd."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from imgframe.wire.socket import probe
 from imgframe.wire.transfer import TransferClient
 
 FIRST_ANSWER = 5.0
-"""Seconds within which a socket must show that it speaks gRPC."""
+"""How long a socket may take to show that it speaks gRPC [s]."""
 
 
 class Client:
-    """containerd on one node; ``async with`` opens it, and says in one sentence why that is impossible.
+    """containerd on one node; ``async with`` connects to it, or raises an error of one sentence.
 
-    Every call has a deadline, reads are asked again where the connection broke, writes never are; errors are
+    Every call has a deadline; reads are retried when the connection breaks, writes never are. Errors are
     :class:`~imgframe.errors.WireError` and name the address and the call.
 
     Attributes:
         daemon: version, server, plugins, namespaces, containers and tasks.
         images: image records.
-        content: blobs, their bytes and labels, and writing them.
+        content: blobs: their bytes, labels and writes.
         snapshots: snapshots, their usage, and unpacking into them.
-        leases: leases and what they hold.
-        transfer: pull and push done by containerd (1.7 and later).
+        leases: leases and their resources.
+        transfer: pull and push by containerd itself (1.7 and later).
         events: changes on the node, as they happen.
-        opened: version of the daemon when it was opened.
+        opened: version of the daemon at the time of connecting.
 
     Args:
         node: a Node, a path, a ``unix://`` address or a dict.
-        timeout: deadline of each call in seconds.
+        timeout: deadline of each call [s].
 
     Example:
         >>> import asyncio
@@ -97,6 +97,6 @@ class Client:
         return self._channel.rpcs
 
     def take_damages(self) -> list[Damage]:
-        """Records that had to be repaired or could not be read since this was last asked."""
+        """Records that were repaired or could not be read since the last call of this method."""
         damages, self._channel.damages = self._channel.damages, []
         return damages

@@ -1,4 +1,4 @@
-"""The content store: blobs are listed, read and labelled; writing them is in ``writing``."""
+"""The content store: lists, reads and labels of blobs; their writes are in ``blob_writer``."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from imgframe.wire.records import Blob, Ingest, labels_text
 from imgframe.wire.slices import sliced
 
 DOCUMENT_LIMIT = 8 << 20
-"""Bytes that an index, manifest or config may have; larger ones are refused."""
+"""Largest index, manifest or config that is read [bytes]."""
 
 _CONTENT = methods(pb, "Content")
-_CHUNK = 1 << 20  # what containerd sends in one message
-_PATIENCE = 20.0  # seconds for such a message; a store that sends smaller ones costs this once
+_CHUNK = 1 << 20  # what containerd sends in one message [bytes]
+_PATIENCE = 20.0  # for such a message [s]; waited for once if the store sends smaller ones
 
 
 def blob(message: Any) -> Blob:
-    """A blob as containerd describes it."""
+    """The record of a blob's message."""
     return Blob(
         message.digest,
         message.size,
@@ -50,13 +50,13 @@ class ContentClient(BlobWriter):
         self._whole_chunks = True
 
     async def ingests(self, namespace: str, filters: Sequence[str] = ()) -> list[Ingest]:
-        """Unfinished writes of a namespace."""
+        """Ingests (unfinished writes) of a namespace."""
         request = pb.ListStatusesRequest(filters=filters)
         reply = await self._channel.read(_CONTENT["ListStatuses"], request, namespace)
         return [_ingest(message) for message in reply.statuses]
 
     async def list(self, namespace: str, filters: Sequence[str] = ()) -> list[Blob]:
-        """Blobs of a namespace, all or those that match any of containerd's filters."""
+        """Blobs of a namespace: all, or those that match any of the filters."""
 
         async def fetch(some: tuple[str, ...]) -> list[Blob]:
             request = pb.ListContentRequest(filters=some)
@@ -69,15 +69,15 @@ class ContentClient(BlobWriter):
         return rows
 
     async def info(self, namespace: str, digest: str) -> Blob:
-        """One blob's record; :class:`~imgframe.errors.Missing` where this namespace has none."""
+        """One blob; :class:`~imgframe.errors.Missing` if the namespace does not have it."""
         reply = await self._channel.read(_CONTENT["Info"], pb.InfoRequest(digest=digest), namespace)
         return blob(reply.info)
 
     async def document(self, namespace: str, digest: str) -> bytes:
-        """A whole index, manifest or config. containerd does not verify what it reads: hash it.
+        """A whole index, manifest or config. containerd does not verify what it reads; the caller does.
 
         Raises:
-            Missing: this namespace has no such blob.
+            Missing: the namespace does not have the blob.
             DocumentError: it is larger than 8 MiB.
         """
         head = await self._head(namespace, digest) if self._whole_chunks else b""
@@ -95,7 +95,7 @@ class ContentClient(BlobWriter):
         return data
 
     async def _head(self, namespace: str, digest: str) -> bytes:
-        """The first MiB of a blob, which containerd's own store sends as one message; empty: this store does not."""
+        """The first MiB of a blob, which containerd's own store sends as one message; empty if this store does not."""
         request = pb.ReadContentRequest(digest=digest, size=_CHUNK)
         try:
             message = await self._channel.read_first(
@@ -109,16 +109,13 @@ class ContentClient(BlobWriter):
     async def chunks(
         self, namespace: str, digest: str, *, offset: int = 0, size: int = 0
     ) -> AsyncIterator[bytes]:
-        """A blob's bytes in pieces of up to 1 MiB, from an offset on; ``size`` 0 reads to the end. Not asked again."""
+        """A blob's bytes in pieces of up to 1 MiB; ``size`` 0 reads to the end. Never retried."""
         request = pb.ReadContentRequest(digest=digest, offset=offset, size=size)
         async for part in self._channel.stream(_CONTENT["Read"], request, namespace):
             yield part.data
 
     async def label(self, namespace: str, digest: str, labels: Mapping[str, str], *, lease: str = "") -> Blob:
-        """Sets the given labels of a blob and leaves the others; an empty value deletes one.
-
-        Setting the same label twice is harmless, so this may be repeated.
-        """
+        """Sets labels of a blob and keeps its others; an empty value deletes one. Idempotent."""
         if not labels:
             return await self.info(namespace, digest)
         request = pb.UpdateRequest()
@@ -129,9 +126,9 @@ class ContentClient(BlobWriter):
         return blob(reply.info)
 
     async def delete(self, namespace: str, digest: str) -> None:
-        """Removes a blob's record from this namespace; its bytes go at the next garbage collection."""
+        """Deletes a blob from the namespace; its bytes go with the next garbage collection."""
         await self._channel.unary(_CONTENT["Delete"], pb.DeleteContentRequest(digest=digest), namespace)
 
     async def abort(self, namespace: str, ref: str) -> None:
-        """Drops an unfinished write; :class:`~imgframe.errors.Missing` where there is none."""
+        """Aborts an ingest; :class:`~imgframe.errors.Missing` if there is none."""
         await self._channel.unary(_CONTENT["Abort"], pb.AbortRequest(ref=ref), namespace)

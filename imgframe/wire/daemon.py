@@ -1,4 +1,4 @@
-"""The daemon itself: version, identity, plugins, namespaces, and what runs on it."""
+"""The daemon: version, identity, plugins, namespaces, containers and tasks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _STATUSES = {value.number: value.name.lower() for value in task_types_pb2.Status
 
 
 def layout(plugins: Sequence[Plugin]) -> Layout:
-    """What the plugins say about the store: usable snapshotters, where it lies, how content is shared."""
+    """What the plugins tell about the store: usable snapshotters, its root, how content is shared."""
     running = [plugin for plugin in plugins if not plugin.error]
     exports = {(plugin.type, plugin.id): labels_of(plugin.exports) for plugin in running}
     snapshotters = sorted(plugin.id for plugin in running if plugin.type == "io.containerd.snapshotter.v1")
@@ -84,7 +84,7 @@ def _container(message: Any) -> Container:
 
 
 class DaemonClient:
-    """What a node's containerd says about itself."""
+    """containerd's version, introspection, namespaces, containers and tasks services."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -100,12 +100,12 @@ class DaemonClient:
         return Server(reply.uuid, reply.pid)
 
     async def plugins(self) -> list[Plugin]:
-        """All plugins, also those that did not start."""
+        """All plugins, including those that failed to start."""
         reply = await self._channel.read(_INTROSPECTION["Plugins"], introspection_pb2.PluginsRequest())
         return [_plugin(message) for message in reply.plugins]
 
     async def namespaces(self) -> list[Namespace]:
-        """All namespaces; the only way to know whether one exists."""
+        """All namespaces; no other call tells whether one exists."""
         reply = await self._channel.read(_NAMESPACES["List"], namespaces_pb2.ListNamespacesRequest())
         return [Namespace(message.name, labels_text(message.labels)) for message in reply.namespaces]
 
@@ -123,7 +123,7 @@ class DaemonClient:
         return rows
 
     async def tasks(self, namespace: str) -> list[Task]:
-        """Processes of containers; a container without one is not listed."""
+        """Tasks of a namespace; a container may have none."""
         reply = await self._channel.read(_TASKS["List"], tasks_pb2.ListTasksRequest(), namespace)
         return [
             Task(

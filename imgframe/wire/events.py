@@ -1,4 +1,4 @@
-"""What changes on a node, as it happens."""
+"""Events: what changes on a node, as it happens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAYLOADS: dict[str, Any] = {
 
 
 def _subject(event: Any) -> str:
-    """What an event is about: field 1 of each payload we know."""
+    """The subject of an event: field 1 of a known payload."""
     payload = _PAYLOADS.get(event.type_url.rsplit("/", 1)[-1])
     if payload is None:
         return ""
@@ -36,10 +36,10 @@ class EventsClient:
     async def subscribe(
         self, filters: Sequence[str] = (), *, seconds: float = 86_400
     ) -> AsyncIterator[Event]:
-        """Events of all namespaces as they come; ends with :class:`~imgframe.errors.TimedOut` after ``seconds``.
+        """Events of all namespaces as they arrive; ends with :class:`~imgframe.errors.TimedOut` after ``seconds``.
 
-        There is no acknowledgement and no replay: publish an event of one's own and wait for it before relying on
-        the stream. Collected garbage makes no content events on any version, and no snapshot events on 1.6.
+        A subscription is not acknowledged and nothing is replayed: publish an event and wait for it before relying on
+        the stream. The garbage collector publishes no content events on any version, and no snapshot events on 1.6.
         """
         request = events_pb2.SubscribeRequest(filters=filters)
         async for message in self._channel.stream(_EVENTS["Subscribe"], request, timeout=seconds):
@@ -48,7 +48,7 @@ class EventsClient:
             )
 
     async def publish(self, namespace: str, topic: str, subject: str) -> None:
-        """Publishes an event of one's own, which a subscriber sees as any other."""
+        """Publishes an event."""
         payload = event_types_pb2.NamespaceUpdate(name=subject)
         request = events_pb2.PublishRequest(topic=topic)
         request.event.type_url = payload.DESCRIPTOR.full_name

@@ -1,7 +1,7 @@
-"""Image records: read, and written so that no request can take containerd down.
+"""Image records: reads, and writes that cannot crash containerd.
 
-containerd 1.7 and later die of an image without a target, even where an update names only labels: every method that
-writes an image takes its whole target.
+containerd 1.7 and later crash on an image without a target, even in an update of labels only: every method that writes an
+image takes its whole target.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _IMAGES = methods(pb, "Images")
 
 
 def image(message: Any) -> Image:
-    """An image record of containerd's."""
+    """The record of an image message."""
     return Image(
         message.name,
         descriptor(message.target),
@@ -37,10 +37,10 @@ class ImagesClient:
         self._last: dict[str, tuple[tuple[str, ...], Any, list[Image]]] = {}
 
     async def list(self, namespace: str, filters: Sequence[str] = ()) -> list[Image]:
-        """Records of a namespace, all or those that match any of containerd's filters.
+        """Images of a namespace: all, or those that match any of the filters.
 
-        A list over containerd's 16 MiB is fetched in slices; a namespace that does not exist has no records. A reply equal
-        to the one before gives the same records: asking again whether anything moved costs no more than the question.
+        A list of more than 16 MiB is fetched in slices; a namespace that does not exist has no images. A reply equal to the
+        previous one returns the same records, so checking for changes costs little more than the call.
         """
 
         async def fetch(some: tuple[str, ...]) -> list[Image]:
@@ -57,14 +57,14 @@ class ImagesClient:
         return rows
 
     async def get(self, namespace: str, name: str) -> Image:
-        """One record; :class:`~imgframe.errors.Missing` where there is none."""
+        """One image; :class:`~imgframe.errors.Missing` if there is none."""
         reply = await self._channel.read(_IMAGES["Get"], pb.GetImageRequest(name=name), namespace)
         return image(reply.image)
 
     async def create(
         self, namespace: str, name: str, target: BlobDescriptor, labels: Mapping[str, str], *, lease: str = ""
     ) -> Image:
-        """Makes a record; :class:`~imgframe.errors.Conflict` where the name is taken."""
+        """Creates an image; :class:`~imgframe.errors.Conflict` if the name is taken."""
         request = pb.CreateImageRequest()
         self._fill(request.image, name, target, labels)
         return image((await self._channel.unary(_IMAGES["Create"], request, namespace, lease=lease)).image)
@@ -79,16 +79,16 @@ class ImagesClient:
         *,
         lease: str = "",
     ) -> Image:
-        """Changes the named fields of a record.
+        """Changes fields of an image.
 
         Args:
-            namespace: of the record.
-            name: of the record.
-            target: its target, also where only labels change: copy it from :meth:`get`.
-            labels: values of the labels that ``fields`` names; an empty value deletes one.
+            namespace: of the image.
+            name: of the image.
+            target: its target, even if only labels change: copy it from :meth:`get`.
+            labels: values of the labels in ``fields``; an empty value deletes one.
             fields: ``target``, ``labels`` (all of them) or ``labels.<key>``; at least one, because without any
-                containerd replaces the target and wipes the labels.
-            lease: that holds what is written.
+                containerd replaces the target and clears the labels.
+            lease: keeps what is written.
         """
         if not fields:
             raise ValueError("an update names at least one field: target, labels or labels.<key>")
@@ -100,14 +100,14 @@ class ImagesClient:
     async def delete(
         self, namespace: str, name: str, *, sync: bool, only_if: BlobDescriptor | None = None
     ) -> None:
-        """Removes a record.
+        """Deletes an image.
 
         Args:
-            namespace: of the record.
-            name: of the record.
+            namespace: of the image.
+            name: of the image.
             sync: wait until the garbage collector has run.
-            only_if: delete only if the record has this target. containerd before 2.0 ignores it: there the caller
-                compares first. A record with another target is a :class:`~imgframe.errors.Conflict`.
+            only_if: delete it only with this target, or raise :class:`~imgframe.errors.Conflict`. containerd before 2.0
+                ignores this: the caller compares first.
         """
         request = pb.DeleteImageRequest(name=name, sync=sync)
         if only_if is not None:

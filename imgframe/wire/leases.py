@@ -1,4 +1,4 @@
-"""Leases: what keeps content and snapshots from the garbage collector while nothing refers to them."""
+"""Leases: they protect content and snapshots from the garbage collector while nothing refers to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imgframe.wire.records import Lease, Resource, labels_text
 
 _LEASES = methods(pb, "Leases")
 EXPIRE = "containerd.io/gc.expire"
-"""Label whose RFC 3339 time ends a lease; without it a lease holds for ever."""
+"""Label with the RFC 3339 time at which a lease expires; without it, it never does."""
 
 
 def _lease(message: Any) -> Lease:
@@ -26,24 +26,24 @@ class LeasesClient:
         self._channel = channel
 
     async def resources(self, namespace: str, lease: str) -> list[Resource]:
-        """What a lease holds."""
+        """Resources of a lease."""
         reply = await self._channel.read(
             _LEASES["ListResources"], pb.ListResourcesRequest(id=lease), namespace
         )
         return [Resource(message.type, message.id) for message in reply.resources]
 
     async def create(self, namespace: str, lease: str, labels: Mapping[str, str]) -> Lease:
-        """Makes a lease; ``labels`` normally hold :data:`EXPIRE`, so that a killed client leaves nothing for ever."""
+        """Creates a lease; with the label :data:`EXPIRE` it does not outlive a killed client for long."""
         request = pb.CreateRequest(id=lease)
         fill_labels(request, labels)
         return _lease((await self._channel.unary(_LEASES["Create"], request, namespace)).lease)
 
     async def delete(self, namespace: str, lease: str, *, sync: bool) -> None:
-        """Ends a lease; ``sync`` waits until the garbage collector has run."""
+        """Deletes a lease; ``sync`` waits until the garbage collector has run."""
         await self._channel.unary(_LEASES["Delete"], pb.DeleteRequest(id=lease, sync=sync), namespace)
 
     async def add(self, namespace: str, lease: str, resource: Resource) -> None:
-        """Puts something under a lease; adding it twice is harmless."""
+        """Adds a resource to a lease. Idempotent."""
         request = pb.AddResourceRequest(id=lease, resource=pb.Resource(id=resource.id, type=resource.type))
         await self._channel.unary(_LEASES["AddResource"], request, namespace)
 

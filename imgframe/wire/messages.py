@@ -1,4 +1,4 @@
-"""Protobuf to records, and back where containerd wants a message filled."""
+"""Conversions between protobuf messages and records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ZERO = -62135596800  # seconds of Go's zero time, 0001-01-01
 
 
 def nanoseconds(message: Any, field: str) -> int | None:
-    """A timestamp field as nanoseconds since 1970; None where it is absent or Go's zero time."""
+    """A timestamp field in nanoseconds since 1970; None if it is absent or Go's zero time."""
     stamp = getattr(message, field)
     seconds: int = stamp.seconds
     if seconds <= _ZERO or (seconds == 0 and not message.HasField(field)):
@@ -22,12 +22,12 @@ def nanoseconds(message: Any, field: str) -> int | None:
 
 
 def descriptor(message: Any) -> BlobDescriptor:
-    """A descriptor of containerd's."""
+    """The record of a descriptor message."""
     return BlobDescriptor(message.media_type, message.digest, message.size, labels_text(message.annotations))
 
 
 def fill_descriptor(message: Any, value: BlobDescriptor) -> None:
-    """Writes a descriptor into a message; always present afterwards, which is what keeps containerd alive."""
+    """Fills in a descriptor; the message is present even if all is empty, or containerd crashes on it."""
     message.SetInParent()
     message.media_type = value.media_type
     message.digest = value.digest
@@ -36,14 +36,14 @@ def fill_descriptor(message: Any, value: BlobDescriptor) -> None:
 
 
 def platform(message: Any) -> Platform:
-    """A platform of containerd's."""
+    """The record of a platform message."""
     return Platform(
         message.os, message.architecture, message.variant, message.os_version, tuple(message.os_features)
     )
 
 
 def platform_message(value: Platform) -> Any:
-    """A platform for containerd."""
+    """The message of a platform."""
     return types_pb2.Platform(
         os=value.os,
         architecture=value.architecture,
@@ -54,15 +54,15 @@ def platform_message(value: Platform) -> Any:
 
 
 def mounts(messages: Any) -> tuple[Mount, ...]:
-    """Mounts of containerd's."""
+    """The records of mount messages."""
     return tuple(Mount(m.type, m.source, m.target, tuple(m.options)) for m in messages)
 
 
 def mount_messages(values: tuple[Mount, ...]) -> list[Any]:
-    """Mounts for containerd."""
+    """The messages of mounts."""
     return [types_pb2.Mount(type=m.type, source=m.source, target=m.target, options=m.options) for m in values]
 
 
 def fill_labels(message: Any, labels: Mapping[str, str]) -> None:
-    """Writes labels into a message's map."""
+    """Fills in labels."""
     message.labels.update(labels)

@@ -1,8 +1,8 @@
-"""What a call to containerd gives: plain frozen records, no protobuf.
+"""Results of calls to containerd: plain frozen records without protobuf.
 
-Times are integer nanoseconds since 1970 UTC, or None where containerd sent none or Go's zero time (year 1). Labels and
+Times are integer nanoseconds since 1970 UTC, or None if containerd sent none or Go's zero time (year 1). Labels and
 annotations are compact JSON text with sorted keys (``{}``: none), so that equal sets are equal text; :func:`labels_of`
-gives the dict.
+parses it.
 
 Example:
     >>> from imgframe.wire.records import labels_of, labels_text
@@ -27,17 +27,17 @@ _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def labels_text(labels: Mapping[str, str]) -> str:
-    """Labels as compact JSON text with sorted keys; equal sets share one string object."""
+    """Labels as compact JSON text with sorted keys; equal sets share one string."""
     return sys.intern(_encode({key: labels[key] for key in labels}).decode()) if labels else "{}"
 
 
 def labels_of(text: str) -> dict[str, str]:
-    """The labels that :func:`labels_text` wrote."""
+    """The labels in a text of :func:`labels_text`."""
     return {} if text == "{}" else _decode(text)
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """Base of the records: frozen, compared by value."""
+    """Base of the records: frozen and compared by value."""
 
 
 class Version(Record, frozen=True, gc=False):
@@ -48,20 +48,20 @@ class Version(Record, frozen=True, gc=False):
 
     @property
     def numbers(self) -> tuple[int, int, int]:
-        """The leading ``major.minor.patch``; zeros where the text does not begin so."""
+        """The leading ``major.minor.patch``; zeros if the text does not start with them."""
         found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", self.version)
         return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
 
 
 class Server(Record, frozen=True, gc=False):
-    """Identity of the daemon: ``uuid`` belongs to its root directory and survives restarts."""
+    """Identity of the daemon; ``uuid`` is stored in its root directory and survives restarts."""
 
     uuid: str
     pid: int
 
 
 class Plugin(Record, frozen=True, gc=False):
-    """A plugin of the daemon. ``error`` is empty where it runs; ``exports`` is JSON text."""
+    """A plugin of the daemon; ``error`` is empty if it runs, ``exports`` is JSON text."""
 
     type: str
     id: str
@@ -72,14 +72,14 @@ class Plugin(Record, frozen=True, gc=False):
 
 
 class Layout(Record, frozen=True, gc=False):
-    """What the plugins say about the store.
+    """What the plugins tell about the store.
 
     Attributes:
         snapshotters: those that run, sorted.
-        content_root: folder of the content store on the node; empty: not said.
-        root: containerd's root folder on the node; empty: not said.
-        content_policy: ``shared`` (a blob of one namespace is at hand in another by its digest) or ``isolated``.
-        platform: what the node runs; None: not said.
+        content_root: folder of the content store on the node; empty: unknown.
+        root: containerd's root folder on the node; empty: unknown.
+        content_policy: ``shared`` (a namespace can use another's blob by its digest) or ``isolated``.
+        platform: of the node; None: unknown.
     """
 
     snapshotters: tuple[str, ...]
@@ -97,7 +97,7 @@ class Namespace(Record, frozen=True, gc=False):
 
 
 class BlobDescriptor(Record, frozen=True, gc=False):
-    """What a record points at, as it declares it."""
+    """A descriptor, as a record declares it."""
 
     media_type: str
     digest: str
@@ -116,7 +116,7 @@ class Image(Record, frozen=True, gc=False):
 
 
 class Blob(Record, frozen=True, gc=False):
-    """A blob of the content store; ``size`` is bytes in the store."""
+    """A blob of the content store; ``size`` in bytes."""
 
     digest: str
     size: int
@@ -126,7 +126,7 @@ class Blob(Record, frozen=True, gc=False):
 
 
 class Ingest(Record, frozen=True, gc=False):
-    """An unfinished write; ``total`` is 0 where not announced."""
+    """An unfinished write; ``total`` is 0 if not announced."""
 
     ref: str
     offset: int
@@ -136,7 +136,7 @@ class Ingest(Record, frozen=True, gc=False):
 
 
 class Snapshot(Record, frozen=True, gc=False):
-    """A snapshot; ``kind`` is committed, active, view or unknown; ``parent`` is empty for a base."""
+    """A snapshot; ``kind`` is committed, active, view or unknown, ``parent`` is empty for the first layer."""
 
     key: str
     parent: str
@@ -154,7 +154,7 @@ class Usage(Record, frozen=True, gc=False):
 
 
 class Container(Record, frozen=True, gc=False):
-    """A container and what it uses; ``image`` is the name as given, which may no longer exist."""
+    """A container; ``image`` is a name that may no longer exist."""
 
     id: str
     image: str
@@ -167,7 +167,7 @@ class Container(Record, frozen=True, gc=False):
 
 
 class Task(Record, frozen=True, gc=False):
-    """The process of a container; ``id`` is the container's id; ``status`` is a lower-case word."""
+    """The task of a container; ``id`` is the container's, ``status`` a lower-case word."""
 
     id: str
     pid: int
@@ -185,14 +185,14 @@ class Lease(Record, frozen=True, gc=False):
 
 
 class Resource(Record, frozen=True, gc=False):
-    """What a lease holds: ``content``, ``snapshots/<snapshotter>``, ``ingests`` or ``images``, and its name."""
+    """A resource of a lease: type ``content``, ``snapshots/<snapshotter>``, ``ingests`` or ``images``, and its ID."""
 
     type: str
     id: str
 
 
 class Mount(Record, frozen=True, gc=False):
-    """How a snapshot is mounted."""
+    """A mount of a snapshot."""
 
     type: str
     source: str
@@ -210,7 +210,7 @@ class Event(Record, frozen=True, gc=False):
 
 
 class TransferProgress(Record, frozen=True, gc=False):
-    """One step of a transfer; ``name`` like ``layer-sha256:...``, empty for steps of the whole."""
+    """Progress of a transfer; ``name`` is like ``layer-sha256:...``, or empty for the whole."""
 
     event: str
     name: str
@@ -220,7 +220,7 @@ class TransferProgress(Record, frozen=True, gc=False):
 
 
 class Damage(Record, frozen=True, gc=False):
-    """A record that could not be read as it is: bytes that are not UTF-8 were replaced, or it is missing."""
+    """A record that is missing, or in which bytes that are not UTF-8 were replaced."""
 
     namespace: str
     call: str

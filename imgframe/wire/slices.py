@@ -1,7 +1,7 @@
-"""Lists that containerd cannot send in one piece, asked for in slices that together are the whole, each record once.
+"""Lists that containerd cannot send in one reply, fetched in disjoint slices.
 
-A reply over 16 MiB fails as a whole, and so does one in which containerd 1.7 or later finds text that is not UTF-8. A
-slice is a filter on the record's name. Dividing it asks for one bit of one letter, counted from the end of the name, where
+A reply of more than 16 MiB fails as a whole, and so does one in which containerd 1.7 or later finds text that is not UTF-8.
+A slice is a filter on the record's name. It is divided by one bit of one letter, counted from the end of the name, where
 names differ most: the names whose letter has that bit, and all others.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 
 from imgframe.errors import Refused
 
-_PLACES = 64  # letters from the end that are looked at; names rarely differ only before that
-_BITS = (0, 1, 2, 3, 4, 6, 5)  # of a letter's ASCII code, the most telling ones first
+_PLACES = 64  # letters from the end that are compared; names rarely differ only before them
+_BITS = (0, 1, 2, 3, 4, 6, 5)  # of a letter's ASCII code, the most distinctive ones first
 _QUESTIONS = [(bit, place) for bit in _BITS for place in range(_PLACES)]
 
 Fetch = Callable[[tuple[str, ...]], Awaitable[list[Any]]]
@@ -23,17 +23,17 @@ Fetch = Callable[[tuple[str, ...]], Awaitable[list[Any]]]
 async def sliced(
     fetch: Fetch, field: str, filters: tuple[str, ...] = ()
 ) -> tuple[list[Any], list[tuple[str, str]]]:
-    """All records, in slices where containerd cannot send them at once.
+    """All records, in slices if containerd cannot send them at once, and those that it cannot send at all.
 
-    Beside them the records that it cannot send at all: their names, as far as found out, and its reason.
+    The latter are the ends of their names, as far as known, and the reason.
 
     Args:
-        fetch: asks containerd with filters (any of them may match).
-        field: of the filter language, holding the record's name: ``name``, ``digest`` or ``id``.
-        filters: the caller's own.
+        fetch: lists the records that match any of the given filters.
+        field: of the filter language that holds the record's name: ``name``, ``digest`` or ``id``.
+        filters: the caller's.
 
     Raises:
-        Refused: a slice is too big and cannot be divided any more.
+        Refused: a slice is too large and cannot be divided further.
     """
     whole = await _attempt(fetch, filters)
     if isinstance(whole, list):
@@ -44,7 +44,7 @@ async def sliced(
 async def _divided(
     fetch: Fetch, field: str, filters: tuple[str, ...], start: int, known: dict[int, int]
 ) -> tuple[list[Any], list[tuple[str, str]]]:
-    """The records of a slice that failed as a whole; ``known`` holds the letters' bits by place, found so far."""
+    """The records of a slice that failed as a whole; ``known`` holds the bits of letters found so far, by place."""
     rows: list[Any] = []
     failure = None
     for asked, (bit, place) in enumerate(_QUESTIONS[start:], start + 1):
@@ -69,16 +69,16 @@ async def _divided(
             failure, known = having, known | {place: known.get(place, 0) | 1 << bit}
         elif isinstance(lacking, Refused):
             failure = lacking
-        if sent[0]:  # the other half held something: from here on only the failing one
+        if sent[0]:  # the other half was not empty: continue with the failing one
             filters = halves[0] if failure is having else halves[1]
-    assert failure is not None, "a slice is divided only after it failed"
+    assert failure is not None, "only a slice that failed is divided"
     if failure.code != "INTERNAL":
         raise failure
     return rows, [(_name(known), str(failure))]
 
 
 async def _attempt(fetch: Fetch, filters: tuple[str, ...]) -> list[Any] | Refused:
-    """A slice's records, or why a smaller one may succeed: it was too big, or one record in it cannot be sent."""
+    """The records of a slice, or the error if a smaller slice may succeed: too large, or with a record that cannot be sent."""
     try:
         return await fetch(filters)
     except Refused as error:
@@ -88,18 +88,18 @@ async def _attempt(fetch: Fetch, filters: tuple[str, ...]) -> list[Any] | Refuse
 
 
 def _narrowed(filters: tuple[str, ...], further: str) -> tuple[str, ...]:
-    """Every filter and also the further condition; filters are alternatives, commas inside one mean and."""
+    """Every filter with a further condition; a comma means and, several filters mean or."""
     return tuple(f"{one},{further}" if one else further for one in filters or ("",))
 
 
 def _patterns(bit: int, place: int) -> tuple[str, str]:
-    """Two regular expressions, quoted as Go reads them, that exclude each other and together match every name."""
+    """Two regular expressions, quoted for Go, of which every name matches exactly one."""
     letters = "".join(f"\\\\x{letter:02x}" for letter in range(1, 128) if letter >> bit & 1)
     return f'"(?s)[{letters}].{{{place}}}$"', f'"(?s)^.{{0,{place}}}$|[^{letters}].{{{place}}}$"'
 
 
 def _name(known: dict[int, int]) -> str:
-    """The end of a name, from the bits of its letters."""
+    """The end of a name from the bits of its letters."""
     letters: list[str] = []
     for place in range(_PLACES):
         code = known.get(place, 0)

@@ -1,4 +1,4 @@
-"""Snapshots and the unpacking of layers into them."""
+"""Snapshots, and unpacking of layers into them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KINDS = {pb.COMMITTED: "committed", pb.ACTIVE: "active", pb.VIEW: "view"}
 
 
 def snapshot(message: Any) -> Snapshot:
-    """A snapshot as containerd describes it."""
+    """The record of a snapshot message."""
     return Snapshot(
         message.name,
         message.parent,
@@ -36,13 +36,13 @@ def snapshot(message: Any) -> Snapshot:
 
 
 class SnapshotsClient:
-    """containerd's snapshots; every call names the snapshotter."""
+    """containerd's snapshots and diff services; every call names the snapshotter."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
     async def list(self, namespace: str, snapshotter: str, filters: Sequence[str] = ()) -> list[Snapshot]:
-        """Snapshots of a namespace in one snapshotter."""
+        """Snapshots of a namespace in a snapshotter."""
 
         async def fetch(some: tuple[str, ...]) -> list[Snapshot]:
             request = pb.ListSnapshotsRequest(snapshotter=snapshotter, filters=some)
@@ -55,14 +55,14 @@ class SnapshotsClient:
         return rows
 
     async def stat(self, namespace: str, snapshotter: str, key: str) -> Snapshot:
-        """One snapshot; :class:`~imgframe.errors.Missing` where there is none."""
+        """One snapshot; :class:`~imgframe.errors.Missing` if there is none."""
         request = pb.StatSnapshotRequest(snapshotter=snapshotter, key=key)
         return snapshot((await self._channel.read(_SNAPSHOTS["Stat"], request, namespace)).info)
 
     async def usage(
         self, namespace: str, snapshotter: str, key: str, *, timeout: float | None = None
     ) -> Usage:
-        """Bytes and inodes of one snapshot alone. Of an active one containerd walks the directory: slow."""
+        """Bytes and inodes of a snapshot without its parents. Slow for an active one: containerd walks its directory."""
         request = pb.UsageRequest(snapshotter=snapshotter, key=key)
         reply = await self._channel.read(_SNAPSHOTS["Usage"], request, namespace, timeout)
         return Usage(reply.size, reply.inodes)
@@ -78,10 +78,10 @@ class SnapshotsClient:
         lease: str,
         timeout: float | None = None,
     ) -> tuple[Mount, ...]:
-        """Makes an active snapshot to unpack into; gone at the next garbage collection unless the lease holds it.
+        """Prepares an active snapshot; the lease keeps it from the garbage collector.
 
         Raises:
-            Conflict: the key exists, or what ``containerd.io/snapshot.ref`` names does.
+            Conflict: the key exists, or the snapshot named by the label ``containerd.io/snapshot.ref``.
         """
         request = pb.PrepareSnapshotRequest(snapshotter=snapshotter, key=key, parent=parent, labels=labels)
         method = _SNAPSHOTS["Prepare"]
@@ -99,16 +99,16 @@ class SnapshotsClient:
         lease: str,
         timeout: float | None = None,
     ) -> None:
-        """Turns an active snapshot into a committed one of that name, with these labels and no others.
+        """Commits an active snapshot under a name, with only these labels.
 
         Raises:
-            Conflict: the name exists; the active snapshot stays, and the caller removes it.
+            Conflict: the name exists; the active snapshot remains, and the caller removes it.
         """
         request = pb.CommitSnapshotRequest(snapshotter=snapshotter, key=key, name=name, labels=labels)
         await self._channel.unary(_SNAPSHOTS["Commit"], request, namespace, lease=lease, timeout=timeout)
 
     async def remove(self, namespace: str, snapshotter: str, key: str) -> None:
-        """Removes a snapshot; :class:`~imgframe.errors.Conflict` where another stands on it."""
+        """Removes a snapshot; :class:`~imgframe.errors.Conflict` if it has children."""
         request = pb.RemoveSnapshotRequest(snapshotter=snapshotter, key=key)
         await self._channel.unary(_SNAPSHOTS["Remove"], request, namespace)
 
@@ -117,7 +117,7 @@ class SnapshotsClient:
     ) -> BlobDescriptor:
         """Unpacks a layer into the mounts of an active snapshot.
 
-        Gives the descriptor of the plain tar: its digest must be the layer's diff ID, which the caller compares.
+        Returns the descriptor of the uncompressed tar; the caller compares its digest with the layer's diff ID.
         """
         request = diff_pb2.ApplyRequest(mounts=mount_messages(onto))
         fill_descriptor(request.diff, layer)

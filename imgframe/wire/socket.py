@@ -1,7 +1,7 @@
-"""A look at the socket before gRPC gets it: only a plain connection tells why one cannot be used.
+"""A check of the socket before gRPC connects to it, which tells why it cannot be used.
 
-gRPC reports a missing socket, a forbidden one and a dead one with the same code, and hangs on a socket that is not
-gRPC, such as the ``.ttrpc`` twin that lies beside each containerd socket.
+gRPC reports a missing, a forbidden and a dead socket with the same code, and hangs on a socket that does not speak gRPC,
+such as the ``.ttrpc`` socket beside each containerd socket.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 from imgframe.errors import Unreachable
 
-# RFC 9113 3.4: what a client sends first (the connection preface, an empty SETTINGS frame); a server answers with SETTINGS.
+# RFC 9113 3.4: a client starts with the connection preface and a SETTINGS frame (here empty), a server with SETTINGS.
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _SETTINGS = 4
-_LONGEST = 107  # bytes of a socket's path that Linux takes
+_LONGEST = 107  # bytes of a socket's path on Linux
 
 
 def target(path: str) -> str:
@@ -32,10 +32,10 @@ def target(path: str) -> str:
 
 
 async def probe(path: str, timeout: float) -> None:
-    """Says in one sentence why nobody can talk gRPC through this socket; silent where one can.
+    """Raises an error of one sentence if the socket cannot be used for gRPC.
 
     Raises:
-        Unreachable: no socket, no permission, nobody listens, or what listens does not speak gRPC.
+        Unreachable: there is no socket, no permission, no listener, or the listener does not speak gRPC.
     """
 
     def refuse(sentence: str, code: str) -> Unreachable:
@@ -86,7 +86,7 @@ def _is_socket(path: str) -> bool:
 
 
 async def _first_frame(path: str) -> bytes:
-    """The first nine bytes that the server answers to HTTP/2's preface; fewer where it hangs up."""
+    """The first nine bytes of the reply to HTTP/2's preface; fewer if the server closes the connection."""
     reader, writer = await asyncio.open_unix_connection(path)
     try:
         writer.write(_PREFACE)

@@ -1,7 +1,7 @@
-"""The one place where gRPC's errors become ours: which call, at which address, what to do next.
+"""Translation of gRPC's errors into imgframe's: which call failed, at which address, and what to do.
 
-Containerd sends a code and a text, never rich details; a reference locked by another writer is UNAVAILABLE like a dead
-daemon, and only the text tells them apart.
+containerd sends a code and a text, never details; a reference locked by another writer is UNAVAILABLE like a dead daemon,
+and only the text tells them apart.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KINDS: dict[grpc.StatusCode, type[WireError]] = {
 
 
 def kind_of(code: grpc.StatusCode, details: str) -> type[WireError]:
-    """The class of our error for a status.
+    """The class of the error for a status.
 
     Example:
         >>> kind_of(grpc.StatusCode.UNAVAILABLE, "ref default/1/x locked for 5ms (since ...)").__name__
@@ -43,18 +43,18 @@ def kind_of(code: grpc.StatusCode, details: str) -> type[WireError]:
     if code is grpc.StatusCode.NOT_FOUND and details.startswith("image ") and " has target " in details:
         return Conflict
     if code is grpc.StatusCode.UNKNOWN and "context deadline exceeded" in details:
-        return TimedOut  # containerd's own clock was faster than ours
+        return TimedOut  # containerd's own deadline was earlier
     return _KINDS[code]
 
 
 def translate(error: grpc.RpcError, address: str, call: str, seconds: float) -> WireError:
-    """Our error for a failed call; ``seconds`` is the deadline it had.
+    """The error for a failed call.
 
     Args:
-        error: what grpc raised (an ``AioRpcError``).
+        error: as raised by gRPC (an ``AioRpcError``).
         address: of the node.
-        call: like ``Images/List``.
-        seconds: the deadline of the call.
+        call: such as ``Images/List``.
+        seconds: deadline of the call.
     """
     code, details = error.code(), error.details() or ""
     kind = kind_of(code, details)

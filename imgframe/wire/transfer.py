@@ -1,4 +1,4 @@
-"""Pull and push done by containerd itself, with progress and credentials over side streams (1.7 and later)."""
+"""Pull and push by containerd itself, with streams for progress and credentials (1.7 and later)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from imgframe.wire.records import TransferProgress
 _TRANSFER = methods(transfer_pb2, "Transfer")["Transfer"]
 _STREAM = methods(streaming_pb2, "Streaming")["Stream"]
 _Any = GetMessageClass(POOL.FindMessageTypeByName("google.protobuf.Any"))
-_LAST_WORDS = 5.0  # seconds that progress may go on after the transfer has returned
+_DRAIN_SECONDS = 5.0  # for progress that arrives after the transfer has returned [s]
 
 Credentials = Callable[[str, str], Awaitable[tuple[str, str] | None]]
-"""Host and reference to user and secret, or None: anonymous."""
+"""User and secret for a host and reference; None: anonymous."""
 
 
 class TransferClient:
-    """containerd's own pull and push."""
+    """containerd's transfer service."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -53,22 +53,22 @@ class TransferClient:
     ) -> None:
         """Pulls a reference into the image store under ``name``.
 
-        A platform that the index lacks is no error: the record is made all the same, and the caller checks.
+        A platform that the index lacks is no error: the image is created nevertheless, and the caller checks.
 
         Args:
             namespace: to pull into.
-            reference: to ask the registry for.
-            name: of the image record.
+            reference: in the registry.
+            name: of the image.
             platforms: to fetch; none: all.
             unpack: pairs of platform and snapshotter.
-            labels: of the record.
-            credentials: asked for each token.
-            progress: told every step.
-            timeout: of the whole pull in seconds.
+            labels: of the image.
+            credentials: called for each token.
+            progress: called with each step.
+            timeout: of the whole pull [s].
             hosts_dir: folder of hosts.toml files on the node (2.0 and later).
             scheme: ``http`` for a registry without TLS (2.0 and later).
             all_metadata: fetch manifests and configs of other platforms too.
-            lease: to put everything under; containerd makes and removes its own otherwise.
+            lease: keeps what is fetched; empty: containerd creates and deletes one.
         """
         store = types.ImageStore(name=name, all_metadata=all_metadata)
         fill_labels(store, labels)
@@ -91,7 +91,7 @@ class TransferClient:
         hosts_dir: str = "",
         scheme: str = "",
     ) -> None:
-        """Pushes the image ``name`` to a registry as ``reference``; without platforms every child must be there."""
+        """Pushes the image ``name`` to a registry as ``reference``; without platforms it must be complete."""
         store = types.ImageStore(name=name, platforms=[platform_message(p) for p in platforms])
         registry = _registry(reference, hosts_dir, scheme)
         await self._run(namespace, store, registry, registry, credentials, progress, timeout, "")
@@ -108,32 +108,32 @@ class TransferClient:
         lease: str,
     ) -> None:
         async with (
-            self._side(namespace, timeout) as (steps, steps_id),
-            self._side(namespace, timeout) as (questions, questions_id),
+            self._stream(namespace, timeout) as (steps, steps_id),
+            self._stream(namespace, timeout) as (questions, questions_id),
         ):
             registry.resolver.auth_stream = questions_id
             request = transfer_pb2.TransferRequest(source=_wrap(source), destination=_wrap(destination))
             request.options.progress_stream = steps_id
-            telling = asyncio.create_task(_tell(steps, progress))
-            answering = asyncio.create_task(_answer(questions, credentials))
+            forward = asyncio.create_task(_forward(steps, progress))
+            answer = asyncio.create_task(_authenticate(questions, credentials))
             try:
                 await self._channel.unary(_TRANSFER, request, namespace, lease=lease, timeout=timeout)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(telling, _LAST_WORDS)
+                    await asyncio.wait_for(forward, _DRAIN_SECONDS)
             finally:
-                for task in (telling, answering):
+                for task in (forward, answer):
                     task.cancel()
-                await asyncio.gather(telling, answering, return_exceptions=True)
+                await asyncio.gather(forward, answer, return_exceptions=True)
 
     @contextlib.asynccontextmanager
-    async def _side(self, namespace: str, timeout: float) -> AsyncIterator[tuple[Bidi, str]]:
-        """A side stream that containerd has acknowledged, and its id."""
+    async def _stream(self, namespace: str, timeout: float) -> AsyncIterator[tuple[Bidi, str]]:
+        """A stream that containerd has acknowledged, and its ID."""
         name = f"imgframe-{secrets.token_hex(8)}"
-        async with self._channel.bidi(_STREAM, namespace, timeout=timeout) as talk:
-            await talk.send(_wrap(streaming_pb2.StreamInit(id=name)))
-            if await talk.receive() is None:
+        async with self._channel.bidi(_STREAM, namespace, timeout=timeout) as stream:
+            await stream.send(_wrap(streaming_pb2.StreamInit(id=name)))
+            if await stream.receive() is None:
                 raise Unreachable("Streaming/Stream: containerd ended the stream", call=_STREAM.name)
-            yield talk, name
+            yield stream, name
 
 
 def _registry(reference: str, hosts_dir: str, scheme: str) -> Any:
@@ -143,12 +143,12 @@ def _registry(reference: str, hosts_dir: str, scheme: str) -> Any:
 
 
 def _wrap(message: Message) -> Any:
-    """A message inside Any as containerd wants it: the bare name, no ``type.googleapis.com/``."""
+    """A message in an Any as containerd expects it: with the bare name, without ``type.googleapis.com/``."""
     return _Any(type_url=message.DESCRIPTOR.full_name, value=message.SerializeToString())
 
 
-async def _tell(steps: Bidi, progress: Callable[[TransferProgress], None]) -> None:
-    """Passes steps on until containerd closes the stream; steps may come after the transfer has returned."""
+async def _forward(steps: Bidi, progress: Callable[[TransferProgress], None]) -> None:
+    """Forwards steps until containerd closes the stream, which may be after the transfer has returned."""
     with contextlib.suppress(WireError):
         while (wrapped := await steps.receive()) is not None:
             if wrapped.type_url.rsplit("/", 1)[-1] == types.Progress.DESCRIPTOR.full_name:
@@ -158,8 +158,8 @@ async def _tell(steps: Bidi, progress: Callable[[TransferProgress], None]) -> No
                 )
 
 
-async def _answer(questions: Bidi, credentials: Credentials) -> None:
-    """Answers each question for credentials; an unanswered one would hang the transfer."""
+async def _authenticate(questions: Bidi, credentials: Credentials) -> None:
+    """Answers each request for credentials; an unanswered one blocks the transfer."""
     with contextlib.suppress(WireError):
         while (wrapped := await questions.receive()) is not None:
             question = types.AuthRequest.FromString(wrapped.value)

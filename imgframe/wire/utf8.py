@@ -1,7 +1,7 @@
-"""Repairs a protobuf message whose text is not UTF-8.
+"""Repair of protobuf messages with text that is not UTF-8.
 
-containerd 1.6 neither checks nor refuses such text (labels of an image, for instance) and sends it as it is; protobuf for
-Python then refuses the whole reply, thousands of records for one bad byte. Later versions refuse to send it.
+containerd 1.6 does not check text (an image's labels, for instance) and sends it as it is; protobuf for Python then rejects
+the whole reply: thousands of records for one bad byte. Later versions refuse to send it.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
-class Malformed(ValueError):  # noqa: N818 -- reads as what it is
+class Malformed(ValueError):  # noqa: N818 -- a state, not an action
     """The bytes are not a protobuf message."""
 
 
-def mend(data: bytes, message: Descriptor) -> tuple[bytes, list[str]]:
-    """The same message with U+FFFD for what is not UTF-8, and the repaired texts' records.
+def repair(data: bytes, message: Descriptor) -> tuple[bytes, list[str]]:
+    """The message with U+FFFD for what is not UTF-8, and the names of the repaired records.
 
-    A record is named by its first text: the name of an image, the digest of a blob, the key of a snapshot.
+    A record's name is its first text: the name of an image, the digest of a blob, the key of a snapshot.
 
     Args:
         data: the message's bytes.
         message: its descriptor.
 
     Raises:
-        Malformed: the bytes are not a message at all.
+        Malformed: the bytes are not a protobuf message.
     """
     places: list[str] = []
-    return _mend(data, message, places), places
+    return _repair(data, message, places), places
 
 
-def _mend(data: bytes, message: Descriptor, places: list[str]) -> bytes:
+def _repair(data: bytes, message: Descriptor, places: list[str]) -> bytes:
     out = bytearray()
     position = 0
     while position < len(data):
@@ -49,7 +49,7 @@ def _mend(data: bytes, message: Descriptor, places: list[str]) -> bytes:
         position += length
         if len(value) < length:
             raise Malformed("ends inside a field")
-        out += _encoded(tag) + _value(value, message.fields_by_number.get(tag >> 3), places)
+        out += varint(tag) + _value(value, message.fields_by_number.get(tag >> 3), places)
     return bytes(out)
 
 
@@ -62,10 +62,10 @@ def _value(value: bytes, field: Any, places: list[str]) -> bytes:
         value = text
     elif field is not None and field.type == FieldDescriptor.TYPE_MESSAGE:
         before = len(places)
-        value = _mend(value, field.message_type, places)
+        value = _repair(value, field.message_type, places)
         if len(places) > before and not field.message_type.GetOptions().map_entry:
             places[before:] = [_first_text(value, field.message_type) or places[before]]
-    return _encoded(len(value)) + value
+    return varint(len(value)) + value
 
 
 def _first_text(data: bytes, message: Descriptor) -> str:
@@ -90,7 +90,8 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
     raise Malformed("ends inside a number")
 
 
-def _encoded(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A number as protobuf encodes it."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
