@@ -82,7 +82,7 @@ def test_keep_last_counts_per_store_and_keeps_the_unknown():
     frame.loc[8, "created_at"] = pd.NaT
     assert frame.img.keep_last(0).index.tolist() == [8]
     assert frame.img.keep_last(1, by=["repository", "tag"]).equals(frame)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="-1 images"):
         frame.img.keep_last(-1)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import threading
 from collections import Counter
 
@@ -98,7 +99,7 @@ def test_existing_images_of_an_inventory():
         inventory = imf.collect(node.address, usage="none", cache=False)
     for row in rows:
         if row["error"] and row["error"].startswith("filters:"):
-            with pytest.raises(FilterError):
+            with pytest.raises(FilterError, match=re.escape(row["error"])):
                 imf.get_existing_images(inventory, row["reference"], row["platform"])
             continue
         found = imf.get_existing_images(inventory, row["reference"], row["platform"])

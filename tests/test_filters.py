@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 import imgframe as imf
@@ -108,8 +109,7 @@ def same(first, second):
 def test_composition_is_three_valued_logic(data, f, g, h):
     images = frame(data)
     one, two = answers(f, images), answers(g, images)
-    if isinstance(one, str) or isinstance(two, str):
-        return
+    assume(not isinstance(one, str) and not isinstance(two, str))  # neither fails
     assert same((f & g)(images).tolist(), list(map(kleene_and, one, two)))
     assert same((f | g)(images).tolist(), list(map(kleene_or, one, two)))
     assert same((~~f)(images).tolist(), one)
@@ -130,7 +130,7 @@ def test_rows_keep_their_order_and_the_input_its_content(data, f, g):
     try:
         mask = (f & g)(images)
     except FilterError:
-        return
+        reject()
     assert mask.index.equals(images.index)
     assert mask.dtype == "boolean"
     kept = images[f & g]
@@ -228,9 +228,9 @@ def test_an_error_of_a_row_arises_only_if_the_row_gets_there():
     clean = ~imf.filter_by_label({"bad": ""})
     assert (clean & broken)(images).tolist() == [True, False]
     assert imf.apply_filters(images, clean, broken).index.tolist() == [0]
-    with pytest.raises(FilterError):
+    with pytest.raises(FilterError, match="invalid reference format"):
         (broken & clean)(images)
-    with pytest.raises(FilterError):
+    with pytest.raises(FilterError, match="invalid reference format"):
         (clean | broken)(images)
     nothing = imf.filter_until("2000-01-01")
     assert imf.apply_filters(images, nothing, imf.filter_by_reference(["["])).empty
@@ -335,38 +335,44 @@ def test_a_missing_column_is_named(each):
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("call", "words"),
     [
-        lambda: imf.filter_by_label({"a": 1}),
-        lambda: imf.filter_by_label(["a"]),
-        lambda: imf.filter_by_reference([1]),
-        lambda: imf.filter_by_created_at([1]),
-        lambda: imf.filter_by_created_at(store=3),
-        lambda: imf.parse_filters("label=a"),
-        lambda: imf.parse_filters([1]),
-        lambda: imf.parse_filters([], dialect="podman"),
-        lambda: imf.parse_filters([]).clauses("rmi"),
-        lambda: imf.lint_filters([], "rmi"),
-        lambda: bool(imf.filter_dangling_images()),
-        lambda: imf.filter_dangling_images()([1]),
-        lambda: imf.apply_filters(pd.DataFrame({"name": []}), "label=a"),
-        lambda: imf.filter_until("1h")(pd.DataFrame({"created_at": [1]})),
-        lambda: imf.filter_until("1h")(pd.DataFrame({"created_at": ["soon"]})),
-        lambda: imf.filter_dangling_images()(pd.DataFrame({"name": [1]})),
-        lambda: imf.filter_by_label({})(pd.DataFrame({"labels": ["{"]})),
-        lambda: imf.filter_by_label({})(pd.DataFrame({"labels": ["[]"]})),
-        lambda: prune_candidates(pd.DataFrame({"name": []}), all=True),
+        (lambda: imf.filter_by_label({"a": 1}), "label 'a': 1 is not text"),
+        (lambda: imf.filter_by_label(["a"]), "['a'] is not a mapping"),
+        (lambda: imf.filter_by_reference([1]), "1 is not a reference pattern"),
+        (lambda: imf.filter_by_created_at([1]), "1 is not an image name"),
+        (lambda: imf.filter_by_created_at(store=3), "store is int"),
+        (lambda: imf.parse_filters("label=a"), "'label=a' is one text"),
+        (lambda: imf.parse_filters([1]), "1 is not a filter string"),
+        (lambda: imf.parse_filters([], dialect="podman"), "'podman' is not a dialect"),
+        (lambda: imf.parse_filters([]).clauses("rmi"), "'rmi' is not a command with filters"),
+        (lambda: imf.lint_filters([], "rmi"), "'rmi' is not a command with filters"),
+        (lambda: bool(imf.filter_dangling_images()), "neither true nor false"),
+        (lambda: imf.filter_dangling_images()([1]), "not to list"),
+        (lambda: imf.apply_filters(pd.DataFrame({"name": []}), "label=a"), "'label=a' is not a filter"),
+        (
+            lambda: imf.filter_until("1h")(pd.DataFrame({"created_at": [1]})),
+            "column 'created_at' is of type int64",
+        ),
+        (
+            lambda: imf.filter_until("1h")(pd.DataFrame({"created_at": ["soon"]})),
+            "column 'created_at': 'soon' is not a time",
+        ),
+        (lambda: imf.filter_dangling_images()(pd.DataFrame({"name": [1]})), "column 'name' holds 1"),
+        (lambda: imf.filter_by_label({})(pd.DataFrame({"labels": ["{"]})), "holds '{'"),
+        (lambda: imf.filter_by_label({})(pd.DataFrame({"labels": ["[]"]})), "holds '[]'"),
+        (lambda: prune_candidates(pd.DataFrame({"name": []}), all=True), "needs an Inventory"),
     ],
 )
-def test_what_cannot_be_used_is_refused(call):
-    with pytest.raises(InputError):
+def test_what_cannot_be_used_is_refused(call, words):
+    with pytest.raises(InputError, match=re.escape(words)):
         call()
 
 
 def test_a_filter_combines_with_filters_only():
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"unsupported operand type\(s\) for &"):
         imf.filter_dangling_images() & 1
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"unsupported operand type\(s\) for \|"):
         imf.filter_dangling_images() | "x"
 
 
@@ -553,16 +559,16 @@ def test_docker_reads_filters_in_its_own_way():
     assert kept("before=nginx") == [0]
     assert kept("since=nginx") == [2]
     assert kept("dangling=false") == [0, 1, 2]
-    for bad in (
-        ["x"],
-        ["nope=1"],
-        ["dangling=maybe"],
-        ["until=1h", "until=2h"],
-        ["label!=a"],
-        ["until=soon"],
-        ["reference=["],
+    for bad, words in (
+        (["x"], "bad format of filter"),
+        (["nope=1"], "invalid filter 'nope'"),
+        (["dangling=maybe"], "invalid filter 'dangling=[maybe]'"),
+        (["until=1h", "until=2h"], "more than one until filter specified"),
+        (["label!=a"], "invalid filter 'label!'"),
+        (["until=soon"], "failed to parse value as time or duration"),
+        (["reference=["], "syntax error in pattern"),
     ):
-        with pytest.raises(FilterError):
+        with pytest.raises(FilterError, match=re.escape(words)):
             kept(*bad)
     with pytest.raises(FilterError, match="reference"):
         kept("reference=a", command="image prune")
@@ -627,8 +633,8 @@ def test_times_without_zone_are_utc():
 )
 def test_until_in_dockers_spellings(text, cutoff):
     """Measured with docker 27.5.1's api/types/time; the last one docker takes."""
-    if cutoff is not None:
+    if cutoff is None:
+        with pytest.raises(InputError, match="failed to parse value as time or duration"):
+            docker.parse_until(text, now_ns=0)
+    else:
         assert docker.parse_until(text, now_ns=0) == cutoff
-        return
-    with pytest.raises(InputError, match="failed to parse value as time or duration"):
-        docker.parse_until(text, now_ns=0)

@@ -87,7 +87,7 @@ def test_calendar_agrees_with_python_where_python_has_one(moment, nanoseconds):
 
 def test_year_zero_and_leap_days():
     assert gotime.parse_date("0000-02-29") == gotime.parse_date("0000-03-01") - 86_400 * gotime.SECOND
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="'1900-02-29' is not a date"):
         gotime.parse_date("1900-02-29")
 
 

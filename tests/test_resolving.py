@@ -71,7 +71,7 @@ def test_digests_of_a_list_a_frame_and_one_name(registry):
         assert list(imf.resolve_digest(references)) == [digest_of("team/base", "1")]
     assert list(imf.resolve_digest([name]).index) == [name]
     assert imf.resolve_digest([]).empty
-    with pytest.raises(MissingColumn):
+    with pytest.raises(MissingColumn, match="'name'"):
         imf.resolve_digest(pd.DataFrame({"image": [name]}))
 
 

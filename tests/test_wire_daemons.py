@@ -1,6 +1,7 @@
 """The client against real containerd 1.6, 1.7 and 2.1: what it reads, what it writes, and what goes wrong there."""
 
 import asyncio
+import functools
 import gzip
 import hashlib
 import json
@@ -509,33 +510,53 @@ def test_a_forked_child_talks_too_or_says_why_not(containerd):
     subprocess.run([sys.executable, "-c", FORK, containerd.address], check=True, timeout=280)
 
 
-def test_containerds_own_transfer(containerd, registry):
-    """1.6 has none; 1.7 cannot speak plain HTTP; 2.1 pulls, unpacks and pushes."""
-    steps = []
+async def nobody(host, reference):
+    return None
 
-    async def nobody(host, reference):
-        return None
+
+def transferred(client, namespace, reference, **options):
+    """A pull by containerd itself."""
+    here = Platform("linux", "amd64")
+    return client.transfer.pull(
+        namespace,
+        reference,
+        name=reference,
+        platforms=[here],
+        unpack=[(here, "overlayfs")],
+        labels={"by": "us"},
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("containerd", "words"), [("1.6", "Transfer"), ("1.7", "HTTP")], indirect=["containerd"]
+)
+def test_a_containerd_without_a_transfer_that_does_refuses(containerd, registry, words):
+    """1.6 has none; 1.7 cannot speak plain HTTP."""
+
+    async def work(client, namespace):
+        with pytest.raises(Refused, match=words):
+            await transferred(
+                client,
+                namespace,
+                f"{registry.host}/team/base:1",
+                credentials=nobody,
+                timeout=240,
+                scheme="http",
+            )
+
+    talk(containerd, work)
+
+
+@pytest.mark.parametrize("containerd", ["2.1"], indirect=True)
+def test_containerds_own_transfer(containerd, registry):
+    """It pulls, unpacks and pushes."""
+    steps = []
 
     async def work(client, namespace):
         reference = f"{registry.host}/team/base:1"
         options = {"credentials": nobody, "progress": steps.append, "timeout": 240, "scheme": "http"}
-        here = Platform("linux", "amd64")
-
-        def pull(what):
-            return client.transfer.pull(
-                namespace,
-                what,
-                name=what,
-                platforms=[here],
-                unpack=[(here, "overlayfs")],
-                labels={"by": "us"},
-                **options,
-            )
-
-        if client.opened.numbers < (2, 0, 0):
-            with pytest.raises(Refused):
-                await pull(reference)
-            return
+        pull = functools.partial(transferred, client, namespace, **options)
         with pytest.raises((Missing, Refused), match="none"):
             await pull(f"{registry.host}/team/none:1")
         await pull(reference)
