@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from testbed.clock import END
 
 import imgframe as imf
 from imgframe import oci, platforms, schema, simulator
@@ -448,7 +449,7 @@ def test_several_nodes_read_each_document_once_and_stand_in_order():
 
 def test_a_fleet_reads_each_document_once(monkeypatch, tmp_path):
     monkeypatch.setattr("imgframe.collector.document_reader._PATIENCE", 60.0)  # however slow the machine
-    with simulator.fleet(nodes=8, days=10) as fleet:
+    with simulator.fleet(nodes=8, days=10, until=END) as fleet:
         cold, warm = (imf.collect(fleet.nodes, usage="none", cache=tmp_path / "c.sqlite") for _ in range(2))
     assert len(cold.documents) > 300
     assert cold.nodes.rpcs.sum() - warm.nodes.rpcs.sum() == len(cold.documents)

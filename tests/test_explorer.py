@@ -12,6 +12,7 @@ import pytest
 import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
+from testbed.clock import END
 
 import imgframe as imf
 from imgframe import schema, simulator
@@ -33,7 +34,7 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def inventory():
-    with simulator.fleet(nodes=3, days=12) as fleet:
+    with simulator.fleet(nodes=3, days=12, until=END) as fleet:
         return imf.collect(fleet.nodes, cache=False)
 
 

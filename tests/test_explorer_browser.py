@@ -17,10 +17,12 @@ pytestmark = [
 ]
 WAIT = 60_000
 MAKE = """\
+from datetime import UTC, datetime
+
 import imgframe as imf
 from imgframe import schema, simulator
 
-with simulator.node(images=120, seed=11) as node:
+with simulator.node(images=120, seed=11, until=datetime(2026, 11, 23, 6, tzinfo=UTC)) as node:
     inv = imf.collect(node.address, cache=False, progress=False)
 evil = {"node": [inv.images.node[0]], "namespace": ["default"], "name": ["<img src=x onerror=alert(1)>:<b>1</b>"]}
 inv = inv.replace(images=schema.concat("images", [inv.arrow("images"), schema.table("images", evil)]))

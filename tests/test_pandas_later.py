@@ -59,8 +59,9 @@ assert pa.array([pd.NaT, pd.Timestamp("2026-01-02")], from_pandas=True).null_cou
 
 COMMAND = """
 import io, sys
+from datetime import UTC, datetime
 from imgframe import simulator
-with simulator.node(images=5, seed=1) as node:
+with simulator.node(images=5, seed=1, until=datetime(2026, 11, 23, tzinfo=UTC)) as node:
     from imgframe.cli import main
     assert "pandas" not in sys.modules
     sys.argv = ["imgframe", "images", "--all-namespaces", "--address", node.address]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from testbed.clock import END
 
 import imgframe as imf
 from imgframe import simulator
@@ -22,7 +23,7 @@ def read(address):
 
 @pytest.fixture(scope="module")
 def fleet():
-    with simulator.fleet(nodes=5, days=30, seed=11) as running:
+    with simulator.fleet(nodes=5, days=30, seed=11, until=END) as running:
         return read(running.nodes)
 
 
@@ -110,7 +111,7 @@ def why(row, own, pinned, nodes):
 
 
 def test_an_order_is_a_column_or_a_cost_for_each_candidate():
-    with simulator.node(images=20) as running:
+    with simulator.node(images=20, until=END) as running:
         inventory = read(running.address)
     images = inventory.images
     target = imf.reclaim(inventory, images).total_bytes // 3
@@ -143,7 +144,7 @@ def test_an_order_is_a_column_or_a_cost_for_each_candidate():
 
 
 def test_what_a_tag_keeps_and_how_many_names_clash():
-    with simulator.node(images=12) as running:
+    with simulator.node(images=12, until=END) as running:
         inventory = read(running.address)
     images = inventory.images
     plan = imf.tag(images, inventory, {str(images["name"][0]): "other.example/x:1"})

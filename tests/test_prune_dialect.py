@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from test_filter_vectors import quoted
 from test_prune import fill, mine, names_in, read
+from testbed.clock import END
 from testbed.filter_stores import STORES, lines
 from testbed.filter_stores import inventory as recorded_inventory
 from testbed.stores import recorded
@@ -83,7 +84,7 @@ def test_the_steps_are_what_the_real_program_took(store):
 
 
 def test_its_rules_are_not_ours_and_each_can_be_chosen():
-    with simulator.node(images=12) as node:
+    with simulator.node(images=12, until=END) as node:
         inventory = imf.collect(node.address, cache=False)
     images = inventory.images
     images["containers"] = pd.array([3, 0, 0, *[0] * (len(images) - 3)], dtype="Int64")

@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from testbed.clock import END
 
 import imgframe as imf
 from imgframe import report, schema, simulator
@@ -44,7 +45,7 @@ HOSTILE = [
 def history(tmp_path_factory):
     """A dataset of six collections of three simulated nodes, read over gRPC."""
     root = tmp_path_factory.mktemp("history")
-    for at, fleet in simulator.relive(days=30, nodes=3, every=6):
+    for at, fleet in simulator.relive(days=30, nodes=3, every=6, until=END):
         inventory = imf.collect(fleet.nodes, cache=root / "cache.sqlite", progress=False)
         imf.dataset.append(root / "dataset", simulator.dated(inventory, at))
     return imf.open_dataset(root / "dataset")

@@ -7,6 +7,7 @@ import json
 import pandas as pd
 import pytest
 import testbed.truth_stores as truth
+from testbed.clock import END
 from testbed.registries import SECRET, USER
 from typer.testing import CliRunner
 
@@ -21,7 +22,7 @@ LIFTED = {"keep_pinned": False, "keep_used": False, "keep_unknown": False}
 @pytest.fixture
 def node(registry):
     """A simulated node with two images of the registry, one of them under a further name, and three of its own."""
-    with simulator.node(images=3) as running:
+    with simulator.node(images=3, until=END) as running:
         names = [f"{registry.host}/team/base:1", f"{registry.host}/team/rich:1.0"]
         imf.pull(names, running.address, namespace="default", via="client").apply(
             progress=False
@@ -81,7 +82,7 @@ def test_what_vanished_from_the_registry_since_the_plan_is_refused(node, faulty_
 
 def test_each_image_is_asked_for_once_for_all_nodes(faulty_registry):
     name = f"{faulty_registry.host}/team/base:1"
-    with simulator.fleet(nodes=4, days=1) as fleet:
+    with simulator.fleet(nodes=4, days=1, until=END) as fleet:
         imf.pull(name, fleet.nodes, namespace="default", via="client").apply(
             progress=False
         ).raise_for_errors()

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from testbed.clock import END
 
 import imgframe as imf
 from imgframe import capacity, dataset, scale, schema
@@ -47,7 +48,7 @@ def test_a_real_cluster_gives_the_same(history):
         pd.testing.assert_frame_equal(
             capacity.daily(history, run=scale.on_dask(client)), capacity.daily(history)
         )
-        with imf.simulator.fleet(nodes=3, seed=2) as fleet:
+        with imf.simulator.fleet(nodes=3, seed=2, until=END) as fleet:
             spread = scale.collect_on_dask(fleet.nodes, client, cache=False)
             whole = imf.collect(fleet.nodes, cache=False)
         columns = ["node", "namespace", "name", "digest", "content_size", "unpacked_size", "unique_size"]

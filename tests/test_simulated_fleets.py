@@ -3,13 +3,14 @@
 import json
 import random
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 
 import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from testbed import stores
+from testbed.clock import END
 from testbed.simulated_calls import Asker
 
 import imgframe as imf
@@ -18,7 +19,6 @@ from imgframe.errors import FilterError, InputError
 from imgframe.simulator.layer_archive import unpack
 from imgframe.simulator.record_filters import select
 
-END = datetime(2026, 11, 23, 6, tzinfo=UTC)
 NS = "default"
 
 
@@ -327,7 +327,7 @@ def test_a_collection_of_a_generated_store_frees_only_what_is_held_by_nothing():
 
 @pytest.mark.parametrize("namespace", ["default", "k8s.io"])
 def test_reclaim_predicts_what_the_simulated_daemon_collects(namespace):
-    with simulator.node(images=150, namespace=namespace) as node:
+    with simulator.node(images=150, namespace=namespace, until=END) as node:
         inv = imf.collect(node.nodes, cache=False, usage="all")
         names = random.Random(3).sample(sorted(inv.images.name), 60)
         predicted = imf.reclaim(inv, inv.images[inv.images.name.isin(names)])
