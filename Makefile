@@ -1,8 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/bash
+SEED ?= $(shell echo $$RANDOM)
 
-.PHONY: demo test lint protos protos-check docs notebooks bench soak clean
+.PHONY: demo test test-python test-dates test-order lint protos protos-check docs notebooks bench soak clean
 
 demo: .venv/demo
 	$(BIN)/python -m imgframe.cli demo
@@ -10,6 +11,15 @@ demo: .venv/demo
 test: .venv/dev lint protos-check
 	$(BIN)/pytest
 	tools/check_wheel
+
+test-python: .venv/dev
+	$(BIN)/python tools/test_python.py
+
+test-dates: .venv/dev
+	$(BIN)/python tools/test_dates.py
+
+test-order: .venv/dev
+	$(BIN)/pytest --random-order --random-order-seed=$(SEED)
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -26,6 +26,7 @@ SUITES = {
     "trixie": ("containerd",),
     "sid": ("containerd",),
 }
+"""What the tests on real daemons need of each suite."""
 
 
 class Unavailable(Exception):
@@ -41,7 +42,14 @@ def machine_lacks() -> str | None:
     """Why real daemons cannot run here, or None."""
     if os.geteuid() != 0:
         return "containerd needs root"
-    for program in ("apt-get", "dpkg-deb", "setpriv"):
+    if shutil.which("setpriv") is None:
+        return "setpriv is missing"
+    return packages_lack()
+
+
+def packages_lack() -> str | None:
+    """Why Debian's packages cannot be had here, or None."""
+    for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
             return f"{program} is missing (the packages are Debian's)"
     if _os_release().get("ID") != "debian":
@@ -53,10 +61,17 @@ def packages(suite: str) -> Path:
     """The folder into which the suite's packages are unpacked; downloads them the first time."""
     if (lack := machine_lacks()) is not None:
         raise Unavailable(lack)
-    folder = cache_folder() / "debian" / suite
-    with _locked(cache_folder() / "debian" / f"{suite}.lock"):
-        if _recorded(folder) != sorted(SUITES[suite]):
-            _fetch(suite, folder)
+    return unpacked(suite, suite, SUITES[suite])
+
+
+def unpacked(name: str, suite: str, packages: tuple[str, ...], *, depended: bool = False) -> Path:
+    """The folder `name` of the cache with these packages of a suite, and with what they depend on where `depended`."""
+    if (lack := packages_lack()) is not None:
+        raise Unavailable(lack)
+    folder = cache_folder() / "debian" / name
+    with _locked(folder.with_name(f"{name}.lock")):
+        if not set(packages) <= _recorded(folder):
+            _fetch(folder, suite, packages, depended=depended)
     return folder / "root"
 
 
@@ -87,15 +102,15 @@ def environment(suite: str = "bookworm") -> dict[str, str]:
     }
 
 
-def _recorded(folder: Path) -> list[str] | None:
+def _recorded(folder: Path) -> set[str]:
     try:
-        return sorted(json.loads((folder / "packages.json").read_text()))
+        return set(json.loads((folder / "packages.json").read_text()))
     except (OSError, ValueError):
-        return None
+        return set()
 
 
-def _fetch(suite: str, folder: Path) -> None:
-    work = folder.with_name(f"{suite}.part")
+def _fetch(folder: Path, suite: str, packages: tuple[str, ...], *, depended: bool) -> None:
+    work = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     for sub in ("sources.d", "state/lists/partial", "cache/archives/partial", "debs", "root"):
         (work / sub).mkdir(parents=True)
@@ -110,7 +125,12 @@ def _fetch(suite: str, folder: Path) -> None:
         *("-o", "APT::Update::Post-Invoke::=true", "-o", "APT::Get::Assume-Yes=true", "-qq"),
     ]
     _run(["apt-get", *options, "update"], work)
-    _run(["apt-get", *options, "download", *SUITES[suite]], work / "debs")
+    if depended:  # as if they were installed into an empty root
+        _run(["apt-get", *options, "--download-only", "--no-install-recommends", "install", *packages], work)
+        (work / "debs").rmdir()
+        (work / "cache/archives").rename(work / "debs")
+    else:
+        _run(["apt-get", *options, "download", *packages], work / "debs")
     versions = {}
     for deb in sorted((work / "debs").glob("*.deb")):
         _run(["dpkg-deb", "-x", str(deb), str(work / "root")], work)
