@@ -19,20 +19,6 @@ from imgframe._img_accessor import register_where_pandas_is_loaded
 from imgframe._version import __version__
 
 _NAMES = {
-    "imgframe.act": (
-        "Result",
-        "open_plan",
-        "Plan",
-        "prune",
-        "prune_to",
-        "tag",
-        "ensure",
-        "pull",
-        "push",
-        "irreplaceable",
-        "resolve_digest",
-        "stale",
-    ),
     "imgframe.collector": ("acollect", "collect"),
     "imgframe.dataset": ("diff", "open_dataset"),
     "imgframe.errors": (
@@ -81,6 +67,7 @@ _NAMES = {
     ),
     "imgframe.node": ("Node", "load_nodes"),
     "imgframe.planning": ("EnsuredImage", "PullMode"),
+    "imgframe.plans": ("Plan", "Result", "ensure", "open_plan", "prune", "prune_to", "pull", "push", "tag"),
     "imgframe.reclaiming": (
         "Reclaim",
         "explain_image",
@@ -91,6 +78,7 @@ _NAMES = {
         "reclaim_marginal",
     ),
     "imgframe.reference": ("parse_repo_tag",),
+    "imgframe.upstream": ("irreplaceable", "resolve_digest", "stale"),
     "imgframe.usage": ("resource_usage", "unpacked_image_size"),
 }
 """The public names by the module that defines them; ``__init__.pyi`` is generated from this table and the next."""

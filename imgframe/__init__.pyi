@@ -14,18 +14,6 @@ from imgframe import scale as scale
 from imgframe import schema as schema
 from imgframe import simulator as simulator
 from imgframe._version import __version__ as __version__
-from imgframe.act import Plan as Plan
-from imgframe.act import Result as Result
-from imgframe.act import ensure as ensure
-from imgframe.act import irreplaceable as irreplaceable
-from imgframe.act import open_plan as open_plan
-from imgframe.act import prune as prune
-from imgframe.act import prune_to as prune_to
-from imgframe.act import pull as pull
-from imgframe.act import push as push
-from imgframe.act import resolve_digest as resolve_digest
-from imgframe.act import stale as stale
-from imgframe.act import tag as tag
 from imgframe.collector import acollect as acollect
 from imgframe.collector import collect as collect
 from imgframe.dataset import diff as diff
@@ -77,6 +65,15 @@ from imgframe.node import Node as Node
 from imgframe.node import load_nodes as load_nodes
 from imgframe.planning import EnsuredImage as EnsuredImage
 from imgframe.planning import PullMode as PullMode
+from imgframe.plans import Plan as Plan
+from imgframe.plans import Result as Result
+from imgframe.plans import ensure as ensure
+from imgframe.plans import open_plan as open_plan
+from imgframe.plans import prune as prune
+from imgframe.plans import prune_to as prune_to
+from imgframe.plans import pull as pull
+from imgframe.plans import push as push
+from imgframe.plans import tag as tag
 from imgframe.reclaiming import Reclaim as Reclaim
 from imgframe.reclaiming import explain_image as explain_image
 from imgframe.reclaiming import holders as holders
@@ -85,6 +82,9 @@ from imgframe.reclaiming import reclaim as reclaim
 from imgframe.reclaiming import reclaim_each as reclaim_each
 from imgframe.reclaiming import reclaim_marginal as reclaim_marginal
 from imgframe.reference import parse_repo_tag as parse_repo_tag
+from imgframe.upstream import irreplaceable as irreplaceable
+from imgframe.upstream import resolve_digest as resolve_digest
+from imgframe.upstream import stale as stale
 from imgframe.usage import resource_usage as resource_usage
 from imgframe.usage import unpacked_image_size as unpacked_image_size
 

@@ -145,7 +145,7 @@ def test_a_registry_that_hangs_is_given_up(containerd, registry, via):
             cases = Cases(containerd, registry, proxy, "hang-transfer")
             cases.add("layer", match="GET .*LAYER", hang=True)
             result = cases.rows(via="transfer").apply(registry_timeout=SECONDS)
-            cases.judge(result, ["sent or took nothing of containerd for 3 s"])
+            cases.judge(result, ["exchanged no data with containerd for 3 s"])
 
 
 STAGES = [
@@ -336,7 +336,7 @@ def test_containerds_own_push_is_given_up_too(fresh_daemon, registry, fault):
         plan = imf.push(inventory.images, inventory, to=lambda _: f"{proxy.host}/own/copy:1", via="transfer")
         (message,) = plan.apply(registry_timeout=SECONDS).steps["message"]
         assert message.startswith(
-            f"{proxy.host}/own/copy:1: {proxy.host} sent or took nothing of containerd for 3 s;"
+            f"{proxy.host}/own/copy:1: {proxy.host} exchanged no data with containerd for 3 s;"
         )
         assert next_step(message)
     assert state(daemon, "default") == before

@@ -73,6 +73,8 @@ def test_only_what_users_type_is_listed():
         "nerdctl",
         "node",
         "planning",
+        "plans",
+        "upstream",
         "usage",
     }
     assert not insides & set(dir(imf))

@@ -18,7 +18,7 @@ from testbed.node_state import EMPTY, checked, collect_garbage, state
 from testbed.registries import SECRET, USER, write_hosts
 
 import imgframe as imf
-from imgframe.act.labelling import children_labels, source_label
+from imgframe.act.labels import children_labels, source_label
 from imgframe.oci import Descriptor
 from imgframe.wire import Client
 
@@ -323,7 +323,7 @@ def test_two_pulls_of_one_image_at_once(containerd, registry):
 PULL = """
 import sys
 import imgframe as imf
-import imgframe.act.shipping
+import imgframe.act.apply
 reference, address, namespace, via = sys.argv[1:]
 plan = imf.pull(reference, address, namespace=namespace, via=via)
 print("pulling", flush=True)
@@ -390,19 +390,19 @@ def test_a_living_process_keeps_its_lease(containerd, registry):
 
 
 async def _leases(daemon: Daemon, namespace: str, other: int) -> None:
-    from imgframe.act import leasing
+    from imgframe.act import leases
 
-    dead = f"{leasing._here()}/1/0"
+    dead = f"{leases._here()}/1/0"
     owners = {
-        "imgframe-alive": f"{leasing._here()}/{other}/{leasing._started(other)}",
-        "imgframe-ours-but-nobody-works-under-it": leasing._owner(),
+        "imgframe-alive": f"{leases._here()}/{other}/{leases._started(other)}",
+        "imgframe-ours-but-nobody-works-under-it": leases._owner(),
         "imgframe-dead": dead,
         "imgframe-elsewhere": "boot/pid:[1]/1/0",
         "another": dead,
     }
     async with Client(daemon.address) as client:
         for name, owner in owners.items():
-            await client.leases.create(namespace, name, {leasing.OWNER: owner})
+            await client.leases.create(namespace, name, {leases.OWNER: owner})
 
 
 def test_registries_with_certificates_and_credentials(

@@ -31,7 +31,7 @@ def one(plan, **options):
 @pytest.mark.parametrize(
     ("containerd", "words"),
     [
-        ("1.6", "has no Transfer service; it came with 1.7: leave via= out"),
+        ("1.6", "has no Transfer service; it came with 1.7: omit via="),
         ("1.7", "(containerd asked"),  # it speaks no plain HTTP, and has no way to be told so
     ],
     indirect=["containerd"],

@@ -137,7 +137,7 @@ def test_a_plan_holds_no_credentials(node, basic_registry, tmp_path):
         assert SECRET.encode() not in file.read_bytes()
     with pytest.raises(InputError, match="a plan holds no credentials"):
         imf.prune(only.images, only, require_remote={"docker_config": {"auths": {}}})
-    with pytest.raises(InputError, match="'insecur' is no way to ask a registry"):
+    with pytest.raises(InputError, match="'insecur' is not a registry option"):
         imf.prune(only.images, only, require_remote={"insecur": True})
     wrong = tmp_path / "wrong.json"
     wrong.write_text("{")

@@ -1,27 +1,12 @@
-"""Plans and their application: the only room that writes to nodes.
+"""The only room that writes to nodes: each action of a plan in a module of its own.
 
-Everything here is data first: a verb gives a :class:`Plan`, and only :meth:`Plan.apply` acts.
+::
+
+    apply                     the application of a plan, and the one table from action to module
+    delete, tag, undo         image records: delete, create under another name, create again
+    ensure, pull, push        images: look and unpack, or take from a registry; send to one
+    fetch, unpack, transfer   blobs from a registry, snapshots from blobs, or both by containerd itself
+    node_session              one node during an application; steps: what an action gets and gives
+    leases, locks, labels     what protects content, who waits for whom, what ties blobs together
+    progress                  bars
 """
-
-from imgframe.act.moving import ensure, pull, push
-from imgframe.act.plan import Plan, open_plan
-from imgframe.act.replaceable import irreplaceable
-from imgframe.act.resolving import resolve_digest
-from imgframe.act.result import Result
-from imgframe.act.staleness import stale
-from imgframe.act.verbs import prune, prune_to, tag
-
-__all__ = [
-    "Plan",
-    "Result",
-    "ensure",
-    "irreplaceable",
-    "open_plan",
-    "prune",
-    "prune_to",
-    "pull",
-    "push",
-    "resolve_digest",
-    "stale",
-    "tag",
-]

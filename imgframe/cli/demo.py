@@ -16,8 +16,8 @@ from imgframe.errors import ImgframeError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imgframe.act import Plan
     from imgframe.inventory import Inventory
+    from imgframe.plans import Plan
     from imgframe.simulator import Simulator
 
 SEED = 20

@@ -12,8 +12,8 @@ from imgframe.cli import options, terminal
 from imgframe.errors import InputError
 
 if TYPE_CHECKING:
-    from imgframe.act import Plan, Result
     from imgframe.inventory import Inventory
+    from imgframe.plans import Plan, Result
 
 Filters = Annotated[
     list[str] | None, typer.Option("--filter", "-f", help="nerdctl's filters, all of them; repeat to narrow.")
@@ -91,7 +91,7 @@ def prune(
 
     Filters mean what they mean for lists: all of them count. With --dialect nerdctl only label and until do, as there.
     """
-    from imgframe import act
+    from imgframe import plans
 
     if to and dialect != "imgframe":
         raise InputError(f"--to chooses by imgframe's rules; leave --dialect {dialect} or --to out")
@@ -115,15 +115,15 @@ def prune(
             "keep_used": keep_used,
             "keep_pinned": keep_pinned,
         }
-        made = act.prune(rows, inventory, **arguments)
+        made = plans.prune(rows, inventory, **arguments)
     elif to:
         rows = candidates(inventory, spaces, filters or [], everything=True)
         arguments |= {"keep_used": keep_used is not False, "keep_pinned": keep_pinned is not False}
-        made = act.prune_to(inventory, int(to) if to.isdigit() else to, candidates=rows, **arguments)
+        made = plans.prune_to(inventory, int(to) if to.isdigit() else to, candidates=rows, **arguments)
     else:
         rows = candidates(inventory, spaces, filters or [], everything=everything)
         arguments |= {"dialect": dialect, "keep_used": keep_used, "keep_pinned": keep_pinned}
-        made = act.prune(rows, inventory, **arguments)
+        made = plans.prune(rows, inventory, **arguments)
     conclude(made, yes=yes, folder=plan, audit=audit)
 
 
@@ -247,7 +247,7 @@ def apply(
     audit: Audit = None,
 ) -> None:
     """Apply a saved plan: every step is compared with its node first."""
-    from imgframe.act import open_plan
+    from imgframe.plans import open_plan
 
     conclude(open_plan(plan), yes=yes, folder=None, audit=audit)
 
@@ -261,12 +261,12 @@ def tag(
     all_namespaces: options.AllNamespaces = False,
 ) -> None:
     """Give an image a further name on every node that has it."""
-    from imgframe import act
+    from imgframe import plans
 
     inventory = options.load(addresses, nodes_file, None)
     rows = named(inventory, name, options.chosen_namespaces(namespaces, all_namespaces))
     conclude(
-        act.tag(rows, inventory, {str(one): to for one in rows["name"]}), yes=True, folder=None, audit=None
+        plans.tag(rows, inventory, {str(one): to for one in rows["name"]}), yes=True, folder=None, audit=None
     )
 
 
@@ -291,9 +291,9 @@ def named(inventory: Inventory, name: str, namespaces: list[str] | None) -> Any:
 
 
 def _moved(verb: str, references: list[str], arguments: dict[str, Any], yes: bool, plan: Path | None) -> None:
-    from imgframe import act
+    from imgframe import plans
 
-    made = getattr(act, verb)(references, **arguments)
+    made = getattr(plans, verb)(references, **arguments)
     conclude(made, yes=yes or plan is None, folder=plan, audit=None)
 
 
@@ -381,7 +381,7 @@ def push(
     namespaces: options.Namespaces = None,
 ) -> None:
     """Push an image from the node that has it."""
-    from imgframe import act
+    from imgframe import plans
 
     inventory = options.load(addresses, nodes_file, None)
     rows = named(inventory, name, options.chosen_namespaces(namespaces, False)).drop_duplicates("digest")
@@ -389,7 +389,7 @@ def push(
         None if not to else to.rstrip("/") if to.endswith("/") else {str(one): to for one in rows["name"]}
     )
     platforms = None if not platform else platform[0] if len(platform) == 1 else platform
-    made = act.push(
+    made = plans.push(
         rows,
         inventory,
         to=where,

@@ -42,13 +42,13 @@ def stale(
     same; cosmetic: another digest, but the same image for the node's platform; different; missing: the registry does not have
     the name; unknown: it could not be asked. Exit code 3: a registry gave no answer.
     """
-    from imgframe import act
+    from imgframe import upstream
 
     options.known_format(format, "table", "json", "csv")
     inventory = options.load(addresses, nodes_file, saved, cache=not no_cache)
     wanted = options.scope(namespaces, all_namespaces, saved)
     images = _within(inventory.images, wanted)
-    found = act.stale(inventory.replace(images=images), **_manner(hosts_dirs, insecure, docker_config))
+    found = upstream.stale(inventory.replace(images=images), **_manner(hosts_dirs, insecure, docker_config))
     columns = {"local_digest": "LOCAL", "remote_digest": "REMOTE", "status": "STATUS", "reason": "WHY"}
     _show(found, columns, format)
     _finish(inventory, found[found["status"] == "unknown"])
@@ -71,7 +71,7 @@ def irreplaceable(
 
     Exit code 3: a registry gave no answer for one of them.
     """
-    from imgframe import act
+    from imgframe import upstream
 
     options.known_format(format, "table", "json", "csv")
     inventory = options.load(addresses, nodes_file, saved, cache=not no_cache)
@@ -80,7 +80,7 @@ def irreplaceable(
     named = inventory.replace(
         images=images[images["digest"].isin(mine["digest"])]
     )  # their names elsewhere count too
-    found = act.irreplaceable(named, copies, **_manner(hosts_dirs, insecure, docker_config))
+    found = upstream.irreplaceable(named, copies, **_manner(hosts_dirs, insecure, docker_config))
     found = _within(found, wanted)
     columns = {"digest": "DIGEST", "copies": "COPIES", "in_registry": "IN REGISTRY", "reason": "WHY"}
     _show(found, columns, format)

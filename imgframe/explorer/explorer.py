@@ -9,7 +9,6 @@ import ipywidgets
 import numpy as np
 import traitlets
 
-from imgframe.act import Plan, prune
 from imgframe.errors import ImgframeError
 from imgframe.explorer import chart_images, table_rows
 from imgframe.explorer.debounce import Debounced
@@ -20,6 +19,7 @@ from imgframe.explorer.repository_paths import RepositoryPaths
 from imgframe.explorer.repository_tree import RepositoryTree
 from imgframe.explorer.selection_summary import SelectionSummary, summarize
 from imgframe.inventory import human_bytes
+from imgframe.plans import Plan, prune
 
 if TYPE_CHECKING:
     import pandas as pd

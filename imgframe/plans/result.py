@@ -14,7 +14,7 @@ from imgframe.inventory import human_bytes
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imgframe.act.plan import Plan
+    from imgframe.plans.plan import Plan
 
 GOOD = ("done", "gone")
 """Statuses after which the state is the wanted one."""
@@ -43,7 +43,7 @@ class Result:
 
     @property
     def ensured(self) -> pd.DataFrame:
-        """The images that an ensure or a pull has brought about, as rows of :class:`~imgframe.EnsuredImage`.
+        """The images that an ensure or a pull provided, as rows of :class:`~imgframe.EnsuredImage`.
 
         Columns: node, namespace, ref (what was asked for), name (of the record), digest, snapshotter (NA: not unpacked) and
         remote (whether a registry was asked).
@@ -67,12 +67,8 @@ class Result:
         """Bytes that disappeared from all nodes together; ``pandas.NA`` if one of them could not be listed."""
         import pandas as pd
 
-        values = list(self.observed.values())
-        return (
-            pd.NA
-            if any(value is None for value in values)
-            else sum(value for value in values if value is not None)
-        )
+        known = [value for value in self.observed.values() if value is not None]
+        return sum(known) if len(known) == len(self.observed) else pd.NA
 
     @property
     def ok(self) -> bool:
@@ -95,9 +91,9 @@ class Result:
         Raises:
             InputError: the plan was made without ``undo_for``, or nothing was deleted.
         """
-        from imgframe.act.restoring import undo_plan
+        from imgframe.plans.undo import undo_plan
 
-        return undo_plan(self)
+        return undo_plan(self.plan, self.outcomes)
 
     def __repr__(self) -> str:
         statuses = self.outcomes["status"].to_pylist()
@@ -108,9 +104,9 @@ class Result:
         lines = [f"Result of plan {self.plan.id}: {counts}{' (interrupted)' if self.interrupted else ''}"]
         if self.plan.freed is not None:
             seen = self.observed_bytes
-            told = "unknown" if not isinstance(seen, int) else human_bytes(seen)
+            freed = human_bytes(seen) if isinstance(seen, int) else "unknown"
             held = f", held for {self.plan.undo_for} s" if self.plan.undo_for is not None else ""
-            lines.append(f"freed {told}, predicted {human_bytes(self.plan.freed.total_bytes)}{held}")
+            lines.append(f"freed {freed}, predicted {human_bytes(self.plan.freed.total_bytes)}{held}")
         bad = self.failed[["node", "name", "status", "message"]].head(10)
         return "\n".join([*lines, *([bad.to_string(index=False, max_colwidth=80)] if len(bad) else [])])
 

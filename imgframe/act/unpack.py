@@ -1,4 +1,4 @@
-"""Unpacking an image's layers into the snapshots of a node, each compared with the digest that its config promises."""
+"""Unpack an image's layers into snapshots of a node, each compared with the diff ID in the config."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from imgframe import oci
-from imgframe.act.fetching import BROKEN
-from imgframe.act.labelling import SNAPSHOT_REF, UNCOMPRESSED, is_layer_type, snapshot_label
-from imgframe.act.lines import Lines
+from imgframe.act.fetch import BROKEN
+from imgframe.act.labels import SNAPSHOT_REF, UNCOMPRESSED, is_layer_type, snapshot_label
+from imgframe.act.node_session import NodeSession
 from imgframe.errors import Conflict, DocumentError, ImgframeError, Missing, Refused
-from imgframe.wire import Client
 from imgframe.wire import records as wire
 
 APPLY_SECONDS = 3600.0
-"""How long containerd may take for one layer."""
+"""Deadline of one layer."""
 
 _TRIES = 3
 _NO_ARCHIVE = ("archive/tar", "unexpected EOF", "gzip: invalid", "flate: corrupt", "zstd", "magic number")
@@ -28,9 +27,9 @@ class Unpacker:
         begun: keys of active snapshots that this unpacker made and has not yet committed or removed.
     """
 
-    def __init__(self, client: Client, namespace: str, lease: str, snapshotter: str, lines: Lines) -> None:
-        self._client, self._namespace, self._lease = client, namespace, lease
-        self._snapshotter, self._lines = snapshotter, lines
+    def __init__(self, node: NodeSession, namespace: str, lease: str, snapshotter: str) -> None:
+        self._client, self._namespace, self._lease = node.client, namespace, lease
+        self._snapshotter, self._locks = snapshotter, node.context.locks
         self.begun: set[str] = set()
 
     async def unpack(
@@ -39,7 +38,7 @@ class Unpacker:
         config: oci.ImageConfig,
         ready: Callable[[oci.Descriptor], Awaitable[None]],
     ) -> str:
-        """Makes the chain of snapshots of an image and ties it to its config; its chain ID, empty without layers.
+        """Make the chain of snapshots of an image and tie it to its config; its chain ID, empty without layers.
 
         Args:
             manifest: of the image.
@@ -47,7 +46,7 @@ class Unpacker:
             ready: awaited for each layer before it is read.
 
         Raises:
-            DocumentError: layers and diff IDs do not belong together, or a layer is not what its config says.
+            DocumentError: layers and diff IDs do not match, or a layer is not what its config says.
             Missing: a layer is not there.
         """
         layers = [layer for layer in manifest.layers if is_layer_type(layer.media_type)]
@@ -70,7 +69,7 @@ class Unpacker:
         return chain[-1]
 
     async def _whole(self, chain: list[str]) -> bool:
-        """Whether the whole chain is there; it is under the lease then."""
+        """Whether the whole chain is there; if so, it is under the lease."""
         if not chain:
             return True
         try:
@@ -83,7 +82,7 @@ class Unpacker:
         return prepared is None
 
     async def _prepare(self, chain_id: str, parent: str) -> tuple[str, tuple[wire.Mount, ...]] | None:
-        """A key and mounts to unpack into; None where the snapshot is there already, then under the lease.
+        """A key and mounts to unpack into; None if the snapshot is there already; it is then under the lease.
 
         Raises:
             Missing: the parent is not there.
@@ -124,14 +123,14 @@ class Unpacker:
         parent: str,
         ready: Callable[[oci.Descriptor], Awaitable[None]],
     ) -> None:
-        async with self._lines.chain(self._client, self._namespace, self._snapshotter, chain_id):
+        async with self._locks.snapshot(self._client, self._namespace, self._snapshotter, chain_id):
             prepared = await self._prepare(chain_id, parent)
             if prepared is None:
                 return
             key, mounts = prepared
             try:
                 await ready(layer)
-                async with self._lines.unpacks(self._client):
+                async with self._locks.unpacks(self._client):
                     await self._apply(layer, diff_id, mounts)
                 await self._commit(key, chain_id)
             except ImgframeError:
@@ -151,7 +150,7 @@ class Unpacker:
             if not any(words in str(error) for words in _NO_ARCHIVE):
                 raise
             raise DocumentError(
-                f"layer {layer.digest} is no archive that containerd can unpack ({error}); {BROKEN}"
+                f"layer {layer.digest} is not an archive that containerd can unpack ({error}); {BROKEN}"
             ) from error
         if applied.digest != diff_id:
             raise DocumentError(
@@ -181,13 +180,18 @@ class Unpacker:
         self.begun.discard(key)
 
     async def _hold(self, chain_id: str) -> None:
-        """Puts a snapshot that somebody else made under the lease."""
+        """Put a snapshot that another client made under the lease."""
         await self._client.leases.add(
             self._namespace, self._lease, wire.Resource(f"snapshots/{self._snapshotter}", chain_id)
         )
 
     async def remove(self, key: str) -> None:
-        """Removes an active snapshot that was begun."""
+        """Remove an active snapshot that was begun."""
         with suppress(Missing):
             await self._client.snapshots.remove(self._namespace, self._snapshotter, key)
         self.begun.discard(key)
+
+    async def remove_all(self) -> None:
+        """Remove all active snapshots that were begun."""
+        for key in sorted(self.begun):
+            await self.remove(key)

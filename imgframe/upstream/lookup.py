@@ -1,4 +1,4 @@
-"""Asking registries about many names: each once, so many at a time, and what was learnt of each."""
+"""How registries are asked about many names: each once, a bounded number at a time, and what was learnt of each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from imgframe import _loop, oci
 from imgframe.errors import InputError, RegistryError, RegistryNotFound
@@ -18,7 +18,7 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Resolution:
     """What was learnt about one name: a target, or why not; ``absent``: the registry says that it has no such thing."""
 
     target: oci.Descriptor | None = None
@@ -27,7 +27,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class RegistryOptions:
     """How registries are asked; the options of :func:`imgframe.resolve_digest`."""
 
     insecure: bool = False
@@ -38,7 +38,7 @@ class Manner:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
-        """The manner that options say.
+        """These options.
 
         Raises:
             InputError: one of them is unknown.
@@ -46,13 +46,11 @@ class Manner:
         known = [field.name for field in fields(cls)]
         unknown = [name for name in options if name not in known]
         if unknown:
-            raise InputError(
-                f"{unknown[0]!r} is no way to ask a registry; expected some of {', '.join(known)}"
-            )
+            raise InputError(f"{unknown[0]!r} is not a registry option; expected some of {', '.join(known)}")
         return cls(**options)
 
     def saved(self) -> dict[str, Any]:
-        """What a plan may hold of it: paths, but nothing that is in the files there.
+        """What a plan may hold of them: paths, but nothing that is in the files there.
 
         Raises:
             InputError: ``docker_config`` is no path.
@@ -62,59 +60,51 @@ class Manner:
                 "docker_config of a plan is the path of a config.json: a plan holds no credentials"
             )
         dirs = [self.hosts_dirs] if isinstance(self.hosts_dirs, str | os.PathLike) else self.hosts_dirs
-        told = {
+        options = {
             "insecure": self.insecure or None,
             "hosts_dirs": [os.fspath(one) for one in dirs] or None,
             "docker_config": None if self.docker_config is None else os.fspath(self.docker_config),
-            "timeout": None if self.timeout == Manner().timeout else self.timeout,
+            "timeout": None if self.timeout == RegistryOptions().timeout else self.timeout,
         }
-        return {name: value for name, value in told.items() if value is not None}
-
-    def registry(self) -> Registry:
-        """A session that asks so."""
-        return Registry(
-            hosts_dirs=self.hosts_dirs,
-            insecure=self.insecure,
-            docker_config=self.docker_config,
-            timeout=self.timeout,
-        )
+        return {name: value for name, value in options.items() if value is not None}
 
 
-class Asking(NamedTuple):
-    """An open session, and how many questions it may have at a time."""
+class QuerySession:
+    """An open session with registries, and a bound on the names that are asked for at a time."""
 
-    registry: Registry
-    gate: asyncio.Semaphore
+    def __init__(self, registry: Registry, max_parallel: int) -> None:
+        self.registry = registry
+        self._gate = asyncio.Semaphore(max_parallel)
 
-    async def all(self, keys: Iterable[K], one: Callable[[K], Awaitable[V]]) -> dict[K, V]:
-        """``one(key)`` for each different key, so many at a time."""
+    async def each(self, keys: Iterable[K], query: Callable[[K], Awaitable[V]]) -> dict[K, V]:
+        """``query(key)`` for each different key."""
         unique = list(dict.fromkeys(keys))
 
         async def gated(key: K) -> V:
-            async with self.gate:
-                return await one(key)
+            async with self._gate:
+                return await query(key)
 
         return dict(zip(unique, await asyncio.gather(*map(gated, unique)), strict=True))
 
-    async def find(self, name: str) -> Found:
-        """The target of a name."""
-        return await find(self.registry, name)
+    async def resolve(self, name: str) -> Resolution:
+        """The target of a name in its registry, or why it is not known."""
+        try:
+            return Resolution(await self.registry.image(name).resolve())
+        except RegistryError as error:
+            return Resolution(reason=str(error), absent=isinstance(error, RegistryNotFound))
 
 
-async def find(registry: Registry, name: str) -> Found:
-    """The target of a name in its registry, or why it is not known."""
-    try:
-        return Found(await registry.image(name).resolve())
-    except RegistryError as error:
-        return Found(reason=str(error), absent=isinstance(error, RegistryNotFound))
-
-
-def ask(work: Callable[[Asking], Awaitable[V]], manner: Manner) -> V:
+def query_registries(work: Callable[[QuerySession], Awaitable[V]], options: RegistryOptions) -> V:
     """What ``work`` finds out with a session of its own."""
-    registry = manner.registry()
+    registry = Registry(
+        hosts_dirs=options.hosts_dirs,
+        insecure=options.insecure,
+        docker_config=options.docker_config,
+        timeout=options.timeout,
+    )
 
-    async def inside() -> V:
+    async def run() -> V:
         async with registry:
-            return await work(Asking(registry, asyncio.Semaphore(manner.max_parallel)))
+            return await work(QuerySession(registry, options.max_parallel))
 
-    return _loop.run(inside())
+    return _loop.run(run())

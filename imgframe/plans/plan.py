@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from imgframe import _loop, schema
-from imgframe.act.result import Result
 from imgframe.errors import SchemaError
 from imgframe.folders import replaced
 from imgframe.inventory import human_bytes
 from imgframe.node import Node
+from imgframe.plans.result import Result
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from imgframe.act.apply import Application
     from imgframe.reclaiming import Reclaim
 
 FREED = ("blobs", "snapshots", "ingests", "held", "unknown", "missing", "unread")
@@ -102,10 +103,8 @@ class Plan:
             .groupby("short")["predicted_bytes"]
             .sum()
         )
-        held = 0
-        if self.freed is not None:
-            sizes = [size or 0 for size in self.freed.arrow("held")["size"].to_pylist()]
-            held = sum(sizes)
+        sizes = [] if self.freed is None else self.freed.arrow("held")["size"].to_pylist()
+        held = sum(size or 0 for size in sizes)
         total = int(freed.sum())
         start = total + held if before is None else before
         rows = [("before", start, "total")]
@@ -166,23 +165,24 @@ class Plan:
         timeout: float = 600.0,
         registry_timeout: float = 60.0,
     ) -> Result:
-        """Do it: the only write in imgframe. Gives a :class:`~imgframe.Result`, whatever happened to each step.
+        """Apply the plan: the only write in imgframe. Gives a :class:`~imgframe.Result`, whatever happened to each step.
 
         Every step is compared with its node first and refused if the record moved, is used or pinned by now; what is gone
-        already is done. ``progress``: bars, by default on a terminal or in a notebook. ``max_parallel``: steps at a time on
-        each node. ``audit``: a folder to which one Parquet file with a row per step is added. ``docker_config``: for pull,
-        ensure and push, as in :func:`imgframe.resolve_digest`. ``timeout``: seconds for each call to a node;
-        ``registry_timeout``: seconds in which a registry must send or take something, else the request has failed. An
-        interrupt stops after the steps in flight; the Result says what was done and has ``interrupted`` set.
+        already counts as done. All nodes are worked on at the same time. A plan may mix actions: on each node the steps are
+        grouped by action, in the order in which the actions first appear in the plan, and a group begins when the one before
+        it has ended. ``progress``: bars, by default on a terminal or in a notebook. ``max_parallel``: steps at a time on each
+        node. ``audit``: a folder to which one Parquet file with a row per step is added. ``docker_config``: takes the place
+        of the one in the steps, as in :func:`imgframe.resolve_digest`. ``timeout``: deadline of each call to a node in
+        seconds; ``registry_timeout``: seconds in which a registry must send or accept something, else the request has failed.
+        An interrupt stops after the steps in flight; the Result says what was done and has ``interrupted`` set.
         """
-        from imgframe.act.applying import Run
-
-        run = Run(self, max_parallel, timeout, progress, docker_config, registry_timeout)
+        application = self._application(max_parallel, timeout, progress, docker_config, registry_timeout)
+        interrupted = False
         try:
-            _loop.run(run.work())
+            _loop.run(application.run())
         except KeyboardInterrupt:
-            run.interrupted = True
-        return run.finish(audit)
+            interrupted = True
+        return self._result(application, audit, interrupted=interrupted)
 
     async def aapply(
         self,
@@ -195,11 +195,42 @@ class Plan:
         registry_timeout: float = 60.0,
     ) -> Result:
         """The awaitable twin of :meth:`apply`."""
-        from imgframe.act.applying import Run
+        application = self._application(max_parallel, timeout, progress, docker_config, registry_timeout)
+        await _loop.arun(application.run())
+        return self._result(application, audit, interrupted=False)
 
-        run = Run(self, max_parallel, timeout, progress, docker_config, registry_timeout)
-        await _loop.arun(run.work())
-        return run.finish(audit)
+    def _application(
+        self,
+        max_parallel: int,
+        timeout: float,
+        progress: bool | None,
+        docker_config: Any,
+        registry_timeout: float,
+    ) -> Application:
+        from imgframe.act.apply import Application
+
+        return Application(
+            self,
+            max_parallel=max_parallel,
+            timeout=timeout,
+            progress=progress,
+            docker_config=docker_config,
+            registry_timeout=registry_timeout,
+        )
+
+    def _result(
+        self, application: Application, audit: str | os.PathLike[str] | None, *, interrupted: bool
+    ) -> Result:
+        known, not_begun = application.outcomes, {"status": "stopped", "message": "not begun"}
+        rows = [{"step": step, **known.get(step, not_begun)} for step in self.table["step"].to_pylist()]
+        columns = {name: [row.get(name) for row in rows] for name in schema.PLANS["outcomes"].names}
+        outcomes = schema.plan_table("outcomes", columns)
+        result = Result(self, outcomes, application.observed, interrupted)
+        if audit is not None:
+            from imgframe.plans.audit import write_audit
+
+            write_audit(audit, result)
+        return result
 
     def summary(self) -> list[str]:
         """What the plan does, in a few lines of text."""
@@ -268,7 +299,7 @@ def open_plan(path: str | os.PathLike[str]) -> Plan:
     try:
         parts = {name: pq.read_table(folder / f"{name}.parquet") for name in names}
     except (OSError, pa.ArrowInvalid) as error:
-        raise SchemaError(f"{str(path)!r} is not a whole saved plan, make it anew: {error}") from error
+        raise SchemaError(f"{str(path)!r} is an incomplete saved plan, make it again: {error}") from error
     tables = {}
     for name in ("steps", "kept"):
         read = parts[name]

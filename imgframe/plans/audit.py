@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from imgframe.act.result import Result
+    from imgframe.plans.result import Result
 
 
 def write_audit(path: str | os.PathLike[str], result: Result) -> Path:

@@ -1,8 +1,9 @@
-"""Progress of what travels: one bar for all bytes, one for each image on its way. Silent unless somebody looks."""
+"""Progress of transfers: one bar for all bytes, one for each image in flight; drawn only for an interactive user."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 from imgframe._terminal import is_interactive
 
@@ -10,7 +11,11 @@ SHOWN = 12
 """Images that have a bar of their own at a time."""
 
 
-class Bars:
+BlobProgress = Callable[[str, int, int], None]
+"""Called with the digest of a blob, the bytes of it that are there, and its size."""
+
+
+class ProgressBars:
     """Bars drawn by tqdm when ``show`` is True, or is None and a terminal or a notebook is there."""
 
     def __init__(self, show: bool | None, images: int) -> None:
@@ -31,13 +36,13 @@ class Bars:
             position=position,
         )
 
-    def image(self, name: str) -> Bar:
-        """The bar of an image; :meth:`Bar.close` takes it away."""
+    def image(self, name: str) -> ImageBar:
+        """The bar of an image; it is closed by ``with``."""
         own = None
         if self._whole is not None and self._open < SHOWN:
             self._open += 1
             own = self._bar(name[-40:], self._open)
-        return Bar(self, own)
+        return ImageBar(self, own)
 
     def add(self, size: int, done: int) -> None:
         """More bytes to come, and more that are done."""
@@ -45,20 +50,20 @@ class Bars:
             self._whole.total += size
             self._whole.update(done)
 
-    def closed(self) -> None:
-        """A bar of an image is gone."""
+    def release(self) -> None:
+        """Free the place of an image's bar."""
         self._open -= 1
 
     def close(self) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         if self._whole is not None:
             self._whole.close()
 
 
-class Bar:
+class ImageBar:
     """The bytes of one image."""
 
-    def __init__(self, bars: Bars, own: Any) -> None:
+    def __init__(self, bars: ProgressBars, own: Any) -> None:
         self._bars, self._own = bars, own
         self._done: dict[str, int] = {}
 
@@ -72,8 +77,10 @@ class Bar:
             self._own.total += grown
             self._own.update(more)
 
-    def close(self) -> None:
-        """Take it away."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._own is not None:
             self._own.close()
-            self._bars.closed()
+            self._bars.release()

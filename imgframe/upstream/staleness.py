@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgframe import oci, platforms
-from imgframe.act.asking import Asking, Found, Manner, Paths, ask
 from imgframe.errors import DocumentError, RegistryError
 from imgframe.oci.resolution import best_entry
 from imgframe.registry import Registry
+from imgframe.upstream.lookup import Paths, QuerySession, RegistryOptions, Resolution, query_registries
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MAX_LEVELS = 8
 
 
-class _Record(NamedTuple):
+class _ComparedRecord(NamedTuple):
     """What is compared of one record."""
 
     name: str
@@ -55,22 +55,22 @@ def stale(
     """
     images = inventory.images
     records = _records(inventory)
-    manner = Manner(insecure, hosts_dirs, docker_config, max_parallel, timeout)
+    options = RegistryOptions(insecure, hosts_dirs, docker_config, max_parallel, timeout)
 
-    async def work(asking: Asking) -> list[tuple[str | None, str, str | None]]:
-        remote = await asking.all([record.name for record in records], asking.find)
+    async def work(session: QuerySession) -> list[tuple[str | None, str, str | None]]:
+        remote = await session.each([record.name for record in records], session.resolve)
         differing = [
             one for one in records if (target := remote[one.name].target) and target.digest != one.digest
         ]
-        chosen = await asking.all(
+        chosen = await session.each(
             [(one.name, one.platform or "") for one in differing if one.manifest and one.platform],
-            lambda key: _chosen(asking.registry, key[0], remote[key[0]].target, key[1]),
+            lambda key: _chosen(session.registry, key[0], remote[key[0]].target, key[1]),
         )
         return [
             _verdict(one, remote[one.name], chosen.get((one.name, one.platform or ""))) for one in records
         ]
 
-    verdicts = ask(work, manner) if records else []
+    verdicts = query_registries(work, options) if records else []
     return record_frame(
         images,
         {
@@ -82,12 +82,12 @@ def stale(
     )
 
 
-def _records(inventory: Inventory) -> list[_Record]:
+def _records(inventory: Inventory) -> list[_ComparedRecord]:
     images, nodes = inventory.images, inventory.nodes
     hosts = dict(zip(nodes["node"].astype("object"), nodes["platform"].astype("object"), strict=True))
     columns = [images[name].astype("object").array for name in ("node", "name", "digest", "manifest_digest")]
     return [
-        _Record(name, digest, _text(manifest), _text(hosts.get(node)))
+        _ComparedRecord(name, digest, _text(manifest), _text(hosts.get(node)))
         for node, name, digest, manifest in zip(*columns, strict=True)
     ]
 
@@ -96,7 +96,7 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-async def _chosen(registry: Registry, name: str, target: oci.Descriptor | None, platform: str) -> Found:
+async def _chosen(registry: Registry, name: str, target: oci.Descriptor | None, platform: str) -> Resolution:
     """The manifest that a platform finds in the registry's image."""
     assert target is not None
     matcher = platforms.default(platforms.parse(platform))
@@ -104,17 +104,19 @@ async def _chosen(registry: Registry, name: str, target: oci.Descriptor | None, 
         remote, here = registry.image(name), target
         for _ in range(_MAX_LEVELS):
             if not oci.documents.is_index_type(here.media_type):
-                return Found(here)
+                return Resolution(here)
             entry = best_entry(oci.decode_index(await remote.document(here)).manifests, matcher)
             if entry is None:
-                return Found(reason=f"the registry's index has nothing for {platform}")
+                return Resolution(reason=f"the registry's index has nothing for {platform}")
             here = entry
     except (RegistryError, DocumentError) as error:
-        return Found(reason=f"platforms were not compared: {error}")
-    return Found(reason="platforms were not compared: the index is nested too deeply")
+        return Resolution(reason=f"platforms were not compared: {error}")
+    return Resolution(reason="platforms were not compared: the index is nested too deeply")
 
 
-def _verdict(record: _Record, found: Found, chosen: Found | None) -> tuple[str | None, str, str | None]:
+def _verdict(
+    record: _ComparedRecord, found: Resolution, chosen: Resolution | None
+) -> tuple[str | None, str, str | None]:
     if found.target is None:
         return None, "missing" if found.absent else "unknown", found.reason
     remote = found.target.digest

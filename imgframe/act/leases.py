@@ -1,4 +1,4 @@
-"""A lease around a piece of work: afterwards it is gone, and after a failure so is everything that it held."""
+"""Leases: around a piece of work, for undo, and an empty one that makes the garbage collector run."""
 
 from __future__ import annotations
 
@@ -19,38 +19,55 @@ from imgframe.wire.leases import EXPIRE
 from imgframe.wire.records import labels_of
 
 HOURS = 24
-"""After so long a lease ends by itself, should its owner be killed; the same as containerd's own clients."""
+"""A lease expires after so long if its owner is killed; the same as containerd's own clients."""
 
 PREFIX = "imgframe-"
 
 OWNER = "imgframe.io/owner"
-"""Label of our leases: who works under it, so that what a killed process left can be told from what a living one needs."""
+"""Label of our leases: the process that works under it, so that what a killed one left can be told from what a living one needs."""
 
 T = TypeVar("T")
 
 _swept: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 _held: set[str] = set()
-"""Leases that work of this process goes on under."""
+"""Leases under which this process is working."""
 
 CleanUp = Callable[[], Awaitable[None]]
 
 
+def expiring(seconds: float) -> dict[str, str]:
+    """The label of a lease that ends by itself after so many seconds."""
+    end = datetime.now(UTC) + timedelta(seconds=seconds)
+    return {EXPIRE: end.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def undo_lease(plan_id: str) -> str:
+    """The name of the lease that holds what a plan deleted."""
+    return f"{PREFIX}undo-{plan_id}"
+
+
+async def collect_garbage(client: Client, namespace: str) -> None:
+    """Make the garbage collector run and wait for it, by creating an empty lease and deleting it."""
+    lease = f"{PREFIX}{secrets.token_hex(6)}"
+    await client.leases.create(namespace, lease, expiring(60))
+    await client.leases.delete(namespace, lease, sync=True)
+
+
 @asynccontextmanager
 async def leased(client: Client, namespace: str) -> AsyncIterator[tuple[str, list[CleanUp]]]:
-    """A lease, and a list of what to clean up should the work fail or be cancelled.
+    """A lease, and a list of what to clean up if the work fails or is cancelled.
 
-    It is ended at the end in any case; after a failure only when the garbage collector has run, so that nothing is left.
+    The lease is deleted in any case; after a failure synchronously with the garbage collector, so that nothing is left.
 
     Raises:
         WireError: the lease could not be made.
     """
     await _sweep(client, namespace)
     lease = f"{PREFIX}{namespace}-{secrets.token_hex(8)}"
-    expires = (datetime.now(UTC) + timedelta(hours=HOURS)).strftime("%Y-%m-%dT%H:%M:%SZ")
     clean_ups: list[CleanUp] = []
     _held.add(lease)
     try:
-        await client.leases.create(namespace, lease, {EXPIRE: expires, OWNER: _owner()})
+        await client.leases.create(namespace, lease, {**expiring(HOURS * 3600), OWNER: _owner()})
         yield lease, clean_ups
     except BaseException as error:
         problem = await finished(_fail(client, namespace, lease, clean_ups))
@@ -60,18 +77,18 @@ async def leased(client: Client, namespace: str) -> AsyncIterator[tuple[str, lis
     else:
         await finished(client.leases.delete(namespace, lease, sync=False))
     finally:
-        _held.discard(lease)  # one that could not be ended is the next pull's to end
+        _held.discard(lease)  # one that could not be deleted is left to the next pull
 
 
 @cache
 def _here() -> str:
-    """This machine since it was started, and this namespace of process ids."""
+    """This boot of this machine, and this namespace of process ids."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
 
 
 def _started(pid: int) -> str:
-    """When a process was started, in ticks of its machine; empty: there is none."""
+    """When a process was started, in clock ticks since boot; empty: there is none."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -82,14 +99,14 @@ def _started(pid: int) -> str:
 def _owner() -> str:
     try:
         return f"{_here()}/{os.getpid()}/{_started(os.getpid())}"
-    except OSError:  # not Linux: nobody can tell
+    except OSError:  # not Linux
         return "unknown"
 
 
 def _is_orphan(lease: str, owner: str) -> bool:
-    """Whether nobody works under a lease; never true where that cannot be told.
+    """Whether nobody works under a lease any more; False where that is unknown.
 
-    Its owner was a process of this machine that is gone, or is this one, which could not end it while containerd was away.
+    Its owner was a process of this machine that is gone, or is this one, which could not delete it while containerd was down.
     """
     with suppress(OSError, ValueError):
         where, pid, started = owner.rsplit("/", 2)
@@ -100,7 +117,7 @@ def _is_orphan(lease: str, owner: str) -> bool:
 
 
 async def _sweep(client: Client, namespace: str) -> None:
-    """Ends the leases that nobody of this machine works under any more, so that the garbage collector can take what they held."""
+    """Delete the leases that processes of this machine left behind, so that the garbage collector can take what they held."""
     swept = _swept.setdefault(client, set())
     if namespace in swept:
         return
@@ -112,7 +129,7 @@ async def _sweep(client: Client, namespace: str) -> None:
 
 
 async def _fail(client: Client, namespace: str, lease: str, clean_ups: list[CleanUp]) -> str:
-    """Cleans up; what could not be done, in a sentence."""
+    """Clean up; what could not be done, in a sentence."""
     problems = []
     for clean_up in clean_ups:
         try:
@@ -130,7 +147,7 @@ async def _fail(client: Client, namespace: str, lease: str, clean_ups: list[Clea
 
 
 async def finished(work: Coroutine[Any, Any, T]) -> T:
-    """The result of work that goes on to its end even if the waiting for it is cancelled."""
+    """The result of work that is completed even if waiting for it is cancelled."""
     task = asyncio.create_task(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

@@ -1,13 +1,13 @@
-"""What registries could give back: images that are in none, and the proof that a deletion asks for again."""
+"""Which digests registries have, and the images that none could give back."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from imgframe.act.asking import Asking, Found, Manner, Paths, ask, find
-from imgframe.act.staleness import record_frame
 from imgframe.errors import RegistryError
+from imgframe.upstream.lookup import Paths, QuerySession, RegistryOptions, Resolution, query_registries
+from imgframe.upstream.staleness import record_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,10 +45,12 @@ def irreplaceable(
     import pandas as pd
 
     images = inventory.images
-    known = remote_presence(inventory, Manner(insecure, hosts_dirs, docker_config, max_parallel, timeout))
+    known = remote_presence(
+        inventory, RegistryOptions(insecure, hosts_dirs, docker_config, max_parallel, timeout)
+    )
     digests = images["digest"].astype("object")
     held = digests.map(_copies(inventory)).fillna(0).astype("int64")
-    states = [known.get(digest, Presence(None, "its digest is unknown")) for digest in digests]
+    states = [known.get(digest, RegistryPresence(None, "its digest is unknown")) for digest in digests]
     rows = record_frame(
         images,
         {
@@ -73,7 +75,7 @@ def _copies(inventory: Inventory) -> dict[str, int]:
     return {digest: len(found) for digest, found in holders.items()}
 
 
-class Presence(NamedTuple):
+class RegistryPresence(NamedTuple):
     """Whether a registry has a digest (None: not learnt), why not, and under which reference it has it."""
 
     there: bool | None
@@ -82,8 +84,8 @@ class Presence(NamedTuple):
 
 
 def remote_presence(
-    inventory: Inventory, manner: Manner, digests: set[str] | None = None
-) -> dict[str, Presence]:
+    inventory: Inventory, options: RegistryOptions, digests: set[str] | None = None
+) -> dict[str, RegistryPresence]:
     """Per digest of an image record (of these, default all): whether a registry has it, and why not.
 
     Asked for is the digest in the repository of every name that the inventory has for it.
@@ -92,29 +94,29 @@ def remote_presence(
     named = zip(images["digest"].to_pylist(), images["name"].to_pylist(), strict=True)
     pairs = list(dict.fromkeys(pair for pair in named if digests is None or pair[0] in digests))
 
-    async def one(asking: Asking, pair: tuple[str, str]) -> tuple[str, Found] | None:
+    async def one(session: QuerySession, pair: tuple[str, str]) -> tuple[str, Resolution] | None:
         digest, name = pair
         try:
-            remote = asking.registry.image(name)
+            remote = session.registry.image(name)
         except RegistryError:
-            return None  # no name in a registry: it says nothing
+            return None  # not a name in a registry
         at = f"{remote.domain}/{remote.repository}@{digest}"
-        return at, await find(asking.registry, at)
+        return at, await session.resolve(at)
 
-    async def work(asking: Asking) -> dict[tuple[str, str], tuple[str, Found] | None]:
-        return await asking.all(pairs, lambda pair: one(asking, pair))
+    async def work(session: QuerySession) -> dict[tuple[str, str], tuple[str, Resolution] | None]:
+        return await session.each(pairs, lambda pair: one(session, pair))
 
-    answers: dict[str, list[tuple[str, Found]]] = {digest: [] for digest, _ in pairs}
-    for (digest, _), found in (ask(work, manner) if pairs else {}).items():
+    answers: dict[str, list[tuple[str, Resolution]]] = {digest: [] for digest, _ in pairs}
+    for (digest, _), found in (query_registries(work, options) if pairs else {}).items():
         answers[digest] += [] if found is None else [found]
     return {digest: _presence(found) for digest, found in answers.items()}
 
 
-def _presence(told: list[tuple[str, Found]]) -> Presence:
-    for reference, found in told:
+def _presence(answers: list[tuple[str, Resolution]]) -> RegistryPresence:
+    for reference, found in answers:
         if found.target is not None:
-            return Presence(True, None, reference)
-    if not told:
-        return Presence(False, "it has no name in a registry")
-    doubtful = [found.reason for _, found in told if not found.absent]
-    return Presence(None, doubtful[0]) if doubtful else Presence(False, told[0][1].reason)
+            return RegistryPresence(True, None, reference)
+    if not answers:
+        return RegistryPresence(False, "it has no name in a registry")
+    doubtful = [found.reason for _, found in answers if not found.absent]
+    return RegistryPresence(None, doubtful[0]) if doubtful else RegistryPresence(False, answers[0][1].reason)

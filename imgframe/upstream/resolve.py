@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from imgframe.act.asking import Asking, Found, Manner, Paths, ask
 from imgframe.errors import MissingColumn
+from imgframe.upstream.lookup import Paths, QuerySession, RegistryOptions, Resolution, query_registries
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,12 +48,12 @@ def resolve_digest(
 
     Args:
         references: image names: a list, a Series, a frame with the column ``name``, or one name.
-        insecure: certificates are not checked; warns.
+        insecure: do not verify certificates; warns.
         hosts_dirs: directories with ``hosts.toml`` files.
         docker_config: docker's ``config.json`` or its folder; default ``$DOCKER_CONFIG``, else ``~/.docker``.
         max_parallel: how many names are asked for at a time.
         timeout: seconds in which a registry must send something.
-        frame: give all that was learnt, failures too.
+        frame: return everything that was learnt, failures too.
 
     Returns:
         A Series of digests (dtype ``string``), <NA> where a name could not be resolved. Its index is that of the Series or
@@ -70,12 +70,12 @@ def resolve_digest(
     import pandas as pd
 
     names, index = _names(references)
-    manner = Manner(insecure, hosts_dirs, docker_config, max_parallel, timeout)
+    options = RegistryOptions(insecure, hosts_dirs, docker_config, max_parallel, timeout)
 
-    async def work(asking: Asking) -> dict[str, Found]:
-        return await asking.all(names, asking.find)
+    async def work(session: QuerySession) -> dict[str, Resolution]:
+        return await session.each(names, session.resolve)
 
-    found = ask(work, manner) if names else {}
+    found = query_registries(work, options) if names else {}
     rows = [found[name] for name in names]
     digests = pd.Series(
         [row.target.digest if row.target else None for row in rows],

@@ -1,71 +1,48 @@
-"""Bringing the blobs of an image into a node: documents first, then layers, every digest verified, nothing twice."""
+"""Fetch the blobs of an image into a node: documents first, then layers; every digest verified, nothing twice."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
+
+import tenacity
 
 from imgframe import oci
-from imgframe.act.labelling import children_labels, source_label
-from imgframe.act.lines import OF_ONE, Lines
+from imgframe.act.labels import children_labels, source_label
+from imgframe.act.locks import IMAGE_LAYERS
+from imgframe.act.node_session import NodeSession
+from imgframe.act.progress import BlobProgress
+from imgframe.act.steps import no_match
 from imgframe.digests import digest_error, matches
 from imgframe.errors import Conflict, DocumentError, Missing, RegistryError, WireError
 from imgframe.oci.resolution import best_entry
 from imgframe.platforms import Matcher
-from imgframe.wire import Client
+from imgframe.upstream.sessions import UpstreamImage
 from imgframe.wire.records import labels_of
 
 PIECE = 2 << 20
-"""Bytes that are sent to containerd in one message, or up to half as many more."""
+"""Bytes that are sent to containerd in one message; up to half as many more."""
 
 LAYER_SECONDS = 6 * 3600.0
-"""How long one blob may take."""
+"""Deadline of one blob."""
 
 BROKEN = "have the image built and pushed again"
-"""What to do about an image that contradicts itself."""
-
-
-class Remote(Protocol):
-    """An image in a registry, and the way to it.
-
-    Attributes:
-        reference: the normalised name, for messages.
-        domain: registry of the name.
-        repository: path of the name.
-    """
-
-    reference: str
-    domain: str
-    repository: str
-
-    @property
-    def host(self) -> str:
-        """The registry that is asked, for messages."""
-
-    async def resolve(self) -> oci.Descriptor:
-        """The target."""
-
-    async def document(self, wanted: oci.Descriptor) -> bytes:
-        """A whole document, its digest verified."""
-
-    def blob(self, wanted: oci.Descriptor, offset: int) -> AsyncIterator[bytes]:
-        """The bytes of a blob from an offset on."""
+"""The advice for an image that contradicts itself."""
 
 
 @dataclass
-class Tree:
-    """What was fetched of an image: the target, its chosen manifests with the bytes of their configs, and the layers that are still on their way."""
+class FetchedImage:
+    """The target, its chosen manifests with the bytes of their configs, and the layers, which may still be in flight."""
 
     target: oci.Descriptor
     manifests: list[tuple[oci.Descriptor, oci.Manifest, bytes]] = field(default_factory=list)
     layers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def settle(self) -> None:
-        """Waits for all layers; the first failure ends the others."""
+        """Wait for all layers; the first failure cancels the others."""
         try:
             await asyncio.gather(*self.layers.values())
         except BaseException:
@@ -73,39 +50,38 @@ class Tree:
             raise
 
     async def cancel(self) -> None:
-        """Ends what is on its way and waits until it has ended."""
+        """Cancel the layers in flight and wait until they have ended."""
         for task in self.layers.values():
             task.cancel()
         await asyncio.gather(*self.layers.values(), return_exceptions=True)
 
 
 class Fetcher:
-    """Brings one image into one namespace of one node, under a lease.
+    """Fetches one image into one namespace of one node, under a lease.
 
     Attributes:
         fetched: bytes that came over the network.
         present: bytes that were there already.
-        begun: names of unfinished writes that this fetcher opened.
+        begun: refs of the unfinished writes that this fetcher opened.
     """
 
     def __init__(
         self,
-        client: Client,
+        node: NodeSession,
         namespace: str,
         lease: str,
-        remote: Remote,
-        lines: Lines,
-        progress: Callable[[str, int, int], None],
+        image: UpstreamImage,
+        progress: BlobProgress,
     ) -> None:
-        self._client, self._namespace, self._lease = client, namespace, lease
-        self._remote, self._lines, self._progress = remote, lines, progress
-        self._few = asyncio.Semaphore(OF_ONE)
+        self._client, self._namespace, self._lease = node.client, namespace, lease
+        self._locks, self._image, self._progress = node.context.locks, image, progress
+        self._gate = asyncio.Semaphore(IMAGE_LAYERS)
         self.fetched = 0
         self.present = 0
         self.begun: set[str] = set()
 
-    async def tree(self, target: oci.Descriptor, matcher: Matcher | None, *, one: bool) -> Tree:
-        """Fetches the documents below a target and starts the layers of the chosen manifests.
+    async def fetch(self, target: oci.Descriptor, matcher: Matcher | None, *, one: bool) -> FetchedImage:
+        """Fetch the documents below a target and start the layers of the chosen manifests.
 
         Args:
             target: what the reference resolved to.
@@ -116,20 +92,20 @@ class Fetcher:
             DocumentError: a document cannot be used, or no entry matches.
             RegistryError: the registry does not give it.
         """
-        tree = Tree(target)
+        image = FetchedImage(target)
         try:
-            await self._walk(target, matcher, one, tree, ())
+            await self._walk(target, matcher, one, image, ())
         except BaseException:
-            await tree.cancel()
+            await image.cancel()
             raise
-        return tree
+        return image
 
     async def _walk(
         self,
         here: oci.Descriptor,
         matcher: Matcher | None,
         one: bool,
-        tree: Tree,
+        image: FetchedImage,
         above: tuple[str, ...],
     ) -> None:
         if here.digest in above:
@@ -140,18 +116,18 @@ class Fetcher:
             index = oci.checked_index(data, here.media_type, prefix)
             await self._put(here, "index", data, received, children_labels(index.manifests))
             chosen = _chosen(here, index.manifests, matcher, one)
-            await _all(self._walk(entry, matcher, one, tree, (*above, here.digest)) for entry in chosen)
+            await _all(self._walk(entry, matcher, one, image, (*above, here.digest)) for entry in chosen)
         elif oci.is_manifest_type(here.media_type):
             data, received = await self._read(here, "manifest")
             manifest = oci.checked_manifest(data, here.media_type, prefix)
             labels = children_labels((manifest.config, *manifest.layers))
             await self._put(here, "manifest", data, received, labels)
             for layer in manifest.layers:
-                if layer.digest not in tree.layers:
-                    tree.layers[layer.digest] = asyncio.create_task(self._layer(layer))
+                if layer.digest not in image.layers:
+                    image.layers[layer.digest] = asyncio.create_task(self._layer(layer))
             data, received = await self._read(manifest.config, "config")
             await self._put(manifest.config, "config", data, received, {})
-            tree.manifests.append((here, manifest, data))
+            image.manifests.append((here, manifest, data))
         else:
             raise DocumentError(
                 f"{here.digest} is neither an index nor a manifest but {here.media_type!r}; "
@@ -159,35 +135,35 @@ class Fetcher:
             )
 
     async def _read(self, wanted: oci.Descriptor, kind: str) -> tuple[bytes, int]:
-        """A document's bytes, and how many of them travelled: from an earlier step, this node, or the registry."""
+        """A document's bytes, from an earlier step, this node or the registry, and how many were received for it."""
         _check(wanted)
         if wanted.size > oci.MAX_BYTES:
             raise DocumentError(
                 f"{kind} {wanted.digest} has {wanted.size} bytes; at most {oci.MAX_BYTES} are read: {BROKEN}",
                 code="too_large",
             )
-        data = self._lines.known(wanted.digest)
+        data = self._locks.documents.get(wanted.digest)
         if data is None:
             data = await self._local(wanted.digest)
         if data is not None:
-            self._lines.remember(wanted.digest, data)
+            self._locks.documents.put(wanted.digest, data)
             return data, 0
-        data, received = await self._lines.document(self._remote, wanted)
+        data, received = await self._locks.documents.fetch(self._image, wanted)
         if len(data) != wanted.size:
             raise DocumentError(
-                f"{kind} {wanted.digest} has {len(data)} bytes; what names it says {wanted.size}: {BROKEN}"
+                f"{kind} {wanted.digest} has {len(data)} bytes; its descriptor says {wanted.size}: {BROKEN}"
             )
         return data, received
 
     async def _put(
         self, wanted: oci.Descriptor, kind: str, data: bytes, received: int, labels: dict[str, str]
     ) -> None:
-        """Stores a document with its labels; afterwards the node has it, under the lease."""
-        own = labels | source_label({}, self._remote.domain, self._remote.repository)
-        async with self._lines.blob(self._client, wanted.digest):
+        """Store a document with its labels; afterwards the node has it, under the lease."""
+        own = labels | source_label({}, self._image.domain, self._image.repository)
+        async with self._locks.blob(self._client, wanted.digest):
             ref = f"{kind}-{wanted.digest}"  # written in one message: there is nothing to abort
             write = self._client.content.write
-            if not await self._alone(
+            if not await self._exclusively(
                 ref, wanted, lambda: write(self._namespace, ref, wanted.digest, data, own, lease=self._lease)
             ):
                 await self._label(wanted.digest, labels)
@@ -196,7 +172,7 @@ class Fetcher:
         self.present += len(data) - received
 
     async def _local(self, digest: str) -> bytes | None:
-        """What the node has of a document, if it is what its digest says."""
+        """The document on the node, if it has its digest."""
         with suppress(Missing, DocumentError):
             data = await self._client.content.document(self._namespace, digest)
             if matches(data, digest):
@@ -204,12 +180,12 @@ class Fetcher:
         return None
 
     async def _label(self, digest: str, labels: dict[str, str]) -> None:
-        """Labels a blob that was there, and adds the repository to the places that it is known to come from.
+        """Label a blob that was there, and add the repository to its sources.
 
-        Called with its line held: nothing else of this plan changes the blob meanwhile.
+        Called with the lock of the blob held: nothing else of this plan changes the blob meanwhile.
         """
         known = labels_of((await self._client.content.info(self._namespace, digest)).labels)
-        wanted = labels | source_label(known, self._remote.domain, self._remote.repository)
+        wanted = labels | source_label(known, self._image.domain, self._image.repository)
         if more := {key: value for key, value in wanted.items() if known.get(key) != value}:
             await self._client.content.label(self._namespace, digest, more, lease=self._lease)
 
@@ -219,28 +195,26 @@ class Fetcher:
 
         async def give(offset: int) -> AsyncIterator[bytes]:
             nonlocal received
-            async for piece in _pieces(self._remote.blob(wanted, offset)):
+            remote = await self._image.remote()
+            async for piece in _pieces(remote.blob(wanted, offset)):
                 received += len(piece)
                 yield piece
 
         async with (
-            self._few,
-            self._lines.blob(self._client, wanted.digest),
-            self._lines.layers(self._client),
+            self._gate,
+            self._locks.blob(self._client, wanted.digest),
+            self._locks.layers(self._client),
         ):
             self._progress(wanted.digest, 0, wanted.size)
-            labels = source_label({}, self._remote.domain, self._remote.repository)
+            labels = source_label({}, self._image.domain, self._image.repository)
             if not await self._write(f"layer-{wanted.digest}", wanted, give, labels):
                 await self._label(wanted.digest, {})
         self._progress(wanted.digest, wanted.size, wanted.size)
-        self._count(wanted, received)
-
-    def _count(self, wanted: oci.Descriptor, received: int) -> None:
         self.fetched += received
         self.present += 0 if received else wanted.size
 
     async def _write(self, ref: str, wanted: oci.Descriptor, give: Any, labels: dict[str, str]) -> bool:
-        """Stores a layer, or takes up where an unfinished write ended; True if this call sent bytes."""
+        """Store a layer, or resume an unfinished write of it; True if this call sent bytes."""
 
         def told(offset: int) -> None:
             self.begun.add(ref)
@@ -259,46 +233,65 @@ class Fetcher:
                 progress=told,
             )
 
-        sent = await self._alone(ref, wanted, write)
+        sent = await self._exclusively(ref, wanted, write)
         self.begun.discard(ref)
         return sent
 
-    async def _alone(self, ref: str, wanted: oci.Descriptor, write: Callable[[], Awaitable[bool]]) -> bool:
-        """Writes when no other program does; what an interrupted write left may be spoilt, so once more from the start."""
-        pause, spoilt = 0.05, False
-        while True:
+    async def _exclusively(
+        self, ref: str, wanted: oci.Descriptor, write: Callable[[], Awaitable[bool]]
+    ) -> bool:
+        """Write once no other program does; what an interrupted write left may be spoilt, so once more from the start."""
+        try:
             try:
-                return await write()
-            except Conflict as error:
-                if error.code == "UNAVAILABLE":  # another writer is at it
-                    await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 -- spreads waiters
-                    pause = min(pause * 1.5, 1.0)
-                elif ref in self.begun and not spoilt:
-                    spoilt = True
-                    await self.abort(ref)
-                else:
-                    raise RegistryError(
-                        f"{self._remote.host} gave other bytes for {wanted.digest} than its digest and size "
-                        f"({wanted.size} bytes) say ({error}); the registry or a proxy before it is damaged: try again, or "
-                        "pull from another mirror",
-                        reference=self._remote.reference,
-                        host=self._remote.host,
-                    ) from error
+                return await _unless_locked(write)
+            except Conflict:
+                if ref not in self.begun:
+                    raise
+                await self.abort(ref)
+                return await _unless_locked(write)
+        except Conflict as error:
+            raise RegistryError(
+                f"{self._image.host} gave other bytes for {wanted.digest} than its digest and size ({wanted.size} bytes) "
+                f"say ({error}); the registry or a proxy before it is damaged: try again, or pull from another mirror",
+                reference=self._image.reference,
+                host=self._image.host,
+            ) from error
 
     async def abort(self, ref: str) -> None:
-        """Drops an unfinished write; one that its stream still holds is waited for."""
-        for _ in range(40):
-            try:
-                await self._client.content.abort(self._namespace, ref)
-            except Missing:
-                break
-            except WireError as error:
-                if error.code != "UNAVAILABLE" or "locked" not in str(error):
-                    raise
-                await asyncio.sleep(0.05)
-            else:
-                break
+        """Drop an unfinished write; one that its stream still holds is waited for."""
+        patiently = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_is_locked),
+            wait=tenacity.wait_fixed(0.05),
+            stop=tenacity.stop_after_attempt(40),
+            retry_error_callback=lambda _: None,
+        )
+        with suppress(Missing):
+            await patiently(self._client.content.abort, self._namespace, ref)
         self.begun.discard(ref)
+
+    async def abort_all(self) -> None:
+        """Drop all unfinished writes."""
+        for ref in sorted(self.begun):
+            await self.abort(ref)
+
+
+async def _unless_locked(write: Callable[[], Awaitable[bool]]) -> bool:
+    """What ``write`` gives, tried again as long as another writer holds the blob."""
+    async for attempt in tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception(
+            lambda error: isinstance(error, Conflict) and error.code == "UNAVAILABLE"
+        ),
+        wait=tenacity.wait_exponential(multiplier=0.05, max=1.0, exp_base=1.5)
+        + tenacity.wait_random(0, 0.05),
+        reraise=True,
+    ):
+        with attempt:
+            sent = await write()
+    return sent
+
+
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, WireError) and error.code == "UNAVAILABLE" and "locked" in str(error)
 
 
 def _check(wanted: oci.Descriptor) -> None:
@@ -322,13 +315,8 @@ def _chosen(
     return fitting
 
 
-def no_match(digest: str) -> DocumentError:
-    """No entry of an index is for the wanted platform; nerdctl's words."""
-    return DocumentError(f"no match for platform in manifest {digest}: not found", code="not_found")
-
-
 async def _pieces(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces of :data:`PIECE` at least."""
+    """The same bytes in pieces of at least :data:`PIECE`."""
     waiting: list[bytes] = []
     length = 0
     async for data in source:
@@ -342,7 +330,7 @@ async def _pieces(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _all(work: Any) -> None:
-    """Runs coroutines together; the first failure ends the others before it is raised."""
+    """Run coroutines together; the first failure cancels the others before it is raised."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
         await asyncio.gather(*tasks)

@@ -1,0 +1,104 @@
+"""The application of a plan: every node by itself, and on each node one action after another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from imgframe.act import delete, ensure, pull, push, tag, undo
+from imgframe.act.locks import Locks
+from imgframe.act.node_session import ApplyContext, NodeSession
+from imgframe.act.progress import ProgressBars
+from imgframe.act.steps import Outcome, Step, failed, failed_by
+from imgframe.errors import WireError
+from imgframe.upstream.recheck import Recheck
+from imgframe.upstream.sessions import RegistrySessions
+from imgframe.wire import Client
+
+if TYPE_CHECKING:
+    from imgframe.plans.plan import Plan
+
+ACTIONS: Mapping[str, Callable[[NodeSession, list[Step]], Awaitable[None]]] = {
+    "create": undo.apply,
+    "delete": delete.apply,
+    "ensure": ensure.apply,
+    "pull": pull.apply,
+    "push": push.apply,
+    "tag": tag.apply,
+}
+"""What applies the steps of each action on one node."""
+
+MOVING = frozenset(["ensure", "pull", "push"])
+"""Actions that move bytes between registries and nodes."""
+
+NODES = 64
+"""Nodes that move bytes at the same time."""
+
+
+class Application:
+    """One application of a plan; what happened so far is always here, also after an interrupt.
+
+    All nodes work at the same time. The steps of one node are grouped by action, in the order in which the actions first
+    appear in the plan; a group begins when the one before it has ended, and its steps run ``max_parallel`` at a time. So a
+    plan that ensures before it deletes has the new images before the old ones go.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        max_parallel: int,
+        timeout: float,
+        progress: bool | None,
+        docker_config: Any,
+        registry_timeout: float,
+    ) -> None:
+        self._plan, self._timeout = plan, timeout
+        registries = RegistrySessions(docker_config, registry_timeout)
+        moved = sum(action in MOVING for action in plan.table["action"].to_pylist())
+        self._context = ApplyContext(
+            plan, max_parallel, Locks(), registries, Recheck(registries), ProgressBars(progress, moved)
+        )
+        self._gate = asyncio.Semaphore(NODES)
+        self._sessions: dict[str, NodeSession] = {}
+
+    @property
+    def outcomes(self) -> dict[int, Outcome]:
+        """What became of each step so far, by its number."""
+        return {number: one for node in self._sessions.values() for number, one in node.outcomes.items()}
+
+    @property
+    def observed(self) -> dict[str, int | None]:
+        """Bytes that disappeared from each node on which something was to be deleted; None: unknown."""
+        return {name: size for name, node in self._sessions.items() for size in node.observed}
+
+    async def run(self) -> None:
+        """Apply the steps of all nodes."""
+        steps: dict[str, list[Step]] = {}
+        for step in self._plan.table.to_pylist():
+            steps.setdefault(step["node"], []).append(step)
+        try:
+            async with self._context.registries:
+                await asyncio.gather(*(self._apply(name, mine) for name, mine in steps.items()))
+        finally:
+            self._context.progress.close()
+
+    async def _apply(self, name: str, steps: list[Step]) -> None:
+        client = Client(self._plan.nodes[name], timeout=self._timeout)
+        node = self._sessions[name] = NodeSession(name, client, self._context)
+        groups: dict[str, list[Step]] = {}
+        for step in steps:
+            groups.setdefault(step["action"], []).append(step)
+        try:
+            async with nullcontext() if MOVING.isdisjoint(groups) else self._gate, client:
+                for action, mine in groups.items():
+                    if action in ACTIONS:
+                        await ACTIONS[action](node, mine)
+                    else:
+                        words = f"unknown action {action!r}; expected one of {', '.join(ACTIONS)}"
+                        node.outcomes |= {step["step"]: failed(words) for step in mine}
+        except WireError as error:
+            for step in steps:
+                node.outcomes.setdefault(step["step"], failed_by(step, error))

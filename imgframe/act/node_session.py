@@ -1,0 +1,131 @@
+"""One node during an application: its client, what the node says of itself, and what became of each step there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgframe import platforms
+from imgframe.act.locks import Locks
+from imgframe.act.progress import ProgressBars
+from imgframe.act.steps import Outcome, Step, failed_by
+from imgframe.errors import ImgframeError, InputError
+from imgframe.upstream.recheck import Recheck
+from imgframe.upstream.sessions import RegistrySessions
+from imgframe.wire import Client, layout
+from imgframe.wire.records import Layout, labels_of
+
+if TYPE_CHECKING:
+    from imgframe.plans.plan import Plan
+
+DEFAULT_SNAPSHOTTER = "overlayfs"
+_DEFAULT_LABEL = "containerd.io/defaults/snapshotter"
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyContext:
+    """What all nodes of one application share."""
+
+    plan: Plan
+    max_parallel: int
+    locks: Locks
+    registries: RegistrySessions
+    recheck: Recheck
+    progress: ProgressBars
+
+
+class NodeSession:
+    """A node with a client; actions get it with their steps.
+
+    Attributes:
+        name: of the node in the plan.
+        client: of the node.
+        context: what it shares with the other nodes.
+        outcomes: what became of each step so far, by its number.
+        observed: bytes that really disappeared (None: unknown); empty where nothing was to be deleted.
+        host: the platform that the node runs, once :meth:`open` has asked.
+        layout: of its store, likewise.
+        last_progress: when containerd last reported progress of a transfer of its own, on the monotonic clock.
+    """
+
+    host: platforms.Platform
+    layout: Layout
+
+    def __init__(self, name: str, client: Client, context: ApplyContext) -> None:
+        self.name, self.client, self.context = name, client, context
+        self.outcomes: dict[int, Outcome] = {}
+        self.observed: list[int | None] = []
+        self.last_progress = 0.0
+        self._snapshotters: dict[str, str] | None = None
+        self._asking = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Ask the node for its platform and its snapshotters, once."""
+        if not hasattr(self, "layout"):
+            self.layout = layout(await self.client.daemon.plugins())
+            found = self.layout.platform
+            self.host = platforms.normalize(
+                platforms.Platform(found.os, found.architecture, found.variant)
+                if found is not None
+                else platforms.LINUX_AMD64
+            )
+
+    async def snapshotter(self, namespace: str, wanted: str) -> str:
+        """The snapshotter that is meant: the given one, else the namespace's default, else overlayfs.
+
+        Raises:
+            InputError: the node has no such snapshotter.
+        """
+        name = wanted or await self._default(namespace)
+        if name not in self.layout.snapshotters:
+            raise InputError(
+                f"{self.client.node.address} has no snapshotter {name!r}; it has {', '.join(self.layout.snapshotters) or 'none'}"
+            )
+        return name
+
+    async def _default(self, namespace: str) -> str:
+        async with self._asking:
+            if self._snapshotters is None:
+                namespaces = await self.client.daemon.namespaces()
+                self._snapshotters = {
+                    one.name: labels_of(one.labels).get(_DEFAULT_LABEL, "") for one in namespaces
+                }
+        return self._snapshotters.get(namespace) or DEFAULT_SNAPSHOTTER
+
+    async def each(self, steps: list[Step], do: Callable[[Step], Awaitable[Outcome]]) -> dict[int, Outcome]:
+        """The outcome of ``do`` for every step, at most ``max_parallel`` at a time.
+
+        Each is in :attr:`outcomes` as soon as it is known. When cancelled, the steps in flight are finished first.
+        """
+        gate = asyncio.Semaphore(self.context.max_parallel)
+        in_flight: set[asyncio.Task[None]] = set()
+
+        async def one(step: Step) -> None:
+            started_at, clock = time.time_ns(), time.perf_counter()
+            try:
+                outcome = await do(step)
+            except ImgframeError as error:
+                outcome = failed_by(step, error)
+            timing = {"started_at": started_at, "seconds": time.perf_counter() - clock}
+            self.outcomes[step["step"]] = timing | outcome
+
+        async def shielded(step: Step) -> None:
+            async with gate:
+                task = asyncio.create_task(one(step))
+                in_flight.add(task)
+                try:
+                    await asyncio.shield(task)
+                finally:
+                    if task.done():
+                        in_flight.discard(task)
+
+        try:
+            await asyncio.gather(*(shielded(step) for step in steps))
+        except asyncio.CancelledError:
+            if in_flight:
+                await asyncio.wait(in_flight)
+            raise
+        return {step["step"]: self.outcomes[step["step"]] for step in steps}
