@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 
 from imgframe.cli import pandas_later
+
+NODE = Path(__file__).parent.parent / "data" / "node"
 
 ALONE = """
 import sys
@@ -75,6 +78,16 @@ with simulator.node(images=5, seed=1, until=datetime(2026, 11, 23, tzinfo=UTC)) 
     assert "pandas" not in sys.modules
 """
 
+SAVED = f"""
+import contextlib, io, sys
+from imgframe.cli import app
+for words in ("images", "images --format json", "nodes", "df -v", "show registry.example/ops/agent:1.9.3"):
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        app([*words.split(), "--from", {str(NODE)!r}], standalone_mode=False)
+    assert printed.getvalue()
+    assert "pandas" not in sys.modules, words
+"""
+
 
 def run(code):
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
@@ -98,6 +111,10 @@ def test_a_program_that_collected_has_a_whole_pyarrow():
 
 def test_a_command_imports_no_pandas():
     run(COMMAND)
+
+
+def test_no_command_that_prints_tables_imports_pandas():
+    run(SAVED)
 
 
 def test_pyarrow_is_a_version_that_is_known_to_look_again():

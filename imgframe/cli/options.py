@@ -98,16 +98,16 @@ def load(
         InputError: ``--from`` together with ``--address`` or ``--nodes``.
         typer.Exit: with code 4 when no node could be read.
     """
-    from imgframe.cli.pandas_later import postponed
+    from imgframe.cli.pandas_later import postpone
     from imgframe.inventory import open_inventory
 
+    postpone()
     if saved is not None:
         if addresses or nodes_file:
             raise InputError(
                 "--from reads a saved inventory; give either it or --address and --nodes, not both"
             )
-        with postponed():
-            opened = open_inventory(saved)
+        opened = open_inventory(saved)
         _tell_missing(opened, saved, namespaces)
         return opened
     from imgframe.collector import collect
@@ -117,8 +117,7 @@ def load(
     if nodes_file is not None:
         nodes += load_nodes(nodes_file)
     try:
-        with postponed():
-            inventory = collect(nodes or None, namespaces=namespaces, cache=cache, usage=usage)
+        inventory = collect(nodes or None, namespaces=namespaces, cache=cache, usage=usage)
     except NodeError as error:
         print(f"imgframe: {terminal.printable_lines(str(error))}", file=sys.stderr)
         raise typer.Exit(UNREADABLE) from error

@@ -1,7 +1,7 @@
 """Keeps pyarrow from importing pandas in a command that needs no frame.
 
-pyarrow imports pandas for its first array, which takes 0.5 to 1.4 s: longer than reading a small node. While a command of
-``imgframe`` reads its inventory, pyarrow's look for pandas fails; afterwards, or as soon as anything imports pandas, it looks
+pyarrow imports pandas for its first array, which takes 0.5 to 1.4 s: longer than reading a small node. From the moment that a
+command of ``imgframe`` reads its inventory, pyarrow's look for pandas fails; as soon as anything else imports pandas, it looks
 again. Without pandas, pyarrow cannot turn nanosecond times into Python objects (``as_py``, ``to_pylist``): cast them to int64
 or microseconds.
 
@@ -46,6 +46,16 @@ class _PandasFinder:
         self._hidden_from = None
 
 
+def postpone() -> bool:
+    """From now on pyarrow works without pandas, until something else imports it; whether this changed anything."""
+    if _finders() or "pandas" in sys.modules or int(pa.__version__.partition(".")[0]) > TESTED:
+        return False
+    finder = _PandasFinder()
+    sys.meta_path.insert(0, finder)
+    finder.hide()
+    return True
+
+
 @contextmanager
 def postponed() -> Iterator[None]:
     """Within it pyarrow works without pandas, unless pandas is imported already or meanwhile.
@@ -57,20 +67,20 @@ def postponed() -> Iterator[None]:
         ...     len(pa.array([1, 2]))
         2
     """
-    nested = any(isinstance(finder, _PandasFinder) for finder in sys.meta_path)
-    if nested or "pandas" in sys.modules or int(pa.__version__.partition(".")[0]) > TESTED:
-        yield
-        return
-    finder = _PandasFinder()
-    sys.meta_path.insert(0, finder)
+    changed = postpone()
     try:
-        finder.hide()
         yield
     finally:
-        sys.meta_path.remove(finder)
-        look_again()
+        if changed:
+            look_again()
 
 
 def look_again() -> None:
-    """Have pyarrow look for pandas again the next time that it needs to know."""
-    pa.lib._pandas_api.__init__()  # noqa: SLF001 -- pyarrow has no public way
+    """Have pyarrow look for pandas the next time that it needs to know."""
+    for finder in _finders():
+        sys.meta_path.remove(finder)
+        pa.lib._pandas_api.__init__()  # noqa: SLF001 -- pyarrow has no public way
+
+
+def _finders() -> list[Any]:
+    return [finder for finder in sys.meta_path if isinstance(finder, _PandasFinder)]
