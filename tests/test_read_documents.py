@@ -7,6 +7,7 @@ import collections
 import json
 
 import pytest
+from testbed.oci_json import go_json
 from testbed.oci_vectors import dump, inventory, lines, store
 
 import imgframe as imf
@@ -37,7 +38,7 @@ def outcome(function, *args):
 def written(found):
     """A document or descriptor as the vectors show it; a descriptor without a digest is none."""
     hidden = found is None or (isinstance(found, oci.Descriptor) and not found.digest)
-    return None if hidden else json.loads(oci.go_json(found))
+    return None if hidden else json.loads(go_json(found))
 
 
 def check(record, index, manifest, config):

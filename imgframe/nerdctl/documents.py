@@ -49,7 +49,7 @@ def listed_platforms(target: Descriptor, documents: Documents) -> dict[str, List
     if not is_index_type(target.media_type):
         raise DocumentError(f"unknown media type: {target.media_type}")
     shown: dict[str, ListedPlatform] = {}
-    for entry in documents.plain_index(target).manifests:
+    for entry in documents.unchecked_index(target).manifests:
         if is_attestation(entry):
             continue
         try:
@@ -61,7 +61,7 @@ def listed_platforms(target: Descriptor, documents: Documents) -> dict[str, List
 
 
 def _listed(entry: Descriptor, documents: Documents) -> tuple[str, ListedPlatform]:
-    manifest = documents.plain_manifest(entry)
+    manifest = documents.unchecked_manifest(entry)
     config = documents.config(manifest.config)
     return format(normalize(config.platform, documents.host)), ListedPlatform(entry, manifest, config)
 
@@ -84,7 +84,7 @@ def index_in(target: Descriptor, documents: Documents) -> LocatedDocument:
     """
     if not is_index_type(target.media_type):
         return NO_DOCUMENT
-    return LocatedDocument(_at(target, documents.plain_index), target)
+    return LocatedDocument(_at(target, documents.unchecked_index), target)
 
 
 def manifest_in(target: Descriptor, matcher: Matcher | None, documents: Documents) -> LocatedDocument:
@@ -97,10 +97,10 @@ def manifest_in(target: Descriptor, matcher: Matcher | None, documents: Document
         DocumentError: a document on the way cannot be read; ``descriptor`` is that of a manifest as target.
     """
     if is_manifest_type(target.media_type):
-        return LocatedDocument(_at(target, documents.plain_manifest), target)
+        return LocatedDocument(_at(target, documents.unchecked_manifest), target)
     if not is_index_type(target.media_type):
         return NO_DOCUMENT
-    index = documents.plain_index(target)
+    index = documents.unchecked_index(target)
     wanted = find_config(target, matcher, documents)
     for entry in index.manifests:
         try:

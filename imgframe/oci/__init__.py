@@ -1,7 +1,6 @@
-"""Bytes of index, manifest and config to records, the choice of a platform, chain IDs: pure, as containerd decides."""
+"""Indexes, manifests and configs decoded into records, resolution by platform, and chain IDs, all as containerd does it."""
 
 from imgframe.oci.decode import (
-    HEALTHCHECK_LABEL,
     chain_id,
     chain_ids,
     checked_index,
@@ -25,9 +24,9 @@ from imgframe.oci.documents import (
     is_index_type,
     is_manifest_type,
 )
-from imgframe.oci.encode import go_json
+from imgframe.oci.healthcheck import HEALTHCHECK_LABEL
 from imgframe.oci.resolution import (
-    Checked,
+    BlobCheck,
     Resolved,
     check_blobs,
     find_config,
@@ -39,7 +38,7 @@ from imgframe.oci.resolution import (
 __all__ = [
     "HEALTHCHECK_LABEL",
     "MAX_BYTES",
-    "Checked",
+    "BlobCheck",
     "Descriptor",
     "Documents",
     "History",
@@ -62,7 +61,6 @@ __all__ = [
     "find_config",
     "find_manifest",
     "find_platforms",
-    "go_json",
     "is_config_type",
     "is_index_type",
     "is_manifest_type",

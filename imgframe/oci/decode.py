@@ -1,4 +1,4 @@
-"""Bytes of documents to records, with Go's decisions and words: the fast way where it is exact, else the exact way."""
+"""Documents decoded into records as Go decodes them: on the fast path where it is exact, else by the exact decoder."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ from imgframe.oci.documents import (
     is_index_type,
     is_manifest_type,
 )
-from imgframe.oci.encode import health_text
+from imgframe.oci.healthcheck import HEALTHCHECK_LABEL, healthcheck_text
 from imgframe.platforms import LINUX_AMD64, Platform, normalize
-
-HEALTHCHECK_LABEL = "nerdctl/healthcheck"
 
 
 def _limited(data: bytes) -> None:
@@ -36,7 +34,7 @@ def decode_manifest(data: bytes) -> Manifest:
     """The manifest as Go's json.Unmarshal reads it into ocispec.Manifest, unchecked (see :func:`checked_manifest`).
 
     Raises:
-        DocumentError: with Go's words; code ``too_large`` over 8 MiB.
+        DocumentError: with Go's error text; code ``too_large`` over 8 MiB.
 
     Example:
         >>> from imgframe import oci
@@ -52,7 +50,7 @@ def decode_index(data: bytes) -> Index:
     """The index as Go's json.Unmarshal reads it into ocispec.Index, unchecked (see :func:`checked_index`).
 
     Raises:
-        DocumentError: with Go's words; code ``too_large`` over 8 MiB.
+        DocumentError: with Go's error text; code ``too_large`` over 8 MiB.
 
     Example:
         >>> from imgframe import oci
@@ -65,10 +63,10 @@ def decode_index(data: bytes) -> Index:
 
 
 def decode_config(data: bytes) -> ImageConfig:
-    """The config as nerdctl's ReadImageConfig gives it: ocispec.Image, and the health check as a label.
+    """The config as nerdctl's ReadImageConfig returns it: ocispec.Image, with the health check as a label.
 
     Raises:
-        DocumentError: with Go's words; code ``too_large`` over 8 MiB.
+        DocumentError: with Go's error text; code ``too_large`` over 8 MiB.
 
     Example:
         >>> from imgframe import oci
@@ -90,17 +88,17 @@ def decode_config(data: bytes) -> ImageConfig:
 
 
 def _healthcheck(tree: Any) -> str | None:
-    """The health check of Docker's configs as the label's text; None if there is none or Go cannot decode it."""
+    """The health check of a Docker config as the text of the label; None if it has none or Go cannot decode it."""
     try:
         found = decoder.decode(tree, go_structs.HEALTH)
     except DocumentError:
         return None
     check = found.get("config", {}).get("check")
-    return None if check is None else health_text(check)
+    return None if check is None else healthcheck_text(check)
 
 
 def decode_platform(data: bytes, host: Platform = LINUX_AMD64) -> Platform:
-    """The normalised platform of a config, of which nothing else is looked at (images.ConfigPlatform)."""
+    """The normalised platform of a config; nothing else of it is decoded (images.ConfigPlatform)."""
     _limited(data)
     config = fast_path.config(data)
     found = (
@@ -112,14 +110,12 @@ def decode_platform(data: bytes, host: Platform = LINUX_AMD64) -> Platform:
 def checked_manifest(data: bytes, media_type: str, where: str) -> Manifest:
     """The manifest, refused where containerd refuses it: schema 1, or an index by its keys or its media type.
 
-    ``where`` stands before the error: ``manifest: invalid desc sha256:…``.
+    ``where`` is the prefix of the error: ``manifest: invalid desc sha256:…``.
     """
     _limited(data)
     found = fast_path.manifest(data)
     if found is None:
-        tree = scanner_tree(data, where)
-        check(tree, media_type, where)
-        return decoder.decode(tree, go_structs.MANIFEST)
+        return decoder.decode(_checked_tree(data, media_type, where), go_structs.MANIFEST)
     if is_index_type(found.media_type):
         raise DocumentError(f"{where}: media-type: expected manifest but found index ({media_type})")
     return found
@@ -130,25 +126,16 @@ def checked_index(data: bytes, media_type: str, where: str) -> Index:
     _limited(data)
     found = fast_path.index(data)
     if found is None:
-        tree = scanner_tree(data, where)
-        check(tree, media_type, where)
-        return decoder.decode(tree, go_structs.INDEX)
+        return decoder.decode(_checked_tree(data, media_type, where), go_structs.INDEX)
     if is_manifest_type(found.media_type):
         raise DocumentError(f"{where}: media-type: expected index but found manifest ({media_type})")
     return found
 
 
-def scanner_tree(data: bytes, where: str) -> scanner.Node:
-    """The tree of the JSON text; a syntax error says where."""
+def _checked_tree(data: bytes, media_type: str, where: str) -> scanner.Node:
+    """The parsed JSON text, refused if it is not of its media type (containerd's validateMediaType)."""
     try:
-        return scanner.parse(data)
-    except DocumentError as error:
-        raise DocumentError(f"{where}: {error}") from error
-
-
-def check(tree: scanner.Node, media_type: str, where: str) -> None:
-    """Refuse what is not of its media type (containerd's validateMediaType)."""
-    try:
+        tree = scanner.parse(data)
         found = decoder.decode(tree, go_structs.UNKNOWN)
     except DocumentError as error:
         raise DocumentError(f"{where}: {error}") from error
@@ -159,12 +146,13 @@ def check(tree: scanner.Node, media_type: str, where: str) -> None:
         raise DocumentError(f"{where}: media-type: expected manifest but found index ({media_type})")
     if is_index_type(media_type) and ("config" in found or "layers" in found or is_manifest_type(own)):
         raise DocumentError(f"{where}: media-type: expected index but found manifest ({media_type})")
+    return tree
 
 
 def chain_ids(diff_ids: Iterable[str]) -> list[str]:
     """The chain ID up to each layer (identity.ChainIDs): the first is the diff ID itself.
 
-    Nothing is validated, as in Go.
+    The diff IDs are not validated, as in Go.
 
     Example:
         >>> from imgframe import oci

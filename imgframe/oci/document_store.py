@@ -1,4 +1,4 @@
-"""A content store as the walks see it: a callable from digest to bytes, its documents decoded once."""
+"""A content store to walk through: a callable from digest to bytes, with each document decoded once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Read = Callable[[str], bytes | None]
 class Documents:
     """A store whose documents are decoded once.
 
-    ``read`` gives the bytes of a digest, None if the blob is not there, or raises DocumentError. Stores that share
+    ``read`` gives the bytes of a digest, None if the blob is absent, or raises DocumentError. Stores that share
     ``decoded`` decode a document once for all of them; each still reads it itself.
 
     Example:
@@ -37,7 +37,7 @@ class Documents:
         self._decoded = self._own if decoded is None else decoded
 
     def data(self, wanted: Descriptor) -> bytes:
-        """The bytes of a descriptor: its inline data if length and digest are right, else what the store has.
+        """The bytes of a descriptor: its inline data if size and digest are right, else what the store has.
 
         Raises:
             NotFound: the store does not have it.
@@ -79,13 +79,13 @@ class Documents:
             "index", wanted, lambda data: decode.checked_index(data, wanted.media_type, prefix), where
         )
 
-    def plain_manifest(self, wanted: Descriptor) -> Manifest:
+    def unchecked_manifest(self, wanted: Descriptor) -> Manifest:
         """The manifest of a descriptor, unchecked."""
-        return self._once("plain manifest", wanted, decode.decode_manifest)
+        return self._once("unchecked manifest", wanted, decode.decode_manifest)
 
-    def plain_index(self, wanted: Descriptor) -> Index:
+    def unchecked_index(self, wanted: Descriptor) -> Index:
         """The index of a descriptor, unchecked."""
-        return self._once("plain index", wanted, decode.decode_index)
+        return self._once("unchecked index", wanted, decode.decode_index)
 
     def config(self, wanted: Descriptor) -> ImageConfig:
         """The config of a descriptor."""

@@ -1,7 +1,7 @@
 """The documents of an image as frozen records: index, manifest, config, and the descriptors between them.
 
 Fields and their meaning are those of the OCI image specification (image-spec 1.1); the names are Python's. What a document
-does not say, or says with null, is empty: ``""``, ``0``, ``()`` or ``{}``; ``annotations``, ``platform``, ``subject`` and
+leaves out, or sets to null, is empty: ``""``, ``0``, ``()`` or ``{}``; ``annotations``, ``platform``, ``subject`` and
 ``created`` are None.
 """
 
@@ -42,24 +42,24 @@ def is_config_type(media_type: str) -> bool:
 Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
-class Nothing(tuple[Any, ...]):
-    """An empty tuple that stands for Go's nil: the document had no such list, or null."""
+class NilList(tuple[Any, ...]):
+    """The empty tuple for Go's nil slice: the document has no such list, or null in its place."""
 
     __slots__ = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _nothing, ()
+        return _nil, ()
 
 
-NOTHING = Nothing()
+NIL = NilList()
 
 
-def _nothing() -> Nothing:
-    return NOTHING
+def _nil() -> NilList:
+    return NIL
 
 
 class Descriptor(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """Where a document or a layer is found: its type, digest and size, and what an index says about it.
+    """A reference to a document or a layer: its type, digest and size, and what an index says about it.
 
     Example:
         >>> from imgframe import oci
@@ -78,24 +78,24 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
 
 
 class Manifest(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """An image manifest: its config and its layers, the base first."""
+    """An image manifest: its config and its layers, base layer first."""
 
     schema_version: Int64 = msgspec.field(default=0, name="schemaVersion")
     media_type: str = msgspec.field(default="", name="mediaType")
     artifact_type: str = msgspec.field(default="", name="artifactType")
     config: Descriptor = Descriptor()
-    layers: tuple[Descriptor, ...] = NOTHING
+    layers: tuple[Descriptor, ...] = NIL
     subject: Descriptor | None = None
     annotations: dict[str, str] | None = None
 
 
 class Index(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """An index or Docker manifest list: the manifests of several platforms, in their order."""
+    """An index or Docker manifest list: the manifests of several platforms, in the order of the document."""
 
     schema_version: Int64 = msgspec.field(default=0, name="schemaVersion")
     media_type: str = msgspec.field(default="", name="mediaType")
     artifact_type: str = msgspec.field(default="", name="artifactType")
-    manifests: tuple[Descriptor, ...] = NOTHING
+    manifests: tuple[Descriptor, ...] = NIL
     subject: Descriptor | None = None
     annotations: dict[str, str] | None = None
 
@@ -116,10 +116,10 @@ class RunConfig(msgspec.Struct, frozen=True, gc=False):
 
 
 class RootFS(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """The layers of an image by the digests of their uncompressed bytes, the base first."""
+    """The layers of an image by the digests of their uncompressed bytes, base layer first."""
 
     type: str = ""
-    diff_ids: tuple[str, ...] = NOTHING
+    diff_ids: tuple[str, ...] = NIL
 
 
 class History(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -135,8 +135,8 @@ class History(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True)
 class ImageConfig(msgspec.Struct, frozen=True, gc=False):
     """An image config: platform, how to run it, the layers' diff IDs and the history.
 
-    ``created`` is RFC 3339 text, checked as Go reads it; :attr:`created_ns` is the moment. ``healthcheck`` is compact JSON
-    text as nerdctl writes it into the label ``nerdctl/healthcheck`` (which ``config.labels`` has too), None without one.
+    ``created`` is RFC 3339 text, checked as Go reads it. ``healthcheck`` is compact JSON
+    text as nerdctl writes it into the label ``nerdctl/healthcheck`` (also in ``config.labels``); None without a health check.
     """
 
     created: str | None = None
@@ -155,10 +155,3 @@ class ImageConfig(msgspec.Struct, frozen=True, gc=False):
     def platform(self) -> Platform:
         """The platform as written."""
         return Platform(self.os, self.architecture, self.variant, self.os_version, self.os_features)
-
-    @property
-    def created_ns(self) -> int | None:
-        """When it was built: nanoseconds since 1970 UTC, of any year; None if it does not say."""
-        from imgframe.golang import time as gotime
-
-        return None if self.created is None else gotime.unmarshal(self.created)[0]

@@ -1,8 +1,8 @@
-"""The fast way: documents in which Go's special rules cannot matter, straight into records.
+"""The fast path: msgspec decodes the documents on which it and Go cannot differ straight into records.
 
-msgspec is as strict as Go about the syntax. What it decides otherwise is excluded here, and such a document goes to
-:mod:`imgframe.golang.json.decoder`: null where a value belongs, keys in another letter case (they are unknown, and unknown keys
-are refused), keys written with escapes, integers over 64 bits, keys that come twice and would merge.
+msgspec is as strict as Go about syntax. Where it would decide differently, these functions give None and the document goes to
+:mod:`imgframe.golang.json.decoder`: null in the place of a value, keys in another letter case (unknown to msgspec, and unknown
+keys are refused), keys written with escapes, integers over 64 bits, repeated keys whose values Go merges.
 """
 
 from __future__ import annotations
@@ -35,46 +35,46 @@ _indexes = msgspec.json.Decoder(Index)
 
 
 def manifest(data: bytes) -> Manifest | None:
-    """The manifest, or None where the exact decoder must look."""
+    """The manifest, or None if the exact decoder has to decide."""
     try:
         found = _manifests.decode(data)
     except _REFUSED:
         return None
     merging = _MERGING.findall(data)
-    if len(merging) > len(set(merging)) and not _counts(merging, (found.config, *found.layers), found):
+    if len(merging) > len(set(merging)) and not _no_repeats(merging, (found.config, *found.layers), found):
         return None
-    return None if _is_odd(data, merging) else found
+    return None if _is_special(data, merging) else found
 
 
 def index(data: bytes) -> Index | None:
-    """The index, or None where the exact decoder must look."""
+    """The index, or None if the exact decoder has to decide."""
     try:
         found = _indexes.decode(data)
     except _REFUSED:
         return None
     merging = _MERGING.findall(data)
-    if len(merging) > len(set(merging)) and not _counts(merging, found.manifests, found):
+    if len(merging) > len(set(merging)) and not _no_repeats(merging, found.manifests, found):
         return None
-    return None if _is_odd(data, merging) else found
+    return None if _is_special(data, merging) else found
 
 
-def _is_odd(data: bytes, merging: list[bytes]) -> bool:
-    """Inline data, a subject (an object of its own, and rare), or a key that may be written with an escape."""
+def _is_special(data: bytes, merging: list[bytes]) -> bool:
+    """Whether it has inline data, a subject (rare, and a descriptor too), or a key that may be written with an escape."""
     if b'"data"' in merging or b'"subject"' in merging:
         return True
     return b"\\" in data and _ESCAPED_KEY.search(data) is not None
 
 
-def _counts(merging: list[bytes], descriptors: tuple[Descriptor, ...], found: Manifest | Index) -> bool:
-    """No key whose values merge comes more often than the objects that have it."""
+def _no_repeats(merging: list[bytes], descriptors: tuple[Descriptor, ...], found: Manifest | Index) -> bool:
+    """Whether no key whose values Go merges occurs more often than the objects that have it."""
     platforms = sum(one.platform is not None for one in descriptors)
     annotated = sum(one.annotations is not None for one in descriptors) + (found.annotations is not None)
     allowed = {b'"platform"': platforms, b'"annotations"': annotated}
     return all(merging.count(key) <= allowed.get(key, 1) for key in set(merging))
 
 
-class _PlainRun(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="pascal"):
-    """The ``config`` of a config, with the keys of Docker that Go's struct does not have."""
+class _RunConfigKeys(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="pascal"):
+    """The ``config`` of a config, with the Docker keys that Go's struct does not have."""
 
     user: str = ""
     exposed_ports: dict[str, dict[str, msgspec.Raw]] | None = None
@@ -103,8 +103,8 @@ class _PlainRun(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="pa
     stop_timeout: msgspec.Raw = msgspec.Raw()
 
 
-class _PlainConfig(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """A config, with the keys of Docker and BuildKit that Go's struct does not have."""
+class _ConfigKeys(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A config, with the Docker and BuildKit keys that Go's struct does not have."""
 
     created: str | None = None
     author: str = ""
@@ -113,7 +113,7 @@ class _PlainConfig(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     os_version: str = msgspec.field(default="", name="os.version")
     os_features: tuple[str, ...] = msgspec.field(default=(), name="os.features")
     variant: str = ""
-    config: _PlainRun | None = None
+    config: _RunConfigKeys | None = None
     rootfs: RootFS = RootFS()
     history: tuple[History, ...] = ()
     container: msgspec.Raw = msgspec.Raw()
@@ -127,11 +127,11 @@ class _PlainConfig(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     cache: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="moby.buildkit.cache.v0")
 
 
-_configs = msgspec.json.Decoder(_PlainConfig)
+_configs = msgspec.json.Decoder(_ConfigKeys)
 
 
 def config(data: bytes) -> ImageConfig | None:
-    """The config, or None where the exact decoder must look."""
+    """The config, or None if the exact decoder has to decide."""
     try:
         found = _configs.decode(data)
     except _REFUSED:
@@ -141,7 +141,7 @@ def config(data: bytes) -> ImageConfig | None:
         times.append(found.created)
     merging = _MERGING_CONFIG.findall(data)
     if not _each_once(merging, len(times)) and not _each_once(
-        _without(merging, bytes(found.container_config)), len(times)
+        _keys_outside(merging, bytes(found.container_config)), len(times)
     ):
         return None
     if b"\\" in data and _ESCAPED_KEY.search(data):
@@ -166,19 +166,19 @@ def config(data: bytes) -> ImageConfig | None:
 
 
 def _each_once(merging: list[bytes], times: int) -> bool:
-    """No key comes twice whose values merge, and every time that is written is one of those that were read."""
+    """Whether no key whose values Go merges occurs twice, and every ``created`` in the text was decoded."""
     written = merging.count(b'"created"')
     return written == times and len(merging) - written == len(set(merging)) - (written > 0)
 
 
-def _without(merging: list[bytes], elsewhere: bytes) -> list[bytes]:
-    """The keys less those in a part that Go does not read."""
+def _keys_outside(merging: list[bytes], elsewhere: bytes) -> list[bytes]:
+    """The keys that are not in a part that Go does not read."""
     for key in _MERGING_CONFIG.findall(elsewhere):
         merging.remove(key)
     return merging
 
 
-def _run_config(run: _PlainRun) -> RunConfig:
+def _run_config(run: _RunConfigKeys) -> RunConfig:
     return RunConfig(
         run.user,
         tuple(sorted(run.exposed_ports)) if run.exposed_ports else (),

@@ -1,10 +1,10 @@
-"""The Go structs into which documents of images are read: their fields by the keys of the image specification."""
+"""The Go structs that documents are decoded into: their fields by the keys of the image specification."""
 
 from __future__ import annotations
 
 from imgframe.golang.json.decoder import Boolean, Bytes, Integer, Kind, List, Map, Present, Struct, Text, Time
 from imgframe.oci.documents import (
-    NOTHING,
+    NIL,
     Descriptor,
     History,
     ImageConfig,
@@ -53,7 +53,7 @@ _DESCRIPTOR = Struct(
         artifactType=("artifact_type", _STRING),
     ),
 )
-_DESCRIPTORS = List("[]v1.Descriptor", _DESCRIPTOR, nil=NOTHING)
+_DESCRIPTORS = List("[]v1.Descriptor", _DESCRIPTOR, nil=NIL)
 _SHARED = {
     "schemaVersion": ("schema_version", _INT, ("Versioned",)),
     **_own(
@@ -100,7 +100,7 @@ _HISTORY = Struct(
 _ROOTFS = Struct(
     "v1.RootFS",
     RootFS,
-    _own(type=("type", _STRING), diff_ids=("diff_ids", List("[]digest.Digest", _DIGEST, nil=NOTHING))),
+    _own(type=("type", _STRING), diff_ids=("diff_ids", List("[]digest.Digest", _DIGEST, nil=NIL))),
 )
 CONFIG = Struct(
     "v1.Image",

@@ -1,6 +1,6 @@
-"""From the target of an image to its manifest and config, as containerd's package images walks there.
+"""The manifest and the config that an image resolves to for a platform, as containerd's package ``images`` finds them.
 
-Nothing is verified here, as in Go.
+No digest is verified here, as in Go.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from imgframe.oci.documents import (
 from imgframe.platforms import Matcher, Platform
 
 MAX_VISITS = 100_000
-"""Documents that one walk may visit: an index that leads to itself, or grows at every level, ends there."""
+"""How many documents one walk may visit; it stops an index that contains itself or multiplies at every level."""
 
 
 class Resolved(NamedTuple):
-    """What a platform finds in an image.
+    """What an image resolves to for a platform.
 
-    ``config`` is None where the config is not there or cannot be used; ``config_error`` says why.
+    ``config`` is None where the config is absent or cannot be used; ``config_error`` says why.
     """
 
     manifest_descriptor: Descriptor
@@ -37,8 +37,8 @@ class Resolved(NamedTuple):
     config_error: DocumentError | None
 
 
-class Checked(NamedTuple):
-    """Which blobs an image needs, and which of them are there (images.Check)."""
+class BlobCheck(NamedTuple):
+    """Which blobs an image needs, and which of them are present (images.Check)."""
 
     available: bool
     required: tuple[Descriptor, ...]
@@ -49,13 +49,13 @@ class Checked(NamedTuple):
 def find_manifest(
     target: Descriptor, matcher: Matcher | None, documents: Documents
 ) -> tuple[Descriptor, Manifest]:
-    """The manifest that a platform finds below a target, and its descriptor (images.Manifest).
+    """The manifest that a target resolves to for a platform, and its descriptor (images.Manifest).
 
-    A manifest as target is the answer whatever its platform. Of an index only the best entry is followed, whatever
-    becomes of it. Without a matcher the entries are walked in order and the first manifest is the answer.
+    A target that is a manifest itself is taken for any platform. Of an index only the best entry is followed, even if it
+    turns out unusable. Without a matcher the entries are walked in order and the first manifest is taken.
 
     Raises:
-        NotFound: no manifest matches, or a document on the way is not there.
+        NotFound: no manifest matches, or a document on the way is absent.
         DocumentError: a document on the way cannot be used.
     """
     if matcher is None:
@@ -131,10 +131,10 @@ def _all_children(here: Descriptor, documents: Documents) -> tuple[Descriptor, .
 def _walk(
     target: Descriptor, children: Callable[[Descriptor], tuple[Descriptor, ...]]
 ) -> Iterator[Descriptor]:
-    """The descriptors below a target, parents first, in order, without recursion.
+    """The target and the descriptors below it, parents first, in order, without recursion.
 
     Raises:
-        DocumentError: a document leads to itself, or the walk is longer than :data:`MAX_VISITS`.
+        DocumentError: a document contains itself, or the walk visits more than :data:`MAX_VISITS`.
     """
     waiting: list[tuple[Descriptor, int]] = [(target, 0)]
     above: list[str] = []
@@ -156,18 +156,18 @@ def _walk(
 
 
 def find_config(target: Descriptor, matcher: Matcher | None, documents: Documents) -> Descriptor:
-    """The descriptor of the config that a platform finds below a target (images.Config)."""
+    """The descriptor of the config that a target resolves to for a platform (images.Config)."""
     return find_manifest(target, matcher, documents)[1].config
 
 
 def resolve(target: Descriptor, matcher: Matcher | None, read: Read | Documents) -> Resolved:
-    """The manifest and the config that a platform finds below a target.
+    """The manifest and the config that a target resolves to for a platform.
 
-    ``read`` gives the bytes of a digest or None; a :class:`Documents` remembers what it has decoded. A config that cannot
-    be read is None in the answer, beside its error; everything before it must be there.
+    ``read`` gives the bytes of a digest or None; a :class:`Documents` decodes each document once. A config that cannot be
+    read is None in the result, with its error beside it; everything above it must be readable.
 
     Raises:
-        NotFound: no manifest matches, or a document on the way is not there.
+        NotFound: no manifest matches, or a document on the way is absent.
         DocumentError: a document on the way cannot be used.
 
     Example:
@@ -190,16 +190,16 @@ def resolve(target: Descriptor, matcher: Matcher | None, read: Read | Documents)
     return Resolved(descriptor, manifest, manifest.config, config, problem)
 
 
-def check_blobs(target: Descriptor, matcher: Matcher | None, documents: Documents) -> Checked:
-    """Which blobs the platform's image needs and which are there (images.Check).
+def check_blobs(target: Descriptor, matcher: Matcher | None, documents: Documents) -> BlobCheck:
+    """Which blobs an image needs for a platform and which of them are present (images.Check).
 
     Raises:
-        DocumentError: a document on the way cannot be used; one that is not there is no error.
+        DocumentError: a document on the way cannot be used; an absent one is no error.
     """
     try:
         manifest = find_manifest(target, matcher, documents)[1]
     except NotFound:
-        return Checked(False, (target,), (), (target,))
+        return BlobCheck(False, (target,), (), (target,))
     except DocumentError as error:
         raise DocumentError(f"failed to check image {target.digest}: {error}", code=error.code) from error
     required = (manifest.config, *manifest.layers)
@@ -210,11 +210,11 @@ def check_blobs(target: Descriptor, matcher: Matcher | None, documents: Document
             (present if documents.has(one) else missing).append(one)
         except DocumentError as error:
             raise DocumentError(f"failed to check image {one.digest}: {error}", code=error.code) from error
-    return Checked(True, required, tuple(present), tuple(missing))
+    return BlobCheck(True, required, tuple(present), tuple(missing))
 
 
 def find_platforms(target: Descriptor, documents: Documents) -> tuple[list[Platform], DocumentError | None]:
-    """The platforms of an image, as far as the walk came, and what ended it (images.Platforms)."""
+    """The platforms of an image as far as the walk got, and the error that ended it (images.Platforms)."""
     found: list[Platform] = []
 
     def children(here: Descriptor) -> tuple[Descriptor, ...]:

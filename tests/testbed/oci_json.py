@@ -1,33 +1,25 @@
-"""Documents as Go's encoding/json writes them: compact, keys in the order of Go's structs, ``<>&`` escaped."""
+"""Documents as Go's encoding/json writes them, to compare with what the real program printed."""
 
 from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from imgframe.golang import time as gotime
-from imgframe.oci.documents import NOTHING, Descriptor, ImageConfig, Index, Manifest, RunConfig
+from imgframe.oci.documents import NIL, Descriptor, ImageConfig, Index, Manifest, RunConfig
+from imgframe.oci.healthcheck import json_string
 from imgframe.platforms import Platform
-
-_ESCAPES = re.compile('[\x00-\x1f"\\\\<>&\u2028\u2029]')
-_SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-def text(value: str) -> str:
-    """A JSON string."""
-    return '"' + _ESCAPES.sub(lambda found: _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}", value) + '"'
 
 
 def _value(value: Any) -> str:
-    if value is None or value is NOTHING:
+    if value is None or value is NIL:
         return "null"
     if isinstance(value, str):
-        return text(value)
+        return json_string(value)
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{text(key)}:{_value(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{json_string(key)}:{_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (tuple, list)):
         return "[" + ",".join(_value(item) for item in value) + "]"
     return json.dumps(value)
@@ -38,23 +30,8 @@ def _filled(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
-def health_text(check: Mapping[str, Any]) -> str:
-    """The text of the label ``nerdctl/healthcheck``."""
-    names = ("Test", "Interval", "Timeout", "Retries", "StartPeriod")
-    return _value({name: check[name] for name in names if check.get(name)})
-
-
 def go_json(document: Manifest | Index | ImageConfig | Descriptor) -> str:
-    """The document as json.Marshal of Go writes it.
-
-    Raises:
-        DocumentError: a time that Go refuses to write.
-
-    Example:
-        >>> from imgframe import oci
-        >>> oci.go_json(oci.decode_config(b'{"os": "linux"}'))
-        '{"architecture":"","os":"linux","config":{},"rootfs":{"type":"","diff_ids":null}}'
-    """
+    """The document as json.Marshal of Go writes it."""
     if isinstance(document, Descriptor):
         return _value(_descriptor(document))
     if isinstance(document, ImageConfig):
@@ -75,7 +52,7 @@ def _sorted(values: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _descriptors(found: tuple[Descriptor, ...]) -> Any:
-    return found if found is NOTHING else [_descriptor(one) for one in found]
+    return found if found is NIL else [_descriptor(one) for one in found]
 
 
 def _descriptor(found: Descriptor) -> dict[str, Any]:
