@@ -3,7 +3,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 SEED ?= $(shell echo $$RANDOM)
 
-.PHONY: demo test test-python test-dates test-order lint protos protos-check docs notebooks bench soak clean
+.PHONY: demo test test-releases test-python test-dates test-order lint protos protos-check docs notebooks bench soak clean
 
 demo: .venv/demo
 	$(BIN)/python -m imgframe.cli demo
@@ -11,6 +11,9 @@ demo: .venv/demo
 test: .venv/dev lint protos-check
 	$(BIN)/pytest
 	tools/check_wheel
+
+test-releases: .venv/dev
+	$(BIN)/pytest -m "other_release and not soak"
 
 test-python: .venv/dev
 	$(BIN)/python tools/test_python.py

@@ -1,5 +1,6 @@
 """Fixtures of the real test bed: daemons and registries are started when a test first asks for them."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -8,9 +9,9 @@ from typing import Any
 
 import hypothesis
 import pytest
-from testbed import debian, secret_watch, truth_stores
+from testbed import daemons, debian, secret_watch, truth_stores
 from testbed.certificates import Authority
-from testbed.daemons import VERSIONS, Daemon
+from testbed.daemons import DEFAULT_RELEASES, RELEASES, Daemon
 from testbed.registries import SECRET, USER, Registry, basic_settings, tls_settings, token_settings
 from testbed.truth_stores import FilledStore
 from testbed.web_servers import FaultyProxy, TokenServer
@@ -22,21 +23,22 @@ _CI = os.environ.get("CI") == "true"
 _untested: dict[str, int] = {}
 
 
-def require_daemons(what: str) -> None:
+def require_daemons(what: str, release: str = "1.7") -> None:
     """Skips the test where real daemons cannot be had; with CI=true that is a failure."""
     try:
         for suite in debian.SUITES:
             debian.packages(suite)
+        daemons.program("containerd", release)
     except debian.Unavailable as lack:
         if _CI:
             pytest.fail(f"{what} not tested: {lack}", pytrace=False)
         pytest.skip(f"NOT TESTED on real daemons: {lack}")
 
 
-@pytest.fixture(scope="session", params=VERSIONS)
+@pytest.fixture(scope="session", params=RELEASES)
 def containerd(request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """A running daemon, once per version; tests share it, so each works in `containerd.new_namespace()`."""
-    require_daemons(f"containerd {request.param}")
+    require_daemons(f"containerd {request.param}", request.param)
     with Daemon(request.param) as daemon:
         yield daemon
         assert not secret_watch.found(daemon.log_text())
@@ -48,7 +50,8 @@ def fresh_daemon() -> Iterator[Callable[..., Daemon]]:
     require_daemons("a containerd of its own")
     started: list[Daemon] = []
 
-    def start(release: str = VERSIONS[-1], **options: Any) -> Daemon:
+    def start(release: str = RELEASES[-1], **options: Any) -> Daemon:
+        require_daemons(f"a containerd {release} of its own", release)
         started.append(Daemon(release, **options))
         return started[-1]
 
@@ -129,7 +132,7 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], Fill
 
     def get(kind: str, release: str) -> FilledStore:
         if (kind, release) not in filled:
-            require_daemons(f"a {kind} store on containerd {release}")
+            require_daemons(f"a {kind} store on containerd {release}", release)
             registry = request.getfixturevalue("registry") if kind == "pulled" else None
             filled[kind, release] = truth_stores.filled(Daemon(release), registry)
         return filled[kind, release]
@@ -139,20 +142,20 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], Fill
         store.daemon.stop()
 
 
-@pytest.fixture(scope="session", params=VERSIONS)
+@pytest.fixture(scope="session", params=RELEASES)
 def pulled_store(request: pytest.FixtureRequest, stores: Callable[[str, str], FilledStore]) -> FilledStore:
     """A daemon with images pulled by `ctr` from the registry, containers, leases, holes, ingests in three namespaces."""
     return stores("pulled", request.param)
 
 
-@pytest.fixture(scope="session", params=VERSIONS)
+@pytest.fixture(scope="session", params=RELEASES)
 def generated_store(request: pytest.FixtureRequest, stores: Callable[[str, str], FilledStore]) -> FilledStore:
     """A daemon with 1,000 generated images imported by `ctr`."""
     return stores("generated", request.param)
 
 
 @pytest.fixture(
-    scope="session", params=[f"{kind}-{release}" for kind in ("pulled", "generated") for release in VERSIONS]
+    scope="session", params=[f"{kind}-{release}" for kind in ("pulled", "generated") for release in RELEASES]
 )
 def filled_store(request: pytest.FixtureRequest, stores: Callable[[str, str], FilledStore]) -> FilledStore:
     """Each of the above in turn."""
@@ -169,9 +172,14 @@ _SHARED = {
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on one shared daemon go to one worker, so that each version is started and filled once."""
+    """Tests on one shared daemon go to one worker, so that each version is started and filled once.
+
+    Those on a release beyond the default ones are marked, unless they are to run on every release.
+    """
     for item in items:
         names = getattr(item, "fixturenames", ())
+        if not _releases_of(item) <= {*DEFAULT_RELEASES} and not item.get_closest_marker("every_release"):
+            item.add_marker(pytest.mark.other_release)
         for shared, prefix in _SHARED.items():
             if shared in names:
                 item.add_marker(pytest.mark.xdist_group(f"{prefix}{item.callspec.params[shared]}"))  # type: ignore[attr-defined]
@@ -187,6 +195,29 @@ def interrupts() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+def _releases_of(item: pytest.Item) -> set[str]:
+    """The releases of containerd that a test was parametrised with."""
+    callspec = getattr(item, "callspec", None)
+    values = (
+        [callspec.params[name] for name in (*_SHARED, "daemon", "release") if name in callspec.params]
+        if callspec
+        else []
+    )
+    return {str(value).rpartition("-")[2] for value in values}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Builds what the chosen tests need before any test's time runs: the first build takes minutes."""
+    if session.config.option.collectonly or not any(
+        item.get_closest_marker("daemon") for item in session.items
+    ):
+        return
+    wanted = set().union(*map(_releases_of, session.items))
+    for release in sorted(wanted | {RELEASES[-1]}):
+        with contextlib.suppress(debian.Unavailable):
+            daemons.program("containerd", release)
 
 
 @pytest.fixture(scope="session", autouse=True)

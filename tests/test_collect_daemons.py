@@ -166,6 +166,7 @@ def hostile(space):
     return spoilt.dump, {**broken, huge["digest"]: "too_large", missing["digest"]: "not_found"}
 
 
+@pytest.mark.every_release
 def test_hostile_documents_are_the_same_rows_from_a_real_daemon(containerd):
     space = containerd.new_namespace("hostile")
     dump, broken = hostile(space)

@@ -368,6 +368,7 @@ def test_hostile_names_and_odd_times():
 
 
 @pytest.mark.daemon
+@pytest.mark.every_release
 def test_hostile_names_and_labels_that_are_not_utf8_on_a_real_daemon(containerd):
     space = containerd.new_namespace("hostile")
     spoilt = Spoilt(space)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from testbed import images
-from testbed.daemons import VERSIONS
+from testbed.daemons import OWN_TRANSFER, RELEASES
 from testbed.node_state import EMPTY, checked, collect_garbage, state
 from testbed.web_servers import FaultyProxy
 
@@ -24,10 +24,10 @@ PATIENCE = 60.0  # before a test says that something hangs
 
 ROUTES = pytest.mark.parametrize(
     ("containerd", "via"),
-    [*((release, "client") for release in VERSIONS), ("2.1", None)],
+    [*((release, "client") for release in RELEASES), *((release, None) for release in OWN_TRANSFER)],
     indirect=["containerd"],
 )
-"""The ways that a pull takes; left to choose, only 2.1's goes through containerd's own transfer."""
+"""The ways that a pull takes; left to choose, only that of 2.x goes through containerd's own transfer."""
 
 
 @pytest.fixture
@@ -370,7 +370,7 @@ def until(fact, what):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("release", VERSIONS)
+@pytest.mark.parametrize("release", RELEASES)
 def test_a_daemon_killed_while_it_pulls(fresh_daemon, registry, release):
     own = built(f"killed {release}", 1_000_000)
     registry.push(f"daemon/{release}", "1", own)

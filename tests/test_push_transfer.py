@@ -5,6 +5,7 @@ import json
 import pytest
 from test_push import skopeo_digests
 from testbed import images
+from testbed.daemons import OWN_TRANSFER
 from testbed.registries import SECRET, USER
 
 import imgframe as imf
@@ -28,6 +29,7 @@ def one(plan, **options):
     return row
 
 
+@pytest.mark.every_release
 @pytest.mark.parametrize(
     ("containerd", "words"),
     [
@@ -44,7 +46,7 @@ def test_a_containerd_that_cannot_push_says_why(containerd, registry, rich, word
     assert words in row["message"]
 
 
-@pytest.mark.parametrize("containerd", ["2.1"], indirect=True)
+@pytest.mark.parametrize("containerd", OWN_TRANSFER, indirect=True)
 def test_containerd_pushes_what_the_plan_says(containerd, registry, rich, basic_registry, tmp_path):
     namespace, own, inventory = rich
     target = f"{registry.host}/given/{containerd.release}:2"

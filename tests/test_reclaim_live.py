@@ -66,7 +66,7 @@ def play(daemon, filler, rng):
     return predicted.total_bytes
 
 
-@pytest.mark.parametrize("release", daemons.VERSIONS)
+@pytest.mark.parametrize("release", daemons.RELEASES)
 def test_what_disappears_is_what_was_predicted(release, fresh_daemon):
     daemon = fresh_daemon(release, config=live_stores.QUIET)
     live_stores.collect_now(daemon)  # from now on the next collection is far away
@@ -78,7 +78,7 @@ def test_what_disappears_is_what_was_predicted(release, fresh_daemon):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("release", daemons.VERSIONS)
+@pytest.mark.parametrize("release", daemons.RELEASES)
 def test_soak_what_disappears_is_what_was_predicted(release, fresh_daemon):
     equal = 0
     for start in range(0, SOAK, 50):  # a new daemon now and then, so that stores stay small

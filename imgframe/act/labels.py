@@ -16,6 +16,10 @@ SOURCE = "containerd.io/distribution.source."
 UNCOMPRESSED = "containerd.io/uncompressed"
 SNAPSHOT_REF = "containerd.io/snapshot.ref"
 
+_DIFF_ID = "containerd.io/snapshot/diff-id"
+_PARENT = "containerd.io/snapshot/parent-chain-id"
+_DIFF_ID_SINCE = (2, 3, 0)
+
 _CONTENT = "containerd.io/gc.ref.content."
 _SNAPSHOT = "containerd.io/gc.ref.snapshot."
 _MANIFESTS = frozenset(
@@ -37,6 +41,25 @@ def is_layer_type(media_type: str) -> bool:
         False
     """
     return media_type.startswith(_OCI_LAYER) or media_type.partition("+")[0] in _DOCKER_LAYERS
+
+
+def extraction_labels(
+    chain_id: str, diff_id: str, parent: str, containerd: tuple[int, int, int]
+) -> dict[str, str]:
+    """Labels of the snapshot of a layer, as the unpacker of this version of containerd sets them.
+
+    Example:
+        >>> extraction_labels("sha256:c", "sha256:d", "", (2, 1, 9))
+        {'containerd.io/snapshot.ref': 'sha256:c'}
+        >>> extraction_labels("sha256:c", "sha256:d", "sha256:b", (2, 3, 0))["containerd.io/snapshot/parent-chain-id"]
+        'sha256:b'
+    """
+    labels = {SNAPSHOT_REF: chain_id}
+    if containerd >= _DIFF_ID_SINCE:
+        labels[_DIFF_ID] = diff_id
+        if parent:
+            labels[_PARENT] = parent
+    return labels
 
 
 def _key(child: Descriptor) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from imgframe import oci
 from imgframe.act.fetch import BROKEN
-from imgframe.act.labels import SNAPSHOT_REF, UNCOMPRESSED, is_layer_type, snapshot_label
+from imgframe.act.labels import UNCOMPRESSED, extraction_labels, is_layer_type, snapshot_label
 from imgframe.act.node_session import NodeSession
 from imgframe.errors import Conflict, DocumentError, ImgframeError, Missing, Refused
 from imgframe.wire import records as wire
@@ -57,7 +57,7 @@ class Unpacker:
                 f"{manifest.config.digest}, {len(layers)} layers in its manifest; {BROKEN}"
             )
         chain = oci.chain_ids(diff_ids)
-        if not await self._whole(chain):
+        if not await self._whole(chain, diff_ids):
             parent = ""
             for layer, diff_id, chain_id in zip(layers, diff_ids, chain, strict=True):
                 await self._layer(layer, diff_id, chain_id, parent, ready)
@@ -68,20 +68,25 @@ class Unpacker:
         await self._client.content.label(self._namespace, manifest.config.digest, label, lease=self._lease)
         return chain[-1]
 
-    async def _whole(self, chain: list[str]) -> bool:
+    async def _whole(self, chain: list[str], diff_ids: tuple[str, ...]) -> bool:
         """Whether the whole chain is there; if so, it is under the lease."""
         if not chain:
             return True
         try:
             await self._client.snapshots.stat(self._namespace, self._snapshotter, chain[-1])
-            prepared = await self._prepare(chain[-1], chain[-2] if len(chain) > 1 else "")
+            prepared = await self._prepare(chain[-1], diff_ids[-1], chain[-2] if len(chain) > 1 else "")
         except Missing:  # the parent too, where all of it went meanwhile
             return False
         if prepared is not None:  # gone meanwhile
             await self.remove(prepared[0])
         return prepared is None
 
-    async def _prepare(self, chain_id: str, parent: str) -> tuple[str, tuple[wire.Mount, ...]] | None:
+    def _labels(self, chain_id: str, diff_id: str, parent: str) -> dict[str, str]:
+        return extraction_labels(chain_id, diff_id, parent, self._client.opened.numbers)
+
+    async def _prepare(
+        self, chain_id: str, diff_id: str, parent: str
+    ) -> tuple[str, tuple[wire.Mount, ...]] | None:
         """A key and mounts to unpack into; None if the snapshot is there already; it is then under the lease.
 
         Raises:
@@ -96,7 +101,7 @@ class Unpacker:
                     self._snapshotter,
                     key,
                     parent,
-                    {SNAPSHOT_REF: chain_id},
+                    self._labels(chain_id, diff_id, parent),
                     lease=self._lease,
                     timeout=APPLY_SECONDS,
                 )
@@ -124,7 +129,7 @@ class Unpacker:
         ready: Callable[[oci.Descriptor], Awaitable[None]],
     ) -> None:
         async with self._locks.snapshot(self._client, self._namespace, self._snapshotter, chain_id):
-            prepared = await self._prepare(chain_id, parent)
+            prepared = await self._prepare(chain_id, diff_id, parent)
             if prepared is None:
                 return
             key, mounts = prepared
@@ -132,7 +137,7 @@ class Unpacker:
                 await ready(layer)
                 async with self._locks.unpacks(self._client):
                     await self._apply(layer, diff_id, mounts)
-                await self._commit(key, chain_id)
+                await self._commit(key, chain_id, diff_id, parent)
             except ImgframeError:
                 await self.remove(key)
                 raise
@@ -159,9 +164,9 @@ class Unpacker:
                 code="wrong_digest",
             )
 
-    async def _commit(self, key: str, chain_id: str) -> None:
+    async def _commit(self, key: str, chain_id: str, diff_id: str, parent: str) -> None:
         keeps_label = self._client.opened.numbers >= (2, 0, 0)  # as this version's own unpacker
-        labels = {SNAPSHOT_REF: chain_id} if keeps_label else {}
+        labels = self._labels(chain_id, diff_id, parent) if keeps_label else {}
         try:
             await self._client.snapshots.commit(
                 self._namespace,

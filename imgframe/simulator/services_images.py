@@ -50,16 +50,17 @@ def _message(image: StoredImage) -> api.Image:
     return message
 
 
-def _check(image: api.Image) -> None:
+def _check(image: api.Image, release: tuple[int, int]) -> None:
     if not image.name:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "Image.Name required")
     check_labels(image.labels, "image.Labels: ")
+    target = "target" if release >= (2, 3) else "Target"
     if problem := digest_problem(image.target.digest):
-        raise invalid(f'Target.Digest "{image.target.digest}" invalid: {problem}')
+        raise invalid(f'{target}.Digest "{image.target.digest}" invalid: {problem}')
     if image.target.size <= 0:
-        raise invalid("Target.Size must be greater than zero")
+        raise invalid(f"{target}.Size must be greater than zero")
     if not image.target.media_type:
-        raise invalid("Target.MediaType must be set")
+        raise invalid(f"{target}.MediaType must be set")
 
 
 class ImagesService(Service):
@@ -77,7 +78,7 @@ class ImagesService(Service):
 
     def create(self, request: api.CreateImageRequest, caller: Caller) -> api.CreateImageResponse:
         new = request.image
-        _check(new)
+        _check(new, self.store.release)
         lease = self.lease(caller)
         space = self.store.writable(caller.namespace)
         if new.name in space.images:
@@ -115,7 +116,7 @@ class ImagesService(Service):
         labels = updated(image.labels, new.labels, named) if named or not paths else image.labels
         target = new.target
         if whole:
-            _check(new)
+            _check(new, self.store.release)
         check_labels(labels, "image.Labels: ")
         image.labels = labels
         if whole:

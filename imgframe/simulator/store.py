@@ -8,6 +8,7 @@ Records share the label dicts of the dump, so a change replaces a dict and never
 from __future__ import annotations
 
 import base64
+import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -179,6 +180,12 @@ class Store:
         for row in _rows(part, "ingests"):
             space.ingests[row["ref"]] = _ingest(row)
         return space
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """Major and minor version, which decide rules; (0, 0) for a version text without numbers."""
+        found = re.search(r"(\d+)\.(\d+)", self.version)
+        return (int(found[1]), int(found[2])) if found else (0, 0)
 
     def read(self, digest: str) -> bytes | None:
         """The bytes of a blob; None where only its size is known."""

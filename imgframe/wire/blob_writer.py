@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from imgframe._proto import content_pb2 as pb
+from imgframe.digests import digest_error
 from imgframe.errors import Conflict, Unreachable
 from imgframe.wire.channel import Bidi, Channel, methods
 from imgframe.wire.utf8 import varint
@@ -18,6 +19,12 @@ _DATA_TAG = bytes([pb.WriteContentRequest.DESCRIPTOR.fields_by_name["data"].numb
 
 Source = Callable[[int], AsyncIterator[bytes]]
 """The bytes of a blob from an offset on."""
+
+
+def _check(digest: str) -> None:
+    """An expected digest without a colon ends containerd 2.3 and later with a panic."""
+    if (problem := digest_error(digest)) is not None:
+        raise ValueError(f"content is written under its digest, not under {digest!r}: {problem}")
 
 
 class BlobWriter:
@@ -41,6 +48,7 @@ class BlobWriter:
         Raises:
             Conflict: another writer holds the ref, or the data has another digest.
         """
+        _check(digest)
         if len(data) > ONE_SHOT:
             raise ValueError(f"{digest} has {len(data)} bytes; more than {ONE_SHOT} need write_stream")
         request = pb.WriteContentRequest(
@@ -88,6 +96,7 @@ class BlobWriter:
             Conflict: another writer holds the ref, or the bytes have another digest or size; the ingest then remains,
                 and the caller aborts it.
         """
+        _check(digest)
         async with self._channel.bidi(_WRITE, namespace, lease, timeout) as stream:
             try:
                 await stream.send(

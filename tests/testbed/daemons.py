@@ -15,11 +15,15 @@ from typing import Self
 
 import grpc
 
-from testbed import debian
+from testbed import debian, golang_builds
 
 # the suites of Debian and what they ship; the last moves on with Debian's unstable
 SUITE_OF = {"1.6": "bookworm", "1.7": "trixie", "2.1": "sid"}
-VERSIONS = tuple(SUITE_OF)
+RELEASES = (*SUITE_OF, *golang_builds.VERSION_OF)
+# whose own transfer speaks plain HTTP too, and is what a pull takes if left to choose
+OWN_TRANSFER = tuple(release for release in RELEASES if not release.startswith("1."))
+# what `make test` runs everything on; the others have `make test-releases`, the soak and tests marked every_release
+DEFAULT_RELEASES = ("1.7", "2.1", "2.4")
 
 START_SECONDS = 150.0
 
@@ -38,6 +42,20 @@ _DISABLED = (
 )
 
 _names = itertools.count(1)
+
+
+def program(name: str, release: str) -> str:
+    """The absolute path of containerd or ctr of a release; fetched or built the first time."""
+    if release in SUITE_OF:
+        return debian.program(name, SUITE_OF[release])
+    return str(golang_builds.programs(release) / name)
+
+
+def environment(release: str) -> dict[str, str]:
+    """The environment in which the programs of a release run."""
+    if release in SUITE_OF:
+        return debian.environment(SUITE_OF[release])
+    return golang_builds.environment(release)
 
 
 class CtrError(Exception):
@@ -78,14 +96,13 @@ class Daemon:
 
     def __init__(
         self,
-        release: str = VERSIONS[-1],
+        release: str = RELEASES[-1],
         *,
         parent: Path | None = None,
         config: str = "",
         without: tuple[str, ...] = (),
     ) -> None:
         self.release = release
-        self.suite = SUITE_OF[release]
         # the tag is for container ids as well: runc and cgroups keep theirs machine-wide
         self.tag = secrets.token_hex(4)
         self.folder = (parent or home()) / f"imgf-{self.tag}"
@@ -95,7 +112,7 @@ class Daemon:
         self.socket = self.folder / "c.sock"
         self.address = f"unix://{self.socket}"
         self.log = self.folder / "log"
-        self.environment = debian.environment(self.suite)
+        self.environment = environment(release)
         self.process: subprocess.Popen | None = None
         (self.folder / "config.toml").write_text(self._config(without) + config)
         try:
@@ -131,7 +148,7 @@ class Daemon:
                     "--pdeathsig",
                     "KILL",
                     "--",
-                    debian.program("containerd", self.suite),
+                    program("containerd", self.release),
                     "--config",
                     str(self.folder / "config.toml"),
                 ],
@@ -171,6 +188,11 @@ class Daemon:
         assert self.process is not None
         return self.process.pid
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The release as numbers that compare."""
+        return tuple(map(int, self.release.split(".")))
+
     def kill(self) -> None:
         """SIGKILL, as a crash would: the socket stays, the store stays; `start()` brings it back."""
         self._end(signal.SIGKILL)
@@ -178,6 +200,13 @@ class Daemon:
     def restart(self) -> None:
         """An orderly stop and a start on the same store."""
         self._end(signal.SIGTERM)
+        self.start()
+
+    def upgrade(self, release: str) -> None:
+        """An orderly stop and a start of another release on the same store."""
+        self._end(signal.SIGTERM)
+        self.release = release
+        self.environment = environment(release)
         self.start()
 
     def _end(self, sign: signal.Signals) -> None:
@@ -244,8 +273,7 @@ class Daemon:
     def ctr_command(self, *arguments: object, namespace: str | None = "default") -> list[str]:
         """The command line of this version's `ctr` against this daemon."""
         chosen = ["--namespace", namespace] if namespace is not None else []
-        program = debian.program("ctr", self.suite)
-        return [program, "--address", str(self.socket), *chosen, *map(str, arguments)]
+        return [program("ctr", self.release), "--address", str(self.socket), *chosen, *map(str, arguments)]
 
     def delete_namespace(self, namespace: str) -> None:
         """Removes everything a namespace holds, then the namespace."""

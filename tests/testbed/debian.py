@@ -69,7 +69,7 @@ def unpacked(name: str, suite: str, packages: tuple[str, ...], *, depended: bool
     if (lack := packages_lack()) is not None:
         raise Unavailable(lack)
     folder = cache_folder() / "debian" / name
-    with _locked(folder.with_name(f"{name}.lock")):
+    with locked(folder.with_name(f"{name}.lock")):
         if not set(packages) <= _recorded(folder):
             _fetch(folder, suite, packages, depended=depended)
     return folder / "root"
@@ -221,7 +221,8 @@ def _os_release() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock file of the cache, so that one process fetches and the others wait for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -47,7 +47,6 @@ class Filler:
         self.daemon, self.rng = daemon, rng
         self.layers: list[bytes] = []
         self.round = 0
-        self.release = tuple(int(part) for part in daemon.release.split("."))
 
     def fill(self) -> None:
         """One more round of everything, in two or three namespaces."""
@@ -108,7 +107,7 @@ def _stamp(hours: float) -> str:
 
 class _Namespace:
     def __init__(self, filler: Filler, wire: Wire, images: list[dict], indexes: list[dict]) -> None:
-        self.rng, self.wire, self.round, self.release = filler.rng, wire, filler.round, filler.release
+        self.rng, self.wire, self.round, self.numbers = filler.rng, wire, filler.round, filler.daemon.numbers
         self.images, self.indexes = images, indexes
         self.written: list[str] = []
         self.snapshots: list[tuple[str, str]] = []
@@ -260,7 +259,7 @@ class _Namespace:
         held = [("content", digest_of(index["data"])) for index in self.indexes]
         held += [("content", digest) for digest in self.written[:3]]
         held += [(f"snapshots/{snapshotter}", key) for snapshotter, key in self.snapshots[:3]]
-        if self.release >= (2, 0):
+        if self.numbers >= (2, 0):
             held.append(("images", f"registry.example/app-{rng.randint(0, 5)}:{self.round}"))
         for kind, resource in rng.sample(held, rng.randint(0, min(3, len(held)))):
             self._call("leases.v1.Leases", "AddResource", (1, lease), (2, message((1, resource), (2, kind))))

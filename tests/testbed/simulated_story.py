@@ -195,8 +195,11 @@ def _write(data, ref, *, action="COMMIT", expected=None, offset=0, total=None, l
     }
 
 
-def content_story():
-    """(call, requests, fields): a write takes requests, the others fields."""
+def content_story(*, malformed=True):
+    """(call, requests, fields): a write takes requests, the others fields.
+
+    containerd 2.3 and 2.4 end with a panic where a write expects a malformed digest.
+    """
     one, big = b"one blob of many", bytes(range(256)) * 9000
     write = "Content/Write"
     yield write, [_write(one, "r1", labels={"l": "m", "e": ""})], {"lease": "hold"}
@@ -204,7 +207,8 @@ def content_story():
     yield write, [_write(b"", "r2", action="STAT", expected=digest(one))], {}
     yield write, [_write(one, "r3", expected="")], {}
     yield write, [_write(b"other", "")], {}
-    yield write, [_write(b"other", "r4", expected="abc")], {}
+    if malformed:
+        yield write, [_write(b"other", "r4", expected="abc")], {}
     yield write, [_write(b"other", "r4", expected=DIGEST)], {}
     yield "Content/Status", [], {"ref": "r4"}
     yield write, [_write(b"other", "r4", action="STAT", expected="", total=0)], {}
