@@ -151,9 +151,8 @@ class _Parser:
         if at < len(data):
             parts = (data[:at], data[at : at + 1], data[at + 1 :])
             where = "{} >|{}|< {}".format(*(part.decode("utf-8", "replace") for part in parts))
-        error = FilterError(f"filters: parse error: [{where}]: {problem}{self.end}")
-        error.go = str(error)
-        return error
+        message = f"filters: parse error: [{where}]: {problem}{self.end}"
+        return FilterError(message, go=message)
 
     def selectors(self) -> tuple[Selector, ...]:
         found = [self.selector()]

@@ -3,23 +3,23 @@
 ::
 
     ImgframeError
-    ├── InputError (ValueError)         what the caller gave cannot be used
+    ├── InputError (ValueError)         an argument cannot be used
     │   ├── ReferenceError_             an image name that Go's parser refuses
     │   ├── PlatformError               a platform that Go's parser refuses
-    │   ├── FilterError                 a filter that Go refuses, with Go's words
-    │   ├── NodeError                   an address or a nodes.toml that cannot be read
+    │   ├── FilterError                 a filter that Go refuses, with Go's message
+    │   ├── NodeError                   a node address or a nodes.toml that cannot be read
     │   └── MissingColumn               a frame lacks a column that the call needs
     ├── DocumentError                   an index, manifest or config that cannot be used
-    │   └── NotFound (LookupError)      what was asked for is not there
-    ├── SchemaError                     a saved inventory that this version does not understand
+    │   └── NotFound (LookupError)      the requested object does not exist
+    ├── SchemaError                     a saved inventory that this version cannot read
     ├── MissingExtra (ImportError)      an optional package is not installed
     ├── WireError                       a call to containerd failed; has .address .call .code
     │   ├── Unreachable                 no socket, no permission, not containerd, daemon gone
     │   ├── TimedOut                    the deadline passed
-    │   ├── Missing                     containerd says not found
+    │   ├── Missing                     containerd knows no such object
     │   ├── Conflict                    already exists, precondition failed, locked
-    │   └── Refused                     everything else that containerd refuses
-    ├── RegistryError                   a call to a registry failed; never holds a secret
+    │   └── Refused                     any other refusal by containerd
+    ├── RegistryError                   a request to a registry failed; never contains a secret
     │   ├── RegistryNotFound
     │   └── RegistryDenied
     └── ActionError                     steps of a plan failed; has .result
@@ -31,32 +31,30 @@ from typing import Any
 
 
 class ImgframeError(Exception):
-    """Base of everything that imgframe raises on purpose."""
+    """Base class of all errors that imgframe raises."""
 
 
 class InputError(ImgframeError, ValueError):
-    """What the caller gave cannot be used; the message names the value and what was expected.
+    """An argument cannot be used; the message names the value and what was expected.
 
-    ``go`` holds Go's own words where Go refuses the same, and is empty elsewhere.
+    ``go`` is Go's own message where Go refuses the same, and empty elsewhere.
     """
 
-    go: str = ""
+    def __init__(self, message: str = "", *, go: str = "") -> None:
+        super().__init__(message)
+        self.go = go
 
 
 class ReferenceError_(InputError):  # noqa: N801, N818 -- ReferenceError is Python's own
-    """An image name that Go's reference parser refuses; the message holds Go's words, ``go`` is them alone."""
-
-    go: str = ""
+    """An image name that Go's reference parser refuses; the message contains Go's, ``go`` is Go's alone."""
 
 
 class PlatformError(InputError):
-    """A platform specifier that Go's parser refuses; the message holds Go's words."""
+    """A platform specifier that Go's parser refuses; the message is Go's."""
 
 
 class FilterError(InputError):
-    """A filter that Go refuses; the message holds Go's words, ``go`` is them alone (empty: refused by imgframe only)."""
-
-    go: str = ""
+    """A filter that Go refuses; the message contains Go's, ``go`` is Go's alone (empty: only imgframe refuses it)."""
 
 
 class NodeError(InputError):
@@ -75,10 +73,10 @@ class MissingColumn(InputError):  # noqa: N818
 
 
 class DocumentError(ImgframeError):
-    """An index, manifest or config that cannot be used; the message holds Go's words.
+    """An index, manifest or config that cannot be used; the message contains Go's.
 
-    ``code`` is what the table ``errors`` says: ``malformed``, ``not_found``, ``wrong_digest``, ``too_large`` or ``cycle``.
-    ``descriptor`` is the document that could not be used, where a reading got as far as to know it, else None.
+    ``code`` is the code in the table ``errors``: ``malformed``, ``not_found``, ``wrong_digest``, ``too_large`` or ``cycle``.
+    ``descriptor`` is that of the document, or None where it is not known.
     """
 
     code = "malformed"
@@ -91,13 +89,13 @@ class DocumentError(ImgframeError):
 
 
 class NotFound(DocumentError, LookupError):  # noqa: N818
-    """What was asked for is not there."""
+    """The requested object does not exist."""
 
     code = "not_found"
 
 
 class SchemaError(ImgframeError):
-    """A saved inventory that this version does not understand."""
+    """A saved inventory that this version cannot read."""
 
 
 class MissingExtra(ImgframeError, ImportError):  # noqa: N818
@@ -143,10 +141,10 @@ class Refused(WireError):  # noqa: N818
 
 
 class RegistryError(ImgframeError):
-    """A call to a registry failed; the message names host and reference and never holds a secret.
+    """A request to a registry failed; the message names host and reference and never contains a secret.
 
-    ``reference`` is the image, ``host`` the server asked, ``status`` its HTTP status (0: it did not answer), ``go`` are
-    the words of containerd's resolver where it fails in the same way.
+    ``reference`` is the image, ``host`` the server, ``status`` its HTTP status (0: no response), ``go`` the message of
+    containerd's resolver where that fails in the same way.
     """
 
     def __init__(
@@ -164,11 +162,11 @@ class RegistryNotFound(RegistryError):  # noqa: N818
 
 
 class RegistryDenied(RegistryError):  # noqa: N818
-    """The registry refused the credentials, or wants some."""
+    """The registry refused the credentials, or requires some."""
 
 
 class InsecureWarning(UserWarning):
-    """The certificates of registries are not checked, because the caller asked for that."""
+    """Certificates of registries are not verified, as the caller requested."""
 
 
 class ActionError(ImgframeError):

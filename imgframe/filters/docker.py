@@ -153,6 +153,5 @@ def parse_until(text: str, now_ns: int) -> int:
     if (found := _UNIX.fullmatch(text)) and int(fraction := found["fraction"] or "0") < 2**63:
         nanoseconds = int(int(fraction) * 10.0 ** (9 - len(fraction)))  # float64, as docker does
         return int(found["seconds"]) * gotime.SECOND + nanoseconds
-    error = InputError(f"failed to parse value as time or duration: {quote(text)}")
-    error.go = str(error)
-    raise error
+    message = f"failed to parse value as time or duration: {quote(text)}"
+    raise InputError(message, go=message)

@@ -14,10 +14,8 @@ from imgframe.filters import columns
 
 
 def refused(go: str, more: str = "") -> FilterError:
-    """A FilterError with Go's words, and what else helps the reader behind them."""
-    error = FilterError(f"{go} ({more})" if more else go)
-    error.go = go
-    return error
+    """A FilterError with Go's message, followed by ``more`` in parentheses."""
+    return FilterError(f"{go} ({more})" if more else go, go=go)
 
 
 class Truth(NamedTuple):

@@ -43,9 +43,7 @@ class PullMode(enum.StrEnum):
             return cls(str(value))
         except ValueError:
             go = f'unexpected pull mode: "{value}"'
-            error = InputError(f"{go}; expected always, missing or never")
-            error.go = go
-            raise error from None
+            raise InputError(f"{go}; expected always, missing or never", go=go) from None
 
 
 def platform_option(platform: Any) -> list[str] | str | None:

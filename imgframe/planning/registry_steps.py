@@ -99,11 +99,10 @@ def _pulled_name(text: str) -> str:
     """
     parsed = reference.parse(text)
     if parsed.bare or parsed.protocol:
-        error = ReferenceError_(
-            f"image name {text!r} names no repository of a registry, so it cannot be pulled or pushed"
+        raise ReferenceError_(
+            f"image name {text!r} names no repository of a registry, so it cannot be pulled or pushed",
+            go="it names no repository",
         )
-        error.go = "it names no repository"
-        raise error
     return parsed.string
 
 

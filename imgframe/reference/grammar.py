@@ -34,10 +34,8 @@ _IDENTIFIER = re.compile(r"[a-f0-9]{64}")
 
 
 def refuse(go: str, name: str) -> ReferenceError_:
-    """The error for ``name`` whose Go text is ``go``; Go's text alone is its attribute ``go``."""
-    error = ReferenceError_(f"image name {name!r}: {go}")
-    error.go = go
-    return error
+    """The error for ``name`` with Go's message ``go``."""
+    return ReferenceError_(f"image name {name!r}: {go}", go=go)
 
 
 class Named(NamedTuple):

@@ -69,9 +69,8 @@ async def find(config: DockerConfig, host: str) -> Credentials:
         if found:
             break
     if failure is not None:
-        error = InputError(f"unable to retrieve credentials\n{failure}")
-        error.go = str(error)
-        raise error
+        go = f"unable to retrieve credentials\n{failure}"
+        raise InputError(go, go=go)
     return Credentials(found, address.server_address)
 
 

@@ -86,9 +86,7 @@ def load(file: Path) -> DockerConfig:
 
 def _unusable(file: Path, words: str) -> InputError:
     go = f"{UNUSABLE}\nparsing config file ({file}): {words}"
-    error = InputError(go)
-    error.go = go
-    return error
+    return InputError(go, go=go)
 
 
 def _first_value(data: bytes) -> Any:

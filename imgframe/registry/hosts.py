@@ -259,6 +259,4 @@ def _bytes(file: str, what: str) -> bytes:
 
 
 def _refused(go: str) -> InputError:
-    error = InputError(go)
-    error.go = go
-    return error
+    return InputError(go, go=go)

@@ -137,6 +137,4 @@ def _loopback(name: str) -> bool:
 
 
 def _refused(text: str, go: str) -> InputError:
-    error = InputError(f"registry {text!r}: {go}")
-    error.go = go
-    return error
+    return InputError(f"registry {text!r}: {go}", go=go)

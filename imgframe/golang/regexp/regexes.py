@@ -107,6 +107,4 @@ def compile_regexp(pattern: str) -> GoRegexp:
     try:
         return GoRegexp(parse_go_regexp(pattern))
     except GoSyntaxError as error:
-        refused = FilterError(f"pattern {pattern!r}: {error}")
-        refused.go = str(error)
-        raise refused from None
+        raise FilterError(f"pattern {pattern!r}: {error}", go=str(error)) from None

@@ -24,13 +24,6 @@ _LIMIT = 2**63
 _TERM = re.compile(r"(?P<whole>[0-9]*)(?:(?P<dot>\.)(?P<fraction>[0-9]*))?(?P<unit>[^.0-9]*)", re.DOTALL)
 
 
-def refused(go: str, expected: str) -> InputError:
-    """The error for what Go refuses with the words ``go``."""
-    error = InputError(f"{go}; expected {expected}")
-    error.go = go
-    return error
-
-
 def quote(codes: Iterable[int]) -> str:
     r"""Characters or bytes as Go's time package quotes them in an error: below 0x20 and from 0x80 on as ``\\xNN``."""
     return '"' + "".join(map(_shown, codes)) + '"'
@@ -47,9 +40,8 @@ def _quoted(text: str) -> str:
 
 
 def _bad_duration(problem: str, text: str) -> InputError:
-    return refused(
-        f"time: {problem} {_quoted(text)}", "a Go duration such as '720h' or '1h30m' (units ns us ms s m h)"
-    )
+    go = f"time: {problem} {_quoted(text)}"
+    return InputError(f"{go}; expected a Go duration such as '720h' or '1h30m' (units ns us ms s m h)", go=go)
 
 
 def parse_duration(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imgframe.errors import InputError
-from imgframe.golang.time.duration import parse_duration, refused
+from imgframe.golang.time.duration import parse_duration
 from imgframe.golang.time.rfc3339 import parse_date, read_rfc3339
 
 EARLIEST = -(2**63) + 1
@@ -29,7 +29,8 @@ def parse_until(text: str, now_ns: int) -> int:
         0
     """
     if not text:
-        raise refused("no until timestamp provided", "a time, a date or a duration")
+        go = "no until timestamp provided"
+        raise InputError(f"{go}; expected a time, a date or a duration", go=go)
     if (found := read_rfc3339(text)) is not None:
         return found[0]
     try:
@@ -39,10 +40,9 @@ def parse_until(text: str, now_ns: int) -> int:
     try:
         duration = parse_duration(text)
     except InputError:
-        raise refused(
-            "unable to parse until timestamp",
-            f"RFC 3339, yyyy-mm-dd or a Go duration such as '720h'; got {text!r}",
-        ) from None
+        go = "unable to parse until timestamp"
+        expected = "RFC 3339, yyyy-mm-dd or a Go duration such as '720h'"
+        raise InputError(f"{go}; expected {expected}; got {text!r}", go=go) from None
     return back(now_ns, duration)
 
 
