@@ -34,7 +34,7 @@ ROUTES = pytest.mark.parametrize(
 def hasty(monkeypatch):
     """Two tries with short pauses, for tests that use up all of them."""
     monkeypatch.setattr(remote_module, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(remote_module, "TRIES", 2)
+    monkeypatch.setattr(remote_module, "ATTEMPTS", 2)
 
 
 def built(seed, size=300_000):
@@ -229,9 +229,9 @@ def with_layer(seed, data, diff_id):
 
 
 LIES = [
-    ("config is longer", lambda seed: with_sizes(built(seed), config=1), "what names it says"),
-    ("layer is longer", lambda seed: with_sizes(built(seed), layer=-1), "longer than what names it says"),
-    ("layer is shorter", lambda seed: with_sizes(built(seed), layer=1), "what names it says"),
+    ("config is longer", lambda seed: with_sizes(built(seed), config=1), "its descriptor says"),
+    ("layer is longer", lambda seed: with_sizes(built(seed), layer=-1), "longer than its descriptor says"),
+    ("layer is shorter", lambda seed: with_sizes(built(seed), layer=1), "its descriptor says"),
     (
         "layer is no archive",
         lambda seed: with_layer(seed, b"no tar" * 500, images.digest_of(b"no tar" * 500)),
@@ -354,7 +354,7 @@ def test_a_registry_that_stops_taking_an_upload(registry):
             await session.image(f"{proxy.host}/deaf/app:1").upload(wanted, endless)
 
     with FaultyProxy(registry.host) as proxy, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(remote_module, "TRIES", 1)
+        patch.setattr(remote_module, "ATTEMPTS", 1)
         deaf = proxy.add("PUT .*deaf/app/blobs/uploads", deaf=True)
         with pytest.raises(RegistryError, match=r"no answer within 0\.5 s; try again") as caught:
             asyncio.run(asyncio.wait_for(upload(proxy), PATIENCE))

@@ -256,7 +256,7 @@ def test_a_blob_that_is_too_long_or_ends_for_ever(faulty_registry):
     async def read(one, wanted):
         return await whole(one.image(f"{faulty_registry.host}/team/base:1"), wanted)
 
-    with pytest.raises(RegistryError, match=rf"longer than what names it says \({layer.size - 1} bytes\)"):
+    with pytest.raises(RegistryError, match=rf"longer than its descriptor says \({layer.size - 1} bytes\)"):
         with_registry(lambda one: read(one, short))
     faulty_registry.add("GET .*/blobs/", cut=0)
     with pytest.raises(RegistryError, match="unexpected EOF"):
@@ -381,7 +381,7 @@ def test_nothing_repeats_a_secret(tmp_path, caplog, capfd):
                 await remote.resolve()
             with pytest.raises(RegistryError, match=r"127\.0\.0\.2:1") as unreachable:
                 await whole(remote, layer)
-            assert_no_secret(one, remote, remote._session, remote._session.wallet)
+            assert_no_secret(one, remote, remote._session, remote._session.credentials)
             return refused.value, unreachable.value
 
         refused, unreachable = with_registry(read, docker_config=known)
@@ -582,7 +582,7 @@ def test_a_config_file_with_any_field_of_a_wrong_type_is_refused(tmp_path, text,
 def test_fields_that_docker_does_not_know_may_hold_anything(tmp_path):
     file = tmp_path / "config.json"
     file.write_text('{"auths": {"a": {"email": 1, "auth": "dTr/"}}, "experimental": 1}')
-    found = dockerconfig.load(file).entry("a")
+    found = dockerconfig.load(file).auth("a")
     assert (found.username, found.password) == ("u", "\ufffd")
 
 

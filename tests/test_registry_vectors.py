@@ -53,7 +53,7 @@ def address(text):
         "canonical": found.canonical,
         "all": found.identifiers,
         "namespace": inner,
-        "is_localhost": found.is_localhost,
+        "is_localhost": urls.is_localhost(found.hostname),
     }
 
 
@@ -75,7 +75,7 @@ def view(endpoint):
         "scheme": endpoint.scheme,
         "host": endpoint.host,
         "path": endpoint.path,
-        "skip_verify": None if falls_back else endpoint.trust.skip_verify,
+        "skip_verify": None if falls_back else endpoint.tls.skip_verify,
         "http_fallback": falls_back,
     }
 
@@ -175,7 +175,7 @@ def test_credentials(tmp_path, monkeypatch):
         )
         assert (error and error.replace(f"{folder}/", "")) == case["error"], case["id"]
         if found is not None:
-            assert {name: getattr(found.entry, name) for name in FIELDS} == {
+            assert {name: getattr(found.auth, name) for name in FIELDS} == {
                 name: case[name] for name in FIELDS
             }, case["id"]
             assert found.server_address == case["server_address"], case["id"]

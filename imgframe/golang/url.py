@@ -137,9 +137,26 @@ def _literal(text: str) -> str:
         name += _unescaped_host(text[at:], zone=True)
     try:
         ipaddress.IPv6Address(name)
-    except ValueError:
-        raise Unparsable(f"invalid host: ParseAddr({quote(name)}): unable to parse IP") from None
+    except ValueError as error:
+        if re.fullmatch(r"[0-9]+(?:\.[0-9]+){3}", name):
+            raise Unparsable("invalid IP-literal") from None
+        problem = _address_error(name, str(error))
+        raise Unparsable(f"invalid host: ParseAddr({quote(name)}): {problem}") from None
     return name
+
+
+def _address_error(name: str, error: str) -> str:
+    """Go's message (``netip.ParseAddr``) for what is usually wrong with an address; for the rest that of ipaddress."""
+    if not re.search(r"[.:%]", name):
+        return "unable to parse IP"
+    if error.startswith("At least"):
+        return "address string too short"
+    if "(> 255)" in error:
+        return "IPv4 field has value >255"
+    if found := re.match(r"Only hex digits permitted in '([^0-9a-fA-F'][^']*)'", error):
+        rest = name[name.index(found[1]) :]
+        return f"each colon-separated field must have at least one digit (at {quote(rest)})"
+    return error
 
 
 def _unescaped_host(text: str, *, zone: bool = False) -> str:

@@ -12,6 +12,6 @@
 """
 
 from imgframe.registry.client import Registry
-from imgframe.registry.remote_image import Remote
+from imgframe.registry.remote_image import RemoteImage
 
-__all__ = ["Registry", "Remote"]
+__all__ = ["Registry", "RemoteImage"]

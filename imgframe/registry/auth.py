@@ -1,6 +1,6 @@
-"""What a registry wants to be shown: basic authentication, and tokens as the distribution specification describes them.
+"""Registry authentication: basic, and tokens as the distribution specification describes them.
 
-The order of requests and the words are those of containerd's ``dockerAuthorizer``.
+The order of requests and the messages are those of containerd's ``dockerAuthorizer``.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from typing import Any
 from imgframe.errors import DocumentError
 from imgframe.golang.json import scanner
 from imgframe.registry import urls
-from imgframe.registry.credentials import Login, Wallet
-from imgframe.registry.failures import Problem, Secrets, Unauthorized
+from imgframe.registry.credentials import CredentialStore, Login
+from imgframe.registry.failures import RequestFailure, Secrets, Unauthorized
 from imgframe.registry.hosts import Endpoint
-from imgframe.registry.transport import Answer, Sending, Transport
+from imgframe.registry.transport import HTTPRequest, HTTPResponse, Transport
 
 CLIENT_ID = "containerd-client"
 _MAX_TOKEN_BYTES = 1 << 20
 _EARLY_SECONDS = 10.0
-_LONGEST_WORDS = 64
+_LONGEST_ERROR = 64
 _INVALID = "authorization failed"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_SCHEMES = ("bearer", "digest", "basic")  # the first that is asked for is answered
+_SCHEMES = ("bearer", "digest", "basic")  # in order of preference
 _TRY_GET = {400, 401, 404, 405}
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a WWW-Authenticate header asks for; the scheme in lower case."""
+    """One challenge of a WWW-Authenticate header; the scheme in lower case."""
 
     scheme: str
     parameters: dict[str, str]
@@ -59,7 +59,7 @@ def challenges(headers: Iterable[str]) -> list[Challenge]:
 
 
 def _parameters(text: str, at: int) -> dict[str, str]:
-    """``name=value`` pairs with commas between, up to the first thing that is none."""
+    """``name=value`` pairs separated by commas, up to the first malformed one."""
     found: dict[str, str] = {}
     while True:
         name = _match(_TOKEN, text, _match(_SPACE, text, at).end())
@@ -69,7 +69,7 @@ def _parameters(text: str, at: int) -> dict[str, str]:
         quoted = _QUOTED.match(text, start)
         if quoted:
             value, at = re.sub(r"(?s)\\(.)", r"\1", quoted[1]), quoted.end()
-        elif text.startswith('"', start):  # a quote that nothing ends
+        elif text.startswith('"', start):  # a quote that is never closed
             value, at = "", len(text)
         else:
             token = _match(_TOKEN, text, start)
@@ -89,7 +89,7 @@ def _match(pattern: re.Pattern[str], text: str, at: int) -> re.Match[str]:
 
 @dataclass(slots=True)
 class _Bearer:
-    """Where tokens of a host are fetched; one token for these scopes. Nothing of it is printed."""
+    """The token of a host for some scopes, and where it is fetched."""
 
     realm: str
     service: str
@@ -101,18 +101,18 @@ class _Bearer:
 
 
 class Authorizer:
-    """Knows for each host what it wants to be shown; tokens are fetched once per set of scopes."""
+    """The authorization of each host; tokens are fetched once per set of scopes."""
 
-    def __init__(self, transport: Transport, wallet: Wallet, secrets: Secrets) -> None:
+    def __init__(self, transport: Transport, credentials: CredentialStore, secrets: Secrets) -> None:
         self._transport = transport
-        self._wallet = wallet
+        self._credentials = credentials
         self._secrets = secrets
         self._basic: dict[str, str] = {}
         self._bearer: dict[tuple[str, tuple[str, ...]], _Bearer] = {}
         self._last: dict[str, _Bearer] = {}
 
     async def header(self, endpoint: Endpoint, scopes: tuple[str, ...]) -> str:
-        """The Authorization header for a request; empty if the host has asked for nothing yet."""
+        """The Authorization header for a request; empty as long as the host has sent no challenge."""
         host = endpoint.host
         if host in self._basic:
             return self._basic[host]
@@ -126,91 +126,93 @@ class Authorizer:
             if not handler.token or time.monotonic() > handler.until:
                 try:
                     await self._fetch(handler, endpoint)
-                except Problem as problem:
-                    raise problem.behind("failed to authorize: ") from None
+                except RequestFailure as failure:
+                    raise failure.prefixed("failed to authorize: ") from None
         return f"Bearer {handler.token}"
 
     async def challenge(
-        self, endpoint: Endpoint, scopes: tuple[str, ...], answer: Answer, *, tries: int, shown: str
+        self, endpoint: Endpoint, scopes: tuple[str, ...], response: HTTPResponse, *, attempts: int, sent: str
     ) -> bool:
-        """Takes in the 401 that ``tries`` requests ended with; whether another try makes sense."""
+        """Handles the 401 that the last of ``attempts`` requests got; whether another attempt makes sense."""
         host = endpoint.host
-        if answer.host != host:
-            return False  # redirected: what others ask for is none of our business
-        for one in challenges(answer.response.headers.getall("WWW-Authenticate", ())):
+        if response.host != host:
+            return False  # redirected: challenges of other hosts are not answered
+        for one in challenges(response.raw.headers.getall("WWW-Authenticate", ())):
             if one.scheme == "bearer":
-                await self._bear(host, scopes, one, tries=tries, shown=shown)
+                await self._use_token(host, scopes, one, attempts=attempts, sent=sent)
                 return True
             if one.scheme == "basic":
-                if shown and shown == self._basic.get(host):
-                    return False  # containerd would show a refused password four times more, and lock the account
-                await self._show_password(host)
+                if sent and sent == self._basic.get(host):
+                    return False  # containerd would send a refused password four more times, and lock the account
+                await self._use_password(host)
                 return True
         return False
 
-    async def _show_password(self, host: str) -> None:
-        login = await self._wallet.login(host)
+    async def _use_password(self, host: str) -> None:
+        login = await self._credentials.login(host)
         if not login.username or not login.secret:
             raise Unauthorized(f"{_INVALID}: no basic auth credentials", status=401, host=host)
+        self._basic[host] = self._basic_header(login)
+
+    def _basic_header(self, login: Login) -> str:
         packed = base64.b64encode(f"{login.username}:{login.secret}".encode()).decode()
         self._secrets.add(login.secret, packed)
-        self._basic[host] = f"Basic {packed}"
+        return f"Basic {packed}"
 
-    async def _bear(
-        self, host: str, scopes: tuple[str, ...], challenge: Challenge, *, tries: int, shown: str
+    async def _use_token(
+        self, host: str, scopes: tuple[str, ...], challenge: Challenge, *, attempts: int, sent: str
     ) -> None:
         key = (host, scopes)
-        if words := challenge.parameters.get("error", ""):
-            if tries > 1:
-                self._bearer.pop(key, None)
-                short = words[:_LONGEST_WORDS]
-                raise Unauthorized(f"server message: {short}: {_INVALID}", status=401, host=host)
+        if error := challenge.parameters.get("error", ""):
             self._bearer.pop(key, None)
+            if attempts > 1:
+                message = f"server message: {error[:_LONGEST_ERROR]}: {_INVALID}"
+                raise Unauthorized(message, status=401, host=host)
         handler = self._bearer.get(key)
         if handler is not None:
-            if tries == 1 and shown == f"Bearer {handler.token}":
-                handler.token = ""  # it may have been revoked: once more with a fresh one
+            if attempts == 1 and sent == f"Bearer {handler.token}":
+                handler.token = ""  # it may have been revoked: another attempt with a new one
             return
         realm = challenge.parameters.get("realm")
         if realm is None:
-            raise Problem("no realm specified for token auth challenge", status=401, host=host)
+            raise RequestFailure("no realm specified for token auth challenge", status=401, host=host)
         asked = challenge.parameters.get("scope", "")
-        login = await self._wallet.login(host)
+        login = await self._credentials.login(host)
         self._secrets.add(login.secret)
         wanted = tuple(sorted({*scopes, *asked.split(" ")} - {""}))
         handler = _Bearer(realm, challenge.parameters.get("service", ""), wanted, login)
         self._bearer[key] = self._last[host] = handler
 
     async def _fetch(self, handler: _Bearer, endpoint: Endpoint) -> None:
-        """Fetches a token: POST with credentials, GET without, and GET where POST is not understood."""
+        """Fetches a token: POST with credentials, GET without, and GET where POST is not supported."""
         if not handler.login.secret:
             try:
-                answer = await self._get(handler, endpoint)
-            except Problem as problem:
-                raise problem.behind("failed to fetch anonymous token: ") from None
-            self._keep(handler, answer, "anonymous", ("access_token", "token"))
+                response = await self._get(handler, endpoint)
+            except RequestFailure as failure:
+                raise failure.prefixed("failed to fetch anonymous token: ") from None
+            self._keep(handler, response, "anonymous", ("access_token", "token"))
             return
         try:
             self._check_realm(handler, endpoint)
             try:
-                answer = await self._post(handler, endpoint)
+                response = await self._post(handler, endpoint)
                 names: tuple[str, ...] = ("access_token",)
-            except Problem as problem:
-                if problem.status not in _TRY_GET or not handler.login.username:
+            except RequestFailure as failure:
+                if failure.status not in _TRY_GET or not handler.login.username:
                     raise
-                answer = await self._get(handler, endpoint)
+                response = await self._get(handler, endpoint)
                 names = ("access_token", "token")
-        except Problem as problem:
-            raise problem.behind("failed to fetch oauth token: ") from None
-        self._keep(handler, answer, "oauth", names)
+        except RequestFailure as failure:
+            raise failure.prefixed("failed to fetch oauth token: ") from None
+        self._keep(handler, response, "oauth", names)
 
     def _check_realm(self, handler: _Bearer, endpoint: Endpoint) -> None:
-        """Credentials that came over TLS are not sent in the clear to some other machine."""
+        """Refuses to send credentials in the clear for a registry that is reached over TLS."""
         parts = urllib.parse.urlsplit(handler.realm)
         clear = endpoint.scheme == "https" and not endpoint.http_fallback and parts.scheme == "http"
         if clear and not urls.matches_localhost(parts.netloc):
-            raise Problem(
-                f"the token server {parts.netloc} wants credentials without TLS", host=endpoint.host
+            raise RequestFailure(
+                f"the token server {parts.netloc} requests credentials without TLS", host=endpoint.host
             )
 
     async def _get(self, handler: _Bearer, endpoint: Endpoint) -> dict[str, Any]:
@@ -220,12 +222,8 @@ class Authorizer:
         query += [("scope", scope) for scope in handler.scopes]
         text = urllib.parse.urlencode(sorted(query, key=lambda pair: pair[0]))
         url = urllib.parse.urlunsplit(parts._replace(query=text, fragment=""))
-        own: dict[str, tuple[str, ...]] = {}
-        if handler.login.secret:
-            packed = base64.b64encode(f"{handler.login.username}:{handler.login.secret}".encode()).decode()
-            self._secrets.add(packed)
-            own["Authorization"] = (f"Basic {packed}",)
-        return await self._ask(Sending("GET", url, {}, own, endpoint.trust))
+        own = {"Authorization": (self._basic_header(handler.login),)} if handler.login.secret else {}
+        return await self._request(HTTPRequest("GET", url, {}, own, endpoint.tls))
 
     async def _post(self, handler: _Bearer, endpoint: Endpoint) -> dict[str, Any]:
         login = handler.login
@@ -238,48 +236,38 @@ class Authorizer:
             form |= {"grant_type": "refresh_token", "refresh_token": login.secret}
         body = urllib.parse.urlencode(sorted(form.items())).encode()
         kind = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
-        return await self._ask(Sending("POST", handler.realm, kind, {}, endpoint.trust, body=body, keep=True))
+        return await self._request(
+            HTTPRequest("POST", handler.realm, kind, {}, endpoint.tls, body=body, keep=True)
+        )
 
-    async def _ask(self, sending: Sending) -> dict[str, Any]:
-        parts = urllib.parse.urlsplit(sending.url)
+    async def _request(self, request: HTTPRequest) -> dict[str, Any]:
+        parts = urllib.parse.urlsplit(request.url)
         if parts.scheme not in {"http", "https"}:
-            raise Problem(
-                f'{sending.method.capitalize()} "{sending.url}": unsupported protocol scheme "{parts.scheme}"'
+            raise RequestFailure(
+                f'{request.method.capitalize()} "{request.url}": unsupported protocol scheme "{parts.scheme}"'
             )
-        answer = await self._transport.send(sending)
-        body = await answer.body(_MAX_TOKEN_BYTES)
-        if answer.status < 200 or answer.status >= 400:
-            raise answer.unexpected()
+        response = await self._transport.send(request)
+        body = await response.body(_MAX_TOKEN_BYTES)
+        if response.status < 200 or response.status >= 400:
+            raise response.unexpected()
         try:
             tree = scanner.parse(body)
-        except DocumentError as problem:
-            words = str(problem).replace(
-                "unexpected end of JSON input", "EOF" if not body else "unexpected EOF"
-            )
-            raise Problem(f"unable to decode token response: {words}", host=answer.host) from None
-        return _plain(tree)
+        except DocumentError as error:
+            end = "unexpected EOF" if body else "EOF"
+            message = str(error).replace("unexpected end of JSON input", end)
+            raise RequestFailure(f"unable to decode token response: {message}", host=response.host) from None
+        return scanner.scalars(tree)
 
-    def _keep(self, handler: _Bearer, answer: dict[str, Any], what: str, names: tuple[str, ...]) -> None:
+    def _keep(self, handler: _Bearer, response: dict[str, Any], what: str, names: tuple[str, ...]) -> None:
         token = next(
-            (answer[name] for name in names if isinstance(answer.get(name), str) and answer[name]), ""
+            (response[name] for name in names if isinstance(response.get(name), str) and response[name]), ""
         )
         if not token:
-            words = "authorization server did not include a token in the response"
-            raise Problem(f"failed to fetch {what} token: {words}", host=handler.realm)
+            message = "authorization server did not include a token in the response"
+            raise RequestFailure(f"failed to fetch {what} token: {message}", host=handler.realm)
         self._secrets.add(token)
         handler.token = token
-        seconds = answer.get("expires_in")
+        seconds = response.get("expires_in")
         handler.until = float("inf")
         if isinstance(seconds, int) and seconds > 0:
             handler.until = time.monotonic() + max(seconds - _EARLY_SECONDS, 1.0)
-
-
-def _plain(tree: Any) -> dict[str, Any]:
-    """The texts and numbers of an object."""
-    found: dict[str, Any] = {}
-    for name, value in tree if type(tree) is scanner.Pairs else ():
-        if type(value) is bytes and value.startswith(b'"'):
-            found[name] = scanner.text(value)
-        elif type(value) is bytes and value.isdigit():
-            found[name] = int(value)
-    return found

@@ -1,4 +1,4 @@
-"""Registries: names to digests, documents, blobs, and uploads, over one pool of connections."""
+"""A session with registries: images by name, over one pool of connections."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from imgframe import reference as names
 from imgframe.errors import InsecureWarning, ReferenceError_, RegistryError
 from imgframe.registry import hosts
 from imgframe.registry.auth import Authorizer
-from imgframe.registry.credentials import Wallet
+from imgframe.registry.credentials import CredentialStore
 from imgframe.registry.failures import Secrets
-from imgframe.registry.remote_image import Remote
+from imgframe.registry.remote_image import RemoteImage
 from imgframe.registry.session import Session
 from imgframe.registry.transport import Transport
 
@@ -27,14 +27,14 @@ class Registry:
 
     Args:
         hosts_dirs: directories with a folder per registry (``registry.example_5000_/hosts.toml``).
-        insecure: certificates are not checked; warns once.
-        plain_http: speak HTTP where no file says otherwise.
+        insecure: certificates are not verified; warns.
+        plain_http: use HTTP where no ``hosts.toml`` says otherwise.
         docker_config: docker's ``config.json`` or its folder; default ``$DOCKER_CONFIG``, else ``~/.docker``.
-        timeout: seconds in which a server must send something.
-        connections: how many connections are open at once.
+        timeout: seconds after which a silent server counts as failed.
+        connections: maximum number of open connections.
 
-    Proxies are those of the environment (``HTTPS_PROXY``, ``NO_PROXY``), but never for this machine itself. Secrets stay
-    in memory: they are in no repr, log or error, and go to the host they belong to and to no other.
+    Proxies are those of the environment (``HTTPS_PROXY``, ``NO_PROXY``), never for loopback addresses. Secrets stay in
+    memory: no repr, log or error shows them, and they are sent only to the host they belong to.
 
     Example:
         >>> import asyncio
@@ -62,15 +62,12 @@ class Registry:
         self._insecure = insecure
         self._plain_http = plain_http
         self._servers: dict[str, list[hosts.Endpoint]] = {}
-        self._wallet = Wallet(docker_config)
-        secrets = Secrets()
+        credentials, secrets = CredentialStore(docker_config), Secrets()
         transport = Transport(timeout=timeout, connections=connections)
-        self._session = Session(
-            transport, Authorizer(transport, self._wallet, secrets), self._wallet, secrets
-        )
+        self._session = Session(transport, Authorizer(transport, credentials, secrets), credentials, secrets)
         if insecure:
-            words = "the certificates of registries are not checked: whoever is in between can answer in their place"
-            warnings.warn(words, InsecureWarning, stacklevel=2)
+            message = "the certificates of registries are not checked: anyone on the network path can impersonate them"
+            warnings.warn(message, InsecureWarning, stacklevel=2)
 
     async def __aenter__(self) -> Self:
         await self._session.transport.open()
@@ -84,23 +81,23 @@ class Registry:
     def __repr__(self) -> str:
         return f"<Registry {'insecure ' if self._insecure else ''}hosts_dirs={[str(one) for one in self._hosts_dirs]}>"
 
-    def image(self, reference: str) -> Remote:
-        """An image in its registry, by the name that people write; nothing is asked yet.
+    def image(self, reference: str) -> RemoteImage:
+        """The image of that name in its registry; no request is sent yet.
 
         Raises:
-            RegistryError: the name or the configuration of its registry cannot be used; ``go`` are Go's words.
+            RegistryError: the name or the configuration of its registry cannot be used; ``go`` is Go's message.
         """
         try:
             parsed = names.parse(reference)
-        except ReferenceError_ as problem:
-            raise RegistryError(str(problem), reference=reference, go=problem.go) from None
+        except ReferenceError_ as error:
+            raise RegistryError(str(error), reference=reference, go=error.go) from None
         if parsed.protocol or not parsed.path or not parsed.domain:
             raise RegistryError(
                 f"{reference}: object required, a name in a registry",
                 reference=reference,
                 go="object required",
             )
-        with self._session.speaking(parsed.string, parsed.domain):
+        with self._session.errors(parsed.string, parsed.domain):
             if parsed.domain not in self._servers:
                 self._servers[parsed.domain] = hosts.endpoints(
                     parsed.domain,
@@ -112,4 +109,4 @@ class Registry:
                     for name, values in server.headers.items():
                         if _SECRET_NAME.search(name):
                             self._session.secrets.add(*values)
-        return Remote(self._session, parsed, self._servers[parsed.domain])
+        return RemoteImage(self._session, parsed, self._servers[parsed.domain])

@@ -1,6 +1,6 @@
 """The credentials of a registry: from docker's ``config.json``, or from the helper programs that it names.
 
-They live in memory only: no part of them is in a repr, a log line or an error.
+They are kept in memory only: no repr, log line or error shows any part of them.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 
 from imgframe.errors import InputError
 from imgframe.registry import dockerconfig, urls
-from imgframe.registry.dockerconfig import DockerConfig, Entry
+from imgframe.registry.dockerconfig import AuthConfig, DockerConfig
 
 NOT_FOUND = "credentials not found in native keychain"
-_TOKEN_USER = "<token>"  # noqa: S105 -- the name that helpers give to identity tokens
+_TOKEN_USER = "<token>"  # noqa: S105 -- the user name under which helpers keep identity tokens
 HELPER_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What is sent: a user and a password, or an identity token with an empty user; nothing of it is printed."""
+    """What a registry is sent: a user and a password, or an identity token with an empty user; hidden in the repr."""
 
     username: str = field(default="", repr=False)
     secret: str = field(default="", repr=False)
@@ -32,33 +32,33 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What was found for a server."""
+    """The credentials found for a server."""
 
-    entry: Entry
+    auth: AuthConfig
     server_address: str
 
     @property
     def login(self) -> Login:
-        """What a registry is sent; an identity token goes before a password, a registry token is not used."""
-        if self.entry.identity_token:
-            return Login("", self.entry.identity_token)
-        return Login(self.entry.username, self.entry.password)
+        """What the registry is sent; an identity token takes precedence over a password, a registry token is not used."""
+        if self.auth.identity_token:
+            return Login("", self.auth.identity_token)
+        return Login(self.auth.username, self.auth.password)
 
 
-class _HelperFailed(Exception):  # noqa: N818 -- it says what happened
-    """A helper program could not answer; the words are those of docker-credential-helpers."""
+class _HelperFailed(Exception):  # noqa: N818 -- never leaves this module
+    """A helper program failed; the message is that of docker-credential-helpers."""
 
 
 async def find(config: DockerConfig, host: str) -> Credentials:
-    """The credentials for the host that is contacted (nerdctl's ``CredentialsStore.Retrieve``).
+    """The credentials for a host (nerdctl's ``CredentialsStore.Retrieve``).
 
-    Every name under which they may be kept is tried until one has some; helpers run as real programs.
+    Every name under which they may be kept is tried until one has some; helper programs are run.
 
     Raises:
-        InputError: the last name could not be looked up; ``go`` are Go's words.
+        InputError: the lookup of the last name failed; ``go`` is Go's message.
     """
     address = urls.parse(host)
-    found = Entry()
+    found = AuthConfig()
     failure: _HelperFailed | None = None
     for name in address.identifiers:
         try:
@@ -74,19 +74,19 @@ async def find(config: DockerConfig, host: str) -> Credentials:
     return Credentials(found, address.server_address)
 
 
-async def _look_up(config: DockerConfig, name: str) -> Entry:
+async def _look_up(config: DockerConfig, name: str) -> AuthConfig:
     helper = config.helper_for(name)
-    found = await _ask(helper, name) if helper else config.entry(name)
-    return Entry(found.username.strip(), found.password, found.identity_token, found.registry_token)
+    found = await _ask(helper, name) if helper else config.auth(name)
+    return AuthConfig(found.username.strip(), found.password, found.identity_token, found.registry_token)
 
 
-async def _ask(helper: str, server: str) -> Entry:
+async def _ask(helper: str, server: str) -> AuthConfig:
     """The answer of ``docker-credential-HELPER get``."""
     code, answer = await _run(f"docker-credential-{helper}", server)
     if code:
         words = answer.strip()
         if words == NOT_FOUND:
-            return Entry()
+            return AuthConfig()
         raise _failed(f"exit status {code}" if code > 0 else f"signal {-code}", words)
     try:
         found: Any = json.loads(answer)
@@ -95,9 +95,9 @@ async def _ask(helper: str, server: str) -> Entry:
     except (ValueError, AttributeError):
         user = secret = None
     if not isinstance(user, str) or not isinstance(secret, str):
-        # neither the answer nor the parser's words: they may hold the secret
+        # neither the answer nor the parser's message, which may hold the secret
         raise _failed("the answer is not the JSON of a credential", "")
-    return Entry(identity_token=secret) if user == _TOKEN_USER else Entry(user, secret)
+    return AuthConfig(identity_token=secret) if user == _TOKEN_USER else AuthConfig(user, secret)
 
 
 async def _run(program: str, server: str) -> tuple[int, str]:
@@ -130,8 +130,8 @@ def _failed(problem: str, output: str) -> _HelperFailed:
     return _HelperFailed(f"error getting credentials - err: {problem}, out: `{output}`")
 
 
-class Wallet:
-    """The credentials of one session: the file is read once, and each host's are looked up once."""
+class CredentialStore:
+    """The credentials of one session: the file is read once, each host is looked up once."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self._file = dockerconfig.location(path)
@@ -144,7 +144,7 @@ class Wallet:
             self._config = dockerconfig.load(self._file)
 
     async def login(self, host: str) -> Login:
-        """What this host is sent; empty if nothing is known."""
+        """What the host is sent; empty if it has no credentials."""
         self.open()
         assert self._config is not None
         task = self._logins.get(host)

@@ -18,8 +18,8 @@ UNUSABLE = "unable to instantiate docker credentials store"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What the file says about one server; nothing of it is printed."""
+class AuthConfig:
+    """The credentials of one server in the file; hidden in the repr."""
 
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
@@ -34,19 +34,19 @@ class Entry:
 class DockerConfig:
     """The parts of the file that are about credentials."""
 
-    auths: dict[str, Entry] = field(default_factory=dict, repr=False)
+    auths: dict[str, AuthConfig] = field(default_factory=dict, repr=False)
     helpers: dict[str, str] = field(default_factory=dict)
     store: str = ""
 
     def helper_for(self, server: str) -> str:
-        """The helper that keeps the credentials of this server; empty: the file itself does."""
+        """The helper that keeps the credentials of a server; empty: the file itself does."""
         return self.helpers.get(server, self.store)
 
-    def entry(self, server: str) -> Entry:
+    def auth(self, server: str) -> AuthConfig:
         """The file's own credentials of a server, by its name or else by the host in a name; empty if there are none."""
         if server in self.auths:
             return self.auths[server]
-        return next((one for name, one in self.auths.items() if _host(name) == server), Entry())
+        return next((one for name, one in self.auths.items() if _host(name) == server), AuthConfig())
 
 
 def _host(name: str) -> str:
@@ -58,7 +58,7 @@ def _host(name: str) -> str:
 
 
 def location(path: str | os.PathLike[str] | None = None) -> Path:
-    """The file: as given (or ``config.json`` in the folder given), else in ``$DOCKER_CONFIG``, else in ``~/.docker``."""
+    """The file: ``path`` (or ``config.json`` in that folder), else in ``$DOCKER_CONFIG``, else in ``~/.docker``."""
     if path is None:
         folder = os.environ.get("DOCKER_CONFIG")
         return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
@@ -70,7 +70,7 @@ def load(file: Path) -> DockerConfig:
     """The configuration; an absent or empty file is an empty one.
 
     Raises:
-        InputError: the file, or one ``auth`` anywhere in it, cannot be read; ``go`` are Go's words.
+        InputError: the file, or any ``auth`` in it, cannot be read; ``go`` is Go's message.
     """
     try:
         data = file.read_bytes()
@@ -90,7 +90,7 @@ def _unusable(file: Path, words: str) -> InputError:
 
 
 def _first_value(data: bytes) -> Any:
-    """The tree of the first JSON value; what follows it is not looked at (json.Decoder)."""
+    """The tree of the first JSON value; the rest is ignored (``json.Decoder``)."""
     if not data.strip(b" \t\r\n"):
         return None
     try:
@@ -125,7 +125,7 @@ _AUTHS = Map(
     _AUTH,
     lambda now: {server: _AUTH.build(fields) for server, fields in (now or {}).items()},
 )
-# every field that docker knows: one of a wrong type, and Go reads nothing
+# every field that docker knows: if any is of a wrong type, Go reads nothing
 _FILE = Struct(
     "configfile.ConfigFile",
     dict,
@@ -144,15 +144,15 @@ _FILE = Struct(
 
 def _read(tree: Any) -> DockerConfig:
     found = decode(tree, _FILE) if tree is not None else {}
-    auths = {server: _entry(fields) for server, fields in found.get("auths", {}).items()}
+    auths = {server: _auth(fields) for server, fields in found.get("auths", {}).items()}
     return DockerConfig(auths, found.get("credHelpers", {}), found.get("credsStore", ""))
 
 
-def _entry(fields: dict[str, str]) -> Entry:
+def _auth(fields: dict[str, str]) -> AuthConfig:
     username, password = fields.get("username", ""), fields.get("password", "")
     if packed := fields.get("auth", ""):
         username, password = _unpacked(packed)
-    return Entry(username, password, fields.get("identitytoken", ""), fields.get("registrytoken", ""))
+    return AuthConfig(username, password, fields.get("identitytoken", ""), fields.get("registrytoken", ""))
 
 
 def _unpacked(packed: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Failures on their way out: Go's words, cleaned of every secret, with the image, the host and what to do next."""
+"""Failed requests as errors: Go's message without any secret, with the image, the host and what to do about it."""
 
 from __future__ import annotations
 
@@ -16,68 +16,73 @@ _HINTS = (
     ("connection refused", "check that the registry runs and that the port is right"),
     ("no such host", "check the name of the registry, or name a mirror in hosts.toml"),
     ("toomanyrequests", "wait, or log in"),
-    ("what names it says", "have the image built and pushed again"),
+    ("its descriptor says", "have the image built and pushed again"),
     ("no answer within", "try again, or name a mirror in hosts.toml"),
 )
 
 
-class Problem(Exception):  # noqa: N818 -- never leaves this room
-    """Why a request came to nothing: Go's words, the HTTP status (0: no answer), and how the first TLS record began."""
+class RequestFailure(Exception):  # noqa: N818 -- never leaves this room
+    """Why a request failed.
+
+    Attributes:
+        message: Go's message.
+        status: the HTTP status; 0 without a response.
+        host: the server.
+        retry_after: seconds that the server asked for.
+        transient: whether another attempt may succeed.
+        tls_record: the first bytes of a response to a TLS handshake that is none.
+    """
 
     def __init__(
         self,
-        words: str,
+        message: str,
         *,
         status: int = 0,
         host: str = "",
-        pause: float = 0.0,
-        passing: bool = False,
-        record: bytes = b"",
+        retry_after: float = 0.0,
+        transient: bool = False,
+        tls_record: bytes = b"",
     ) -> None:
-        super().__init__(words)
-        self.words = words
+        super().__init__(message)
+        self.message = message
         self.status = status
         self.host = host
-        self.pause = pause
-        """Seconds that the server asked for."""
-        self.passing = passing
-        """Another try may help."""
-        self.record = record
+        self.retry_after = retry_after
+        self.transient = transient
+        self.tls_record = tls_record
 
-    def behind(self, prefix: str) -> Problem:
-        """The same, with words before it."""
-        return Problem(
-            prefix + self.words,
-            status=self.status,
-            host=self.host,
-            pause=self.pause,
-            passing=self.passing,
-            record=self.record,
-        )
+    def reworded(self, message: str) -> RequestFailure:
+        """The same failure with another message."""
+        facts = {name: value for name, value in vars(self).items() if name != "message"}
+        return RequestFailure(message, **facts)
+
+    def prefixed(self, prefix: str) -> RequestFailure:
+        """The same failure with a prefix to its message."""
+        return self.reworded(prefix + self.message)
 
 
-class Unauthorized(Problem):
-    """The registry does not accept what it was shown."""
+class Unauthorized(RequestFailure):
+    """The registry refused the credentials, or requires some."""
 
 
-class Absent(Problem):
-    """The registry does not have it."""
+class Absent(RequestFailure):
+    """The registry does not have what was requested."""
 
 
 class Secrets:
-    """Every secret of a session, so that no server can make us print one back."""
+    """Every secret of a session, so that nothing a server sends back makes an error show one."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
 
     def add(self, *secrets: str) -> None:
-        """Remembers secrets, also as they look inside addresses."""
+        """Adds secrets, also in the form they have in URLs."""
         for secret in secrets:
             if len(secret) >= _SHORTEST_SECRET:
                 self._known |= {secret, urllib.parse.quote_plus(secret), urllib.parse.quote(secret)}
 
     def clean(self, text: str) -> str:
-        """The text without them."""
+        """The text with each secret replaced by ``<secret>``."""
         for secret in sorted(self._known, key=len, reverse=True):
             text = text.replace(secret, "<secret>")
         return text
@@ -87,29 +92,30 @@ class Secrets:
 
 
 @contextmanager
-def speaking(reference: str, host: str, secrets: Secrets) -> Iterator[None]:
-    """Turns problems inside into the errors of :mod:`imgframe.errors`; causes are cut, for they may hold secrets."""
+def registry_errors(reference: str, host: str, secrets: Secrets) -> Iterator[None]:
+    """Raises failures inside as :class:`~imgframe.errors.RegistryError`, without their causes, which may hold secrets."""
     try:
         yield
-    except Problem as problem:
-        raise _error(problem, reference, host, secrets) from None
-    except InputError as problem:
-        error = RegistryError(f"{reference}: {problem}", reference=reference, host=host, go=problem.go)
-        raise error from None
+    except RequestFailure as failure:
+        raise _error(failure, reference, host, secrets) from None
+    except InputError as refused:
+        raise RegistryError(
+            f"{reference}: {refused}", reference=reference, host=host, go=refused.go
+        ) from None
 
 
-def _error(problem: Problem, reference: str, host: str, secrets: Secrets) -> RegistryError:
-    go = secrets.clean(problem.words)
+def _error(failure: RequestFailure, reference: str, host: str, secrets: Secrets) -> RegistryError:
+    go = secrets.clean(failure.message)
     kind: type[RegistryError] = RegistryError
-    hint = next((hint for words, hint in _HINTS if words in go), "")
-    if isinstance(problem, Absent):
+    hint = next((hint for part, hint in _HINTS if part in go), "")
+    if isinstance(failure, Absent):
         kind = RegistryNotFound
-    elif isinstance(problem, Unauthorized) or problem.status in {401, 403}:
+    elif isinstance(failure, Unauthorized) or failure.status in {401, 403}:
         kind, hint = RegistryDenied, "check the credentials in docker's config.json, and its rights"
-    where = problem.host or host
+    where = failure.host or host
     message = go if go.startswith(f"{reference}:") else f"{reference}: {go}"
     if where not in message:
         message += f" (from {where})"
     if hint:
         message += f"; {hint}"
-    return kind(message, reference=reference, host=where, status=problem.status, go=go)
+    return kind(message, reference=reference, host=where, status=failure.status, go=go)

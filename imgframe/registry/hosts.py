@@ -1,4 +1,4 @@
-"""Which servers stand behind the name of a registry: ``hosts.toml`` directories, and what holds without them.
+"""The servers of a registry: from ``hosts.toml`` directories, and the defaults without them.
 
 The decisions are those of containerd's ``config.ConfigureHosts`` as nerdctl calls it.
 """
@@ -24,8 +24,8 @@ _HUB_SERVER = "registry-1.docker.io"
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
-    """What a TLS connection accepts and shows: files of authorities, pairs of certificate and key, no check at all."""
+class TLSConfig:
+    """TLS settings: files of authorities, pairs of client certificate and key, and whether certificates go unverified."""
 
     authorities: tuple[str, ...] = ()
     client_pairs: tuple[tuple[str, str], ...] = ()
@@ -34,20 +34,20 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One server to ask; ``http_fallback``: plain HTTP if it does not speak TLS."""
+    """One server; ``http_fallback``: plain HTTP if it does not speak TLS."""
 
     scheme: str
     host: str
     path: str = "/v2"
     capabilities: frozenset[str] = CAPABILITIES
     headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # may hold secrets
-    trust: Trust = Trust()
+    tls: TLSConfig = TLSConfig()
     http_fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """A host of a file as it was written; ``skip_verify`` None: not said."""
+class _HostEntry:
+    """A host as its file configures it; ``skip_verify`` None: not set."""
 
     scheme: str = ""
     host: str = ""
@@ -64,7 +64,7 @@ class _Entry:
 
 
 class _Malformed(ValueError):  # noqa: N818 -- never leaves this module
-    """The file cannot be used; it is logged and passed over, as containerd does."""
+    """The file cannot be used; it is logged and ignored, as containerd does."""
 
 
 def endpoints(
@@ -74,13 +74,13 @@ def endpoints(
     insecure: bool = False,
     plain_http: bool = False,
 ) -> list[Endpoint]:
-    """The servers to ask for a registry, mirrors first.
+    """The servers of a registry, mirrors first.
 
-    Plain HTTP is spoken to this machine only (``localhost``, 127.0.0.0/8, ``::1``), or with ``plain_http``, or where a
-    file says so; ``insecure`` gives up the check of certificates. A file that cannot be read is logged and passed over.
+    Plain HTTP is used for the local machine only (``localhost``, 127.0.0.0/8, ``::1``), or with ``plain_http``, or where
+    a file says so; with ``insecure`` certificates are not verified. A file that cannot be read is logged and ignored.
 
     Raises:
-        InputError: no registry address, or a certificate that cannot be used; ``go`` are Go's words.
+        InputError: the address or a certificate cannot be used; ``go`` is Go's message.
 
     Example:
         >>> from imgframe.registry import hosts
@@ -90,7 +90,7 @@ def endpoints(
     plain = plain_http or urls.matches_localhost(host)
     address = urls.parse(host)
     folder = directory(address, hosts_dirs)
-    entries = _load(folder) if folder is not None else [_Entry()]
+    entries = _load(folder) if folder is not None else [_HostEntry()]
     if not entries[-1].host:
         hub = host == "docker.io"
         scheme = "http" if plain and not hub else "https"
@@ -104,14 +104,14 @@ def endpoints(
     return [_endpoint(entry, insecure=insecure and not plain) for entry in entries]
 
 
-def _endpoint(entry: _Entry, *, insecure: bool) -> Endpoint:
+def _endpoint(entry: _HostEntry, *, insecure: bool) -> Endpoint:
     _check_certificates(entry)
     skip = insecure if entry.skip_verify is None else entry.skip_verify
-    trust = Trust(entry.authorities or (), entry.client_pairs or (), skip)
+    tls = TLSConfig(entry.authorities or (), entry.client_pairs or (), skip)
     falls_back = entry.scheme == "http" and (insecure or entry.has_tls) and _port(entry.host) != "80"
     scheme = "https" if falls_back else entry.scheme
     return Endpoint(
-        scheme, entry.host, entry.path, entry.capabilities, entry.headers, trust, http_fallback=falls_back
+        scheme, entry.host, entry.path, entry.capabilities, entry.headers, tls, http_fallback=falls_back
     )
 
 
@@ -123,7 +123,7 @@ def _port(host: str) -> str:
 
 
 def directory(address: urls.RegistryURL, hosts_dirs: Iterable[str | os.PathLike[str]]) -> Path | None:
-    """The folder that speaks for a registry: ``host_port_``, ``host:port`` or ``_default``, then without port 443."""
+    """The folder of a registry: ``host_port_``, ``host:port`` or ``_default``, then without port 443."""
     roots = [Path(one) for one in hosts_dirs]
     is_hub = address.host == "index.docker.io:443"
     names = ["docker.io"] if is_hub else [address.host]
@@ -142,7 +142,7 @@ def _without_colon(host: str) -> str:
     return f"{name}_{port}_" if colon and port.isdigit() else host
 
 
-def _load(folder: Path) -> list[_Entry]:
+def _load(folder: Path) -> list[_HostEntry]:
     file = folder / "hosts.toml"
     try:
         data = file.read_bytes()
@@ -151,13 +151,13 @@ def _load(folder: Path) -> list[_Entry]:
     if data:
         try:
             return _read(folder, data)
-        except (_Malformed, url.Unparsable, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-            log.warning("%s cannot be used and is passed over: %s", file, problem)
+        except (_Malformed, url.Unparsable, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            log.warning("%s cannot be used and is ignored: %s", file, error)
     return [_from_certificates(folder)]
 
 
-def _from_certificates(folder: Path) -> _Entry:
-    """What Docker's own layout says: ``*.crt`` are authorities, ``*.cert`` and ``*.key`` pairs."""
+def _from_certificates(folder: Path) -> _HostEntry:
+    """Docker's own layout: ``*.crt`` are authorities, ``*.cert`` and ``*.key`` client pairs."""
     files = sorted(one for one in folder.iterdir() if one.is_file())
     pairs = [
         (str(one), str(key) if (key := one.with_suffix(".key")).exists() else "")
@@ -165,10 +165,10 @@ def _from_certificates(folder: Path) -> _Entry:
         if one.suffix == ".cert"
     ]
     authorities = [str(one) for one in files if one.suffix == ".crt"]
-    return _Entry(authorities=tuple(authorities) or None, client_pairs=tuple(pairs) or None)
+    return _HostEntry(authorities=tuple(authorities) or None, client_pairs=tuple(pairs) or None)
 
 
-def _read(folder: Path, data: bytes) -> list[_Entry]:
+def _read(folder: Path, data: bytes) -> list[_HostEntry]:
     tree = tomllib.loads(data.decode())
     mirrors = _typed(tree, "host", dict, {})
     entries = [_entry(folder, server, settings) for server, settings in mirrors.items()]
@@ -182,7 +182,7 @@ def _typed(settings: Mapping[str, Any], key: str, kind: type, default: Any) -> A
     return value
 
 
-def _entry(folder: Path, server: str, settings: Any) -> _Entry:
+def _entry(folder: Path, server: str, settings: Any) -> _HostEntry:
     if not isinstance(settings, dict):
         raise _Malformed(f"host {server!r} is no table")
     named = {value.lower() for value in _texts(settings.get("capabilities", []), "capabilities")}
@@ -194,7 +194,7 @@ def _entry(folder: Path, server: str, settings: Any) -> _Entry:
     header = _typed(settings, "header", dict, {})
     authorities = settings.get("ca")
     absolute = _absolute(folder)
-    return _Entry(
+    return _HostEntry(
         scheme,
         host,
         path,
@@ -237,7 +237,7 @@ def _pairs(value: Any, absolute: Callable[[str], str]) -> tuple[tuple[str, str],
     return tuple(pairs)
 
 
-def _check_certificates(entry: _Entry) -> None:
+def _check_certificates(entry: _HostEntry) -> None:
     for file in entry.authorities or ():
         if b"-----BEGIN CERTIFICATE-----" not in _bytes(file, "CA cert"):
             raise _refused(f'unable to load CA cert "{file}"')
@@ -253,8 +253,8 @@ def _check_certificates(entry: _Entry) -> None:
 def _bytes(file: str, what: str) -> bytes:
     try:
         return Path(file).read_bytes()
-    except OSError as problem:
-        reason = (problem.strerror or "cannot be read").lower()
+    except OSError as error:
+        reason = (error.strerror or "cannot be read").lower()
         raise _refused(f'unable to read {what} "{file}": open {file}: {reason}') from None
 
 

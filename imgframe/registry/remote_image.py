@@ -1,11 +1,12 @@
-"""An image in a registry: its target, its documents and blobs, and what is sent there."""
+"""An image in a registry: resolve it, read its documents and blobs, push blobs and manifests."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import random
 import urllib.parse
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import tenacity
@@ -14,27 +15,27 @@ from imgframe import digests, oci
 from imgframe.oci.documents import MAX_BYTES
 from imgframe.reference import Reference
 from imgframe.registry import resolver
-from imgframe.registry.failures import Absent, Problem
+from imgframe.registry.failures import Absent, RequestFailure
 from imgframe.registry.hosts import Endpoint
-from imgframe.registry.session import LONGEST_PAUSE, Session, Wanted
-from imgframe.registry.transport import Answer, Body, reading
+from imgframe.registry.session import LONGEST_PAUSE, RegistryRequest, Session
+from imgframe.registry.transport import Body, HTTPResponse, body_failures
 
-TRIES = 5
-"""How often a document, a blob that does not move on, or an upload is tried."""
+ATTEMPTS = 5
+"""How often a document, an upload, or a blob without progress is attempted."""
 
 PIECE = 1 << 20
 _FIRST_PAUSE = 0.25
 T = TypeVar("T")
 
 
-class Remote:
+class RemoteImage:
     """An image in a registry, made by :meth:`Registry.image`.
 
     Attributes:
         reference: the normalised name.
-        host: the server that is asked first.
-        domain: the registry of the name.
-        repository: the path of the name.
+        host: the first server.
+        domain: the registry in the name.
+        repository: the path in the name.
     """
 
     def __init__(self, session: Session, name: Reference, servers: list[Endpoint]) -> None:
@@ -48,224 +49,225 @@ class Remote:
         self._servers = servers
 
     def __repr__(self) -> str:
-        return f"<Remote {self.reference}>"
+        return f"<RemoteImage {self.reference}>"
 
     async def resolve(self) -> oci.Descriptor:
-        """The target: HEAD, or GET where that does not say enough (nerdctl's ``ResolveDigest``); trusted as it is.
+        """The target by HEAD, or by GET where that does not suffice (nerdctl's ``ResolveDigest``); the digest is not verified.
 
         Raises:
             RegistryNotFound: no server has the name.
             RegistryDenied: credentials are missing or refused.
-            RegistryError: everything else; ``go`` are containerd's words.
+            RegistryError: any other failure; ``go`` is containerd's message.
         """
 
-        async def ask(server: Endpoint, method: str, tail: str, *, last: bool) -> Answer:
+        async def send(server: Endpoint, method: str, tail: str, *, last: bool) -> HTTPResponse:
             headers = {"Accept": resolver.ACCEPT}
-            return await self._ask(server, Wanted(method, tail, last, headers=headers))
+            return await self._pull(server, RegistryRequest(method, tail, last, headers=headers))
 
-        with self._session.speaking(self.reference, self.host):
-            self._session.wallet.open()
-            found, _ = await resolver.resolve(self._servers, self.reference, self._digest, self._wanted, ask)
+        with self._session.errors(self.reference, self.host):
+            self._session.credentials.open()
+            found, _ = await resolver.resolve(self._servers, self.reference, self._digest, self._wanted, send)
             return found
 
     async def document(self, wanted: oci.Descriptor) -> bytes:
-        """A whole index, manifest or config; its digest was compared, and it is at most 8 MiB long.
+        """A whole index, manifest or config of at most 8 MiB, whose digest is verified.
 
-        Busy and failing servers are tried again with pauses, and so are those whose bytes do not match.
+        Attempted again, with pauses, where a server is busy or failing or its bytes do not match.
         """
-        places = [f"blobs/{wanted.digest}"]
-        if oci.is_manifest_type(wanted.media_type) or oci.is_index_type(wanted.media_type):
-            places.insert(0, f"manifests/{wanted.digest}")
+        paths = [f"blobs/{wanted.digest}"]
+        if _is_manifest(wanted):
+            paths.insert(0, f"manifests/{wanted.digest}")
 
         async def once() -> bytes:
-            worst: Problem = Absent("")
-            for place in places:
+            worst: RequestFailure = Absent("")
+            for path in paths:
                 for server in self._able("pull"):
                     try:
-                        return await self._document(server, place, wanted)
-                    except Problem as problem:
-                        worst = problem if isinstance(worst, Absent) else worst
+                        return await self._document(server, path, wanted)
+                    except RequestFailure as failure:
+                        worst = failure if isinstance(worst, Absent) else worst
                 if not isinstance(worst, Absent):
                     break
             raise worst
 
-        with self._session.speaking(self.reference, self.host):
-            return await self._patiently(once)
+        return await self._retried(once)
 
-    async def _document(self, server: Endpoint, place: str, wanted: oci.Descriptor) -> bytes:
-        headers = {"Accept": f"{wanted.media_type or '*/*'}, */*"}
-        answer = await self._good(server, Wanted("GET", place, patient=True, headers=headers), wanted.digest)
-        data = await answer.body(MAX_BYTES + 1)
+    async def _document(self, server: Endpoint, path: str, wanted: oci.Descriptor) -> bytes:
+        response = await self._get(server, path, wanted)
+        data = await response.body(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise Problem(f"{wanted.digest} is longer than {MAX_BYTES} bytes", host=answer.host)
+            raise RequestFailure(f"{wanted.digest} is longer than {MAX_BYTES} bytes", host=response.host)
         if not digests.matches(data, wanted.digest):
-            words = f"{answer.url} gave other bytes than {wanted.digest}"
-            raise Problem(words, host=answer.host, passing=True)
+            message = f"{response.url} gave other bytes than {wanted.digest}"
+            raise RequestFailure(message, host=response.host, transient=True)
         return data
 
     async def blob(self, wanted: oci.Descriptor, offset: int = 0) -> AsyncIterator[bytes]:
-        """The bytes of a blob from ``offset`` on, in pieces of at most 1 MiB, exactly as many as it is long.
+        """The bytes of a blob from ``offset`` on in pieces of at most 1 MiB, exactly as many as its size says.
 
-        A connection that breaks is taken up where it broke, at the next server if there are several; five failures
-        without a byte in between are the end. The digest is for the caller to compare: he has the bytes before.
+        A broken connection is resumed, on the next server if there are several; five failures without a byte in between
+        are final. The caller verifies the digest, as the pieces are its own by then.
         """
-        with self._session.speaking(self.reference, self.host):
-            servers, failures = self._able("pull"), 0
-            while offset < wanted.size:
-                server = servers[failures % len(servers)]
-                try:
-                    async for piece in self._stream(server, wanted, offset):
-                        offset += len(piece)
-                        failures = 0
-                        yield piece
-                except Problem as problem:
-                    failures += 1
-                    others = failures < len(servers)
-                    if failures >= max(TRIES, len(servers)) or not (problem.passing or others):
-                        raise
-                    if not others and (failures > 1 or problem.pause):  # a first break is taken up at once
-                        await asyncio.sleep(_pause_of(problem, failures))
+        servers: list[Endpoint] = []
+        stream: AsyncGenerator[bytes] | None = None
+        failures = 0
 
-    async def _stream(self, server: Endpoint, wanted: oci.Descriptor, at: int) -> AsyncIterator[bytes]:
-        """What one connection gives, from ``at`` on; ends at the end of the blob only."""
-        answer = await self._open(server, wanted, at)
-        start, whole = at, answer.length
+        def retries(state: tenacity.RetryCallState) -> bool:
+            others = state.attempt_number < len(servers)
+            return _is_transient(_error(state)) or (others and isinstance(_error(state), RequestFailure))
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            others = state.attempt_number < len(servers)
+            first = state.attempt_number == 1 and not _retry_after(_error(state))
+            return 0.0 if others or first else _wait(state)
+
+        async def next_piece() -> bytes:
+            nonlocal stream, failures
+            if stream is None and offset >= wanted.size:
+                return b""
+            try:
+                stream = stream or self._stream(servers[failures % len(servers)], wanted, offset)
+                piece = await anext(stream, b"")
+            except RequestFailure:
+                stream, failures = None, failures + 1
+                raise
+            failures = 0
+            return piece
+
+        with self._session.errors(self.reference, self.host):
+            servers += self._able("pull")
+            retrying = tenacity.AsyncRetrying(
+                retry=retries,
+                stop=tenacity.stop_after_attempt(max(ATTEMPTS, len(servers))),
+                wait=wait,
+                reraise=True,
+            )
+            while True:
+                piece: bytes = await retrying(next_piece)
+                if not piece:
+                    return
+                offset += len(piece)
+                yield piece
+
+    async def _stream(self, server: Endpoint, wanted: oci.Descriptor, at: int) -> AsyncGenerator[bytes]:
+        """The bytes that one connection gives from ``at`` on; ends only at the end of the blob."""
+        response = await self._open(server, wanted, at)
+        start, length = at, response.length
         try:
-            with reading(answer):
-                async for piece in answer.response.content.iter_chunked(PIECE):
+            with body_failures(response):
+                async for piece in response.raw.content.iter_chunked(PIECE):
                     at += len(piece)
                     if at > wanted.size:
-                        words = f"{answer.url} is longer than what names it says ({wanted.size} bytes)"
-                        raise Problem(words, host=answer.host)
+                        message = f"{response.url} is longer than its descriptor says ({wanted.size} bytes)"
+                        raise RequestFailure(message, host=response.host)
                     yield piece
         finally:
-            answer.drop()
-        if at < wanted.size and at - start == whole and start == 0:  # all that the server has
-            words = f"{answer.url} has {at} bytes, what names it says {wanted.size}"
-            raise Problem(words, host=answer.host)
+            response.drop()
+        if at < wanted.size and at - start == length and start == 0:  # all that the server has
+            message = f"{response.url} has {at} bytes, its descriptor says {wanted.size}"
+            raise RequestFailure(message, host=response.host)
         if at < wanted.size:
-            words = f"{answer.url} ended after {at} of {wanted.size} bytes"
-            raise Problem(words, host=answer.host, passing=True)
+            message = f"{response.url} ended after {at} of {wanted.size} bytes"
+            raise RequestFailure(message, host=response.host, transient=True)
 
-    async def _open(self, server: Endpoint, wanted: oci.Descriptor, offset: int) -> Answer:
-        headers = {"Accept": f"{wanted.media_type or '*/*'}, */*"}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
-        place = f"blobs/{wanted.digest}"
-        answer = await self._good(server, Wanted("GET", place, patient=True, headers=headers), wanted.digest)
+    async def _open(self, server: Endpoint, wanted: oci.Descriptor, offset: int) -> HTTPResponse:
+        response = await self._get(server, f"blobs/{wanted.digest}", wanted, offset)
         skip = offset
-        if answer.status == 206:
-            start = answer.header("Content-Range").removeprefix("bytes").strip(" =").partition("-")[0]
+        if response.status == 206:
+            start = response.header("Content-Range").removeprefix("bytes").strip(" =").partition("-")[0]
             if start != str(offset):
-                answer.drop()
-                words = f"{answer.url} gave bytes from {start or 'nowhere'}, not from {offset}"
-                raise Problem(words, host=answer.host)
+                response.drop()
+                message = f"{response.url} gave bytes from {start or 'nowhere'}, not from {offset}"
+                raise RequestFailure(message, host=response.host)
             skip = 0
-        with reading(answer):
+        with body_failures(response):
             while skip:
-                piece = await answer.response.content.read(min(PIECE, skip))
+                piece = await response.raw.content.read(min(PIECE, skip))
                 if not piece:
-                    raise Problem(
-                        f"{answer.url} is shorter than {offset} bytes", host=answer.host, passing=True
-                    )
+                    message = f"{response.url} is shorter than {offset} bytes"
+                    raise RequestFailure(message, host=response.host, transient=True)
                 skip -= len(piece)
-        return answer
+        return response
 
     async def exists(self, wanted: oci.Descriptor) -> bool:
-        """Whether the place that is pushed to has this blob, manifest or index already."""
-        kind = (
-            "manifests"
-            if oci.is_manifest_type(wanted.media_type) or oci.is_index_type(wanted.media_type)
-            else "blobs"
-        )
+        """Whether the registry that is pushed to already has this blob, manifest or index."""
+        is_manifest = _is_manifest(wanted)
+        path = f"{'manifests' if is_manifest else 'blobs'}/{wanted.digest}"
 
         async def once() -> bool:
-            headers = {"Accept": resolver.ACCEPT} if kind == "manifests" else {}
-            answer = await self._push("HEAD", f"{kind}/{wanted.digest}", headers=headers)
-            answer.drop()
-            if answer.status == 404:
-                return False
-            if answer.status != 200:
-                raise answer.unexpected()
-            return True
+            response = await self._push(
+                "HEAD", path, headers={"Accept": resolver.ACCEPT} if is_manifest else {}
+            )
+            response.drop()
+            if response.status not in {200, 404}:
+                raise response.unexpected()
+            return response.status == 200
 
-        with self._session.speaking(self.reference, self.host):
-            return await self._patiently(once)
+        return await self._retried(once)
 
     async def mount(self, wanted: oci.Descriptor, source: str) -> bool:
-        """Takes a blob over from another repository of the same registry; whether that went (nothing is sent else)."""
+        """Mounts a blob from another repository of the same registry; False where the registry does not do that."""
 
         async def once() -> bool:
             query = urllib.parse.urlencode({"mount": wanted.digest, "from": source})
-            answer = await self._push("POST", f"blobs/uploads/?{query}", source=source, body=b"")
-            answer.drop()
-            if answer.status == 201:
-                return True
-            if answer.status == 202:
-                await self._abandon(answer)
-                return False
-            if answer.status in {401, 403, 404, 405}:
-                return False
-            raise answer.unexpected()
+            response = await self._push("POST", f"blobs/uploads/?{query}", source=source, body=b"")
+            response.drop()
+            if response.status == 202:
+                await self._cancel_upload(response)
+            if response.status not in {201, 202, 401, 403, 404, 405}:
+                raise response.unexpected()
+            return response.status == 201
 
-        with self._session.speaking(self.reference, self.host):
-            return await self._patiently(once)
+        return await self._retried(once)
 
-    async def _abandon(self, answer: Answer) -> None:
-        try:
-            gone = await self._push("DELETE", "blobs/uploads/", url=self._location(answer))
-            gone.drop()
-        except Problem:
-            return  # the registry forgets unfinished uploads by itself
+    async def _cancel_upload(self, response: HTTPResponse) -> None:
+        with contextlib.suppress(RequestFailure):  # registries drop unfinished uploads by themselves
+            (await self._push("DELETE", "blobs/uploads/", url=self._location(response))).drop()
 
     async def upload(self, wanted: oci.Descriptor, body: Body) -> None:
-        """Sends a blob; ``body()`` gives its bytes from the beginning, and is called once per try."""
+        """Pushes a blob; ``body()`` gives its bytes from the beginning, once per attempt."""
 
         async def once() -> None:
             begun = await self._push("POST", "blobs/uploads/", body=b"")
             begun.drop()
             if begun.status != 202:
                 raise begun.unexpected()
-            place = self._location(begun)
-            url = f"{place}{'&' if '?' in place else '?'}digest={urllib.parse.quote_plus(wanted.digest)}"
+            url = self._location(begun)
+            url += f"{'&' if '?' in url else '?'}digest={urllib.parse.quote_plus(wanted.digest)}"
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(wanted.size)}
-            await self._sent("blobs/uploads/", headers, body, url)
+            await self._put("blobs/uploads/", headers, body, url)
 
-        with self._session.speaking(self.reference, self.host):
-            await self._patiently(once)
+        await self._retried(once)
 
     async def put_manifest(self, data: bytes, media_type: str, tag: str = "") -> str:
-        """Stores a manifest or index under a tag, or under its own digest; the digest is given back."""
+        """Pushes a manifest or index under a tag, or under its own digest; returns the digest."""
         digest = digests.sha256(data)
 
         async def once() -> None:
-            await self._sent(f"manifests/{tag or digest}", {"Content-Type": media_type}, data)
+            await self._put(f"manifests/{tag or digest}", {"Content-Type": media_type}, data)
 
-        with self._session.speaking(self.reference, self.host):
-            await self._patiently(once)
+        await self._retried(once)
         return digest
 
-    async def _sent(self, tail: str, headers: dict[str, str], body: bytes | Body, url: str = "") -> None:
-        answer = await self._push("PUT", tail, headers=headers, body=body, url=url)
-        if answer.status not in {201, 202}:
-            words = "".join(f"\n{one}" for one in resolver.registry_words(await answer.body(64_000)))
-            problem = answer.unexpected()
-            raise Problem(
-                problem.words + words, status=problem.status, host=problem.host, passing=problem.passing
-            )
-        answer.drop()
+    async def _put(self, tail: str, headers: dict[str, str], body: bytes | Body, url: str = "") -> None:
+        response = await self._push("PUT", tail, headers=headers, body=body, url=url)
+        if response.status not in {201, 202}:
+            failure = response.unexpected()
+            details = resolver.error_details(await response.body(64_000))
+            raise failure.reworded(failure.message + details)
+        response.drop()
 
     @staticmethod
-    def _location(answer: Answer) -> str:
-        place = answer.header("Location")
-        if not place:
-            raise Problem(f"{answer.url} names no place for the upload", host=answer.host)
-        return urllib.parse.urljoin(str(answer.response.url), place)
+    def _location(response: HTTPResponse) -> str:
+        location = response.header("Location")
+        if not location:
+            raise RequestFailure(f"{response.url} names no place for the upload", host=response.host)
+        return urllib.parse.urljoin(str(response.raw.url), location)
 
     def _able(self, capability: str) -> list[Endpoint]:
         found = [one for one in self._servers if capability in one.capabilities]
         if not found:
-            raise Problem(f"no server of {self.domain} may {capability}", host=self.domain)
+            raise RequestFailure(f"no server of {self.domain} may {capability}", host=self.domain)
         return found
 
     async def _push(
@@ -277,54 +279,65 @@ class Remote:
         headers: dict[str, str] | None = None,
         body: bytes | Body | None = None,
         url: str = "",
-    ) -> Answer:
+    ) -> HTTPResponse:
         scopes = [f"repository:{self.repository}:pull,push"]
         scopes += [f"repository:{source}:pull"] if source else []
-        wanted = Wanted(
+        request = RegistryRequest(
             method,
             tail,
-            patient=True,
+            retried=True,
             headers=headers or {},
             scopes=tuple(sorted(scopes)),
             body=body,
             url=url,
         )
-        server = self._able("push")[0]
-        return await self._session.ask(server, self.repository, self.domain, wanted)
+        return await self._session.send(self._able("push")[0], self.repository, self.domain, request)
 
-    async def _ask(self, server: Endpoint, wanted: Wanted) -> Answer:
-        scopes = (f"repository:{self.repository}:pull",)
-        whole = Wanted(wanted.method, wanted.tail, wanted.last, wanted.patient, wanted.headers, scopes)
-        return await self._session.ask(server, self.repository, self.domain, whole)
+    async def _pull(self, server: Endpoint, request: RegistryRequest) -> HTTPResponse:
+        scoped = replace(request, scopes=(f"repository:{self.repository}:pull",))
+        return await self._session.send(server, self.repository, self.domain, scoped)
 
-    async def _good(self, server: Endpoint, wanted: Wanted, digest: str) -> Answer:
-        answer = await self._ask(server, wanted)
-        if answer.status in {200, 206}:
-            return answer
-        answer.drop()
-        if answer.status == 404:
-            raise Absent(f"{self.reference}: {digest} is not in the registry", status=404, host=answer.host)
-        raise answer.unexpected()
+    async def _get(
+        self, server: Endpoint, path: str, wanted: oci.Descriptor, offset: int = 0
+    ) -> HTTPResponse:
+        headers = {"Accept": f"{wanted.media_type or '*/*'}, */*"}
+        headers |= {"Range": f"bytes={offset}-"} if offset else {}
+        response = await self._pull(server, RegistryRequest("GET", path, retried=True, headers=headers))
+        if response.status in {200, 206}:
+            return response
+        response.drop()
+        if response.status == 404:
+            message = f"{self.reference}: {wanted.digest} is not in the registry"
+            raise Absent(message, status=404, host=response.host)
+        raise response.unexpected()
 
-    @staticmethod
-    async def _patiently(once: Callable[[], Awaitable[T]]) -> T:
-        """Again while another try may help, with growing pauses, or the pause that the server asks for."""
-        async for attempt in tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, Problem) and error.passing),
-            stop=tenacity.stop_after_attempt(TRIES),
-            wait=_wait,
-            reraise=True,
-        ):
-            with attempt:
-                result = await once()
-        return result
+    async def _retried(self, once: Callable[[], Awaitable[T]]) -> T:
+        """Attempts ``once`` again while that may help, with growing pauses, or those that the server asks for."""
+        with self._session.errors(self.reference, self.host):
+            return await tenacity.AsyncRetrying(
+                retry=tenacity.retry_if_exception(_is_transient),
+                stop=tenacity.stop_after_attempt(ATTEMPTS),
+                wait=_wait,
+                reraise=True,
+            )(once)
+
+
+def _is_manifest(wanted: oci.Descriptor) -> bool:
+    return oci.is_manifest_type(wanted.media_type) or oci.is_index_type(wanted.media_type)
+
+
+def _error(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _is_transient(error: BaseException | None) -> bool:
+    return isinstance(error, RequestFailure) and error.transient
+
+
+def _retry_after(error: BaseException | None) -> float:
+    return error.retry_after if isinstance(error, RequestFailure) else 0.0
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    return _pause_of(error, state.attempt_number)
-
-
-def _pause_of(error: BaseException | None, failures: int) -> float:
-    asked = error.pause if isinstance(error, Problem) else 0.0
-    return min(asked or _FIRST_PAUSE * 2**failures * random.uniform(0.5, 1.0), LONGEST_PAUSE)  # noqa: S311 -- jitter
+    growing = _FIRST_PAUSE * 2**state.attempt_number * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter
+    return min(_retry_after(_error(state)) or growing, LONGEST_PAUSE)

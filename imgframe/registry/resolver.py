@@ -1,20 +1,19 @@
-"""From a name to a digest, with the very requests that containerd's resolver makes."""
+"""A name resolved to a digest, with the same requests as containerd's resolver."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, Protocol
+from typing import Protocol
 
 from imgframe import digests, oci
 from imgframe.errors import DocumentError
 from imgframe.golang.json import scanner
 from imgframe.oci.documents import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from imgframe.registry.failures import Absent, Problem, Unauthorized
+from imgframe.registry.failures import Absent, RequestFailure, Unauthorized
 from imgframe.registry.hosts import Endpoint
-from imgframe.registry.transport import Answer
+from imgframe.registry.transport import HTTPResponse
 
 MAX_MANIFEST_BYTES = 4_393_216
-"""Larger manifests are refused (containerd's limit and what surrounds it)."""
+"""Larger manifests are refused (containerd's limit, plus the surrounding message)."""
 
 ACCEPT = f"{DOCKER_MANIFEST}, {DOCKER_INDEX}, {OCI_MANIFEST}, {OCI_INDEX}, */*"
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
@@ -26,139 +25,122 @@ _MAX_ERROR_BYTES = 64_000
 _UNREACHED, _MISSING, _REFUSED, _TOO_LARGE = 1, 2, 3, 4
 
 
-class Asking(Protocol):
-    """One request to one server with containerd's own retries; ``last``: no other server comes after it."""
+class Send(Protocol):
+    """Sends a request to a server with containerd's own retries; ``last``: no other server is asked after it."""
 
-    async def __call__(self, server: Endpoint, method: str, tail: str, *, last: bool) -> Answer:
-        """The answer."""
+    async def __call__(self, server: Endpoint, method: str, tail: str, *, last: bool) -> HTTPResponse:
+        """The response."""
 
 
-class _Best:
-    """The failure that came furthest; among equals the first."""
+class _Furthest:
+    """The failure of the server where the search came furthest; among equals the first."""
 
     def __init__(self) -> None:
         self.rank = 0
-        self.problem: Problem = Problem("no available registry endpoint")
+        self.failure = RequestFailure("no available registry endpoint")
 
-    def offer(self, rank: int, problem: Problem) -> None:
+    def offer(self, rank: int, failure: RequestFailure) -> None:
         if rank > self.rank:
-            self.rank, self.problem = rank, problem
+            self.rank, self.failure = rank, failure
 
 
 async def resolve(
-    servers: list[Endpoint], shown: str, digest: str, wanted: str, ask: Asking
+    servers: list[Endpoint], name: str, digest: str, wanted: str, send: Send
 ) -> tuple[oci.Descriptor, Endpoint]:
-    """The descriptor behind ``wanted`` (a tag, or ``digest``), and the server that knew it.
+    """The descriptor of ``wanted`` (a tag, or ``digest``), and the server that has it; ``name`` is for errors.
 
     Raises:
-        Problem: with Go's words, of the server where the search came furthest.
+        RequestFailure: with Go's message, of the server where the search came furthest.
     """
     able = [one for one in servers if ("pull" if digest else "resolve") in one.capabilities]
-    best = _Best()
+    furthest = _Furthest()
     for tail in [f"manifests/{wanted}", *([f"blobs/{digest}"] if digest else [])]:
         for place, server in enumerate(able):
-            found = await _at(server, shown, digest, tail, ask, best, last=place == len(able) - 1)
+            found = await _at(server, name, digest, tail, send, furthest, last=place == len(able) - 1)
             if found is not None:
                 return found, server
-        if best.rank != _MISSING:
+        if furthest.rank != _MISSING:
             break
-    raise best.problem
+    raise furthest.failure
 
 
 async def _at(
-    server: Endpoint, shown: str, digest: str, tail: str, ask: Asking, best: _Best, *, last: bool
+    server: Endpoint, name: str, digest: str, tail: str, send: Send, furthest: _Furthest, *, last: bool
 ) -> oci.Descriptor | None:
     try:
-        answer = await ask(server, "HEAD", tail, last=last)
-    except Unauthorized as problem:
-        words = "pull access denied, repository does not exist or may require authorization: "
-        best.offer(_UNREACHED, problem_as(Unauthorized, problem, words))
+        response = await send(server, "HEAD", tail, last=last)
+    except RequestFailure as failure:
+        if isinstance(failure, Unauthorized):
+            denied = "pull access denied, repository does not exist or may require authorization: "
+            failure = Unauthorized(denied + failure.message, status=failure.status, host=failure.host)
+        furthest.offer(_UNREACHED, failure)
         return None
-    except Problem as problem:
-        best.offer(_UNREACHED, problem)
+    response.drop()
+    if response.status == 404:
+        furthest.offer(_MISSING, Absent(f"{name}: not found", status=404, host=response.host))
         return None
-    answer.drop()
-    if answer.status == 404:
-        best.offer(_MISSING, Absent(f"{shown}: not found", status=404, host=answer.host))
+    if response.status >= 400:
+        details = await _details(server, tail, send, last=last) if response.status == 403 else ""
+        message = response.unexpected().message + details
+        furthest.offer(_REFUSED, RequestFailure(message, status=response.status, host=response.host))
         return None
-    if answer.status >= 400:
-        words = await _message(server, tail, ask, last=last) if answer.status == 403 else ""
-        refused = answer.unexpected().words + words
-        best.offer(_REFUSED, Problem(refused, status=answer.status, host=answer.host))
-        return None
-    if answer.status >= 300:
-        raise answer.unexpected()
-    found = _descriptor(answer, digest) or await _read(server, digest, tail, ask)
+    if response.status >= 300:
+        raise response.unexpected()
+    found = _descriptor(response, digest) or await _read(server, digest, tail, send)
     if found.size > MAX_MANIFEST_BYTES:
-        words = f"rejecting {found.size} byte manifest for {shown}: not found"
-        best.offer(_TOO_LARGE, Problem(words, host=answer.host))
+        message = f"rejecting {found.size} byte manifest for {name}: not found"
+        furthest.offer(_TOO_LARGE, RequestFailure(message, host=response.host))
         return None
     return found
 
 
-def problem_as(kind: type[Problem], problem: Problem, prefix: str) -> Problem:
-    """The same problem of another kind, with words before it."""
-    return kind(prefix + problem.words, status=problem.status, host=problem.host)
-
-
-def _descriptor(answer: Answer, digest: str) -> oci.Descriptor | None:
-    """What the headers say, where they say enough."""
-    size = answer.length
-    claimed = answer.header("Docker-Content-Digest")
+def _descriptor(response: HTTPResponse, digest: str) -> oci.Descriptor | None:
+    """The descriptor that the headers give, where they suffice."""
+    size = response.length
+    claimed = response.header("Docker-Content-Digest")
     if size is None or not (digest or claimed):
         return None
     if not digest and (wrong := digests.digest_error(claimed)):
-        raise Problem(f'"{claimed}" in header not a valid digest: {wrong}', host=answer.host)
-    return oci.Descriptor(_media_type(answer), digest or claimed, size)
+        raise RequestFailure(f'"{claimed}" in header not a valid digest: {wrong}', host=response.host)
+    return oci.Descriptor(_media_type(response), digest or claimed, size)
 
 
-async def _read(server: Endpoint, digest: str, tail: str, ask: Asking) -> oci.Descriptor:
-    answer = await ask(server, "GET", tail, last=True)
-    if answer.status >= 300:
-        answer.drop()
-        raise answer.unexpected()
-    media_type = _media_type(answer)
+async def _read(server: Endpoint, digest: str, tail: str, send: Send) -> oci.Descriptor:
+    response = await send(server, "GET", tail, last=True)
+    if response.status >= 300:
+        response.drop()
+        raise response.unexpected()
+    media_type = _media_type(response)
     if not digest and media_type == _SCHEMA1:
-        answer.drop()
-        raise Problem(_NO_SCHEMA1, host=answer.host)
-    data = await answer.body(MAX_MANIFEST_BYTES + 1)
+        response.drop()
+        raise RequestFailure(_NO_SCHEMA1, host=response.host)
+    data = await response.body(MAX_MANIFEST_BYTES + 1)
     return oci.Descriptor(media_type, digest or digests.sha256(data), len(data))
 
 
-def _media_type(answer: Answer) -> str:
-    found = answer.header("Content-Type").partition(";")[0]
+def _media_type(response: HTTPResponse) -> str:
+    found = response.header("Content-Type").partition(";")[0]
     return _SCHEMA1 if found == "text/plain" else found
 
 
-async def _message(server: Endpoint, tail: str, ask: Asking, *, last: bool) -> str:
-    """What the registry says about a refusal; HEAD has no body, so it is asked once more."""
+async def _details(server: Endpoint, tail: str, send: Send, *, last: bool) -> str:
+    """What the registry says about a refusal: a second request, as the response to HEAD has no body."""
     try:
-        answer = await ask(server, "GET", tail, last=last)
-        return "".join(f"\n{words}" for words in registry_words(await answer.body(_MAX_ERROR_BYTES)))
-    except Problem:
+        response = await send(server, "GET", tail, last=last)
+        return error_details(await response.body(_MAX_ERROR_BYTES))
+    except RequestFailure:
         return ""
 
 
-def registry_words(body: bytes) -> list[str]:
-    """The errors in a registry's answer as containerd writes them: ``denied: requested access …``."""
+def error_details(body: bytes) -> str:
+    """The errors in a registry's response, each on a line of its own as containerd writes them: ``denied: requested …``."""
     try:
         tree = scanner.parse(body)
     except DocumentError:
-        return []
-    found = dict(tree).get("errors") if type(tree) is scanner.Pairs else None
-    words = [_words(dict(one)) for one in found or () if type(one) is scanner.Pairs]
-    return words if len(words) < 2 else ["errors:", *words]
-
-
-def _words(fields: dict[str, Any]) -> str:
-    code, message = (
-        scanner.text(value) if type(value := fields.get(name)) is bytes and value.startswith(b'"') else ""
-        for name in ("code", "message")
-    )
-    return f"{code.replace('_', ' ').lower()}: {message}"
-
-
-async def pause(answer: Answer, longest: float) -> None:
-    """As long as the server asks for."""
-    if answer.pause:
-        await asyncio.sleep(min(answer.pause, longest))
+        return ""
+    errors = dict(tree).get("errors") if type(tree) is scanner.Pairs else None
+    lines = [
+        f"{str(fields.get('code', '')).replace('_', ' ').lower()}: {fields.get('message', '')}"
+        for fields in (scanner.scalars(one) for one in errors or () if type(one) is scanner.Pairs)
+    ]
+    return "".join(f"\n{line}" for line in (lines if len(lines) < 2 else ["errors:", *lines]))

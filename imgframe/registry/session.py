@@ -1,34 +1,35 @@
-"""One request to one server: what it wants to be shown, and the tries that containerd makes."""
+"""One request to one server, authenticated and retried as containerd does it."""
 
 from __future__ import annotations
 
+import asyncio
 import urllib.parse
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from imgframe.registry.auth import Authorizer
-from imgframe.registry.credentials import Wallet
-from imgframe.registry.failures import Problem, Secrets, speaking
+from imgframe.registry.credentials import CredentialStore
+from imgframe.registry.failures import RequestFailure, Secrets, registry_errors
 from imgframe.registry.hosts import Endpoint
-from imgframe.registry.resolver import pause
-from imgframe.registry.transport import Answer, Body, Sending, Transport
+from imgframe.registry.transport import Body, HTTPRequest, HTTPResponse, Transport
 
-MAX_TRIES = 5
+MAX_ATTEMPTS = 5
 LONGEST_PAUSE = 60.0
+"""Seconds waited at most where a server sends Retry-After."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is asked of a server: ``tail`` is what follows the repository, as ``manifests/latest``.
+class RegistryRequest:
+    """A request about a repository; ``tail`` is the path after the repository, such as ``manifests/latest``.
 
-    ``url`` asks another address that the server named (an upload's). ``patient``: whoever calls waits and tries again,
-    so a busy server is not asked again at once.
+    ``last``: no other server is asked after this one. ``retried``: the caller retries, so a busy server is not asked again
+    here. ``url``: another address, given by the server (an upload's).
     """
 
     method: str
     tail: str
     last: bool = True
-    patient: bool = False
+    retried: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     scopes: tuple[str, ...] = ()
     body: bytes | Body | None = None
@@ -37,68 +38,71 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What all images share: connections, what was shown to whom, and the secrets that must not be printed."""
+    """What all images share: connections, credentials, tokens, and the secrets that must not be shown."""
 
     transport: Transport = field(repr=False)
     authorizer: Authorizer = field(repr=False)
-    wallet: Wallet = field(repr=False)
+    credentials: CredentialStore = field(repr=False)
     secrets: Secrets
 
-    def speaking(self, reference: str, host: str) -> AbstractContextManager[None]:
-        """Problems inside become errors that name the image."""
-        return speaking(reference, host, self.secrets)
+    def errors(self, reference: str, host: str) -> AbstractContextManager[None]:
+        """Raises failures inside as errors that name the image."""
+        return registry_errors(reference, host, self.secrets)
 
-    async def ask(self, server: Endpoint, repository: str, namespace: str, wanted: Wanted) -> Answer:
-        """The answer, after what containerd does with 401, 405, 408, 429 and 5xx (``doWithRetries``)."""
-        method, statuses = wanted.method, list[int]()
+    async def send(
+        self, server: Endpoint, repository: str, namespace: str, request: RegistryRequest
+    ) -> HTTPResponse:
+        """The response, after what containerd does about 401, 405, 408, 429 and 5xx (``doWithRetries``)."""
+        method, statuses = request.method, list[int]()
+        url = _url(server, repository, namespace, request)
         while True:
-            shown = await self.authorizer.header(server, wanted.scopes)
-            answer = await self._send(
-                server, _url(server, repository, namespace, wanted), method, wanted, shown
-            )
-            statuses.append(answer.status)
-            if len(statuses) >= MAX_TRIES:
-                return answer
-            if answer.status == 401:
+            authorization = await self.authorizer.header(server, request.scopes)
+            response = await self._send(server, url, method, request, authorization)
+            statuses.append(response.status)
+            if len(statuses) >= MAX_ATTEMPTS:
+                return response
+            if response.status == 401:
                 if not await self.authorizer.challenge(
-                    server, wanted.scopes, answer, tries=len(statuses), shown=shown
+                    server, request.scopes, response, attempts=len(statuses), sent=authorization
                 ):
-                    return answer
-            elif answer.status == 405 and method == "HEAD" and wanted.tail.startswith("manifests/"):
+                    return response
+            elif response.status == 405 and method == "HEAD" and request.tail.startswith("manifests/"):
                 method = "GET"
-            elif not self._again(answer, statuses, wanted):
-                return answer
-            else:
-                await pause(answer, LONGEST_PAUSE)
-            answer.drop()
+            elif not _retries(response, statuses, request):
+                return response
+            elif response.retry_after:
+                await asyncio.sleep(min(response.retry_after, LONGEST_PAUSE))
+            response.drop()
 
-    @staticmethod
-    def _again(answer: Answer, statuses: list[int], wanted: Wanted) -> bool:
-        if wanted.patient:
-            return False
-        if answer.status in {408, 429}:
-            return True
-        return answer.status in {500, 503, 504} and wanted.last and statuses[-2:-1] != [answer.status]
-
-    async def _send(self, server: Endpoint, url: str, method: str, wanted: Wanted, shown: str) -> Answer:
+    async def _send(
+        self, server: Endpoint, url: str, method: str, request: RegistryRequest, authorization: str
+    ) -> HTTPResponse:
         own = dict(server.headers)
-        if shown:
+        if authorization:
             own = {name: value for name, value in own.items() if name.lower() != "authorization"}
-            own["Authorization"] = (shown,)
-        foreign = bool(wanted.url) and not _belongs(server, url)
-        sending = Sending(
+            own["Authorization"] = (authorization,)
+        foreign = bool(request.url) and not _belongs(server, url)
+        sent = HTTPRequest(
             method,
             url,
-            wanted.headers,
+            request.headers,
             {} if foreign else own,
-            server.trust,
+            server.tls,
             http_fallback=server.http_fallback and not foreign,
-            body=wanted.body,
+            body=request.body,
         )
         try:
-            return await self.transport.send(sending)
-        except Problem as problem:
-            raise problem.behind("failed to do request: ") from None
+            return await self.transport.send(sent)
+        except RequestFailure as failure:
+            raise failure.prefixed("failed to do request: ") from None
+
+
+def _retries(response: HTTPResponse, statuses: list[int], request: RegistryRequest) -> bool:
+    if request.retried:
+        return False
+    if response.status in {408, 429}:
+        return True
+    return response.status in {500, 503, 504} and request.last and statuses[-2:-1] != [response.status]
 
 
 def _belongs(server: Endpoint, url: str) -> bool:
@@ -107,14 +111,14 @@ def _belongs(server: Endpoint, url: str) -> bool:
     return parts.netloc.lower() == server.host.lower() and parts.scheme in schemes
 
 
-def _url(server: Endpoint, repository: str, namespace: str, wanted: Wanted) -> str:
-    """The address; a mirror is told for whom it stands (``?ns=``)."""
-    if wanted.url:
-        return wanted.url
-    behind = "" if namespace == server.host else namespace
-    if behind == "docker.io" and server.host in {"registry-1.docker.io", "docker.io"}:
-        behind = ""
-    query = f"ns={urllib.parse.quote_plus(behind)}" if behind else ""
-    joined = "&" if "?" in wanted.tail else "?"
-    tail = f"{wanted.tail}{joined}{query}" if query else wanted.tail
+def _url(server: Endpoint, repository: str, namespace: str, request: RegistryRequest) -> str:
+    """The address; a mirror learns which registry it stands for (``?ns=``)."""
+    if request.url:
+        return request.url
+    mirrored = "" if namespace == server.host else namespace
+    if mirrored == "docker.io" and server.host in {"registry-1.docker.io", "docker.io"}:
+        mirrored = ""
+    query = f"ns={urllib.parse.quote_plus(mirrored)}" if mirrored else ""
+    joined = "&" if "?" in request.tail else "?"
+    tail = f"{request.tail}{joined}{query}" if query else request.tail
     return f"{server.scheme}://{server.host}{server.path}/{repository}/{tail}"

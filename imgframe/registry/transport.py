@@ -1,11 +1,10 @@
-"""HTTP itself: connections, certificates, proxies, redirects, and what goes wrong on the way in Go's words."""
+"""HTTP: connections, certificates, proxies, redirects, and failures with Go's messages."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
 import ssl
@@ -19,8 +18,9 @@ import aiohttp
 import yarl
 
 from imgframe._version import __version__
-from imgframe.registry.failures import Problem
-from imgframe.registry.hosts import Trust
+from imgframe.registry import urls
+from imgframe.registry.failures import RequestFailure
+from imgframe.registry.hosts import TLSConfig
 
 USER_AGENT = f"imgframe/{__version__}"
 MAX_REDIRECTS = 10
@@ -33,27 +33,28 @@ Body = Callable[[], AsyncIterator[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
-    """A request; ``own`` headers go to the host that was meant, ``headers`` also where it redirects to.
+class HTTPRequest:
+    """A request; ``own`` headers go to the addressed host only, ``headers`` also to hosts it redirects to.
 
-    ``keep``: the body is a secret, or cannot be sent twice, and goes to no other host.
+    ``keep``: the body is secret, so a redirect to another host is refused. ``http_fallback``: plain HTTP is used if the
+    server does not speak TLS.
     """
 
     method: str
     url: str
     headers: Mapping[str, str]
     own: Mapping[str, tuple[str, ...]]
-    trust: Trust = field(default_factory=Trust)
+    tls: TLSConfig = field(default_factory=TLSConfig)
     http_fallback: bool = False
     body: bytes | Body | None = None
     keep: bool = False
 
 
 @dataclass(slots=True)
-class Answer:
-    """A response whose body was not read yet; ``url`` is where it came from in the end, as errors may show it."""
+class HTTPResponse:
+    """A response whose body is unread; ``url`` is where it came from after redirects, in the form errors may show."""
 
-    response: aiohttp.ClientResponse
+    raw: aiohttp.ClientResponse
     method: str
     url: str
     host: str
@@ -61,83 +62,84 @@ class Answer:
     @property
     def status(self) -> int:
         """The HTTP status."""
-        return self.response.status
+        return self.raw.status
 
     def header(self, name: str) -> str:
         """A header's first value; empty if there is none."""
-        return self.response.headers.get(name, "")
+        return self.raw.headers.get(name, "")
 
     @property
     def length(self) -> int | None:
-        """The length that was announced."""
+        """The Content-Length; None where the header is missing or malformed."""
         text = self.header("Content-Length")
         if text.isascii() and text.isdigit():
             return int(text)
         return 0 if self.status == 204 else None
 
     async def body(self, limit: int) -> bytes:
-        """The body, up to a limit; the connection is free afterwards."""
+        """The body up to ``limit`` bytes; releases the connection."""
         parts, size = [], 0
-        with reading(self):
-            while piece := await self.response.content.read(min(1 << 16, limit - size)):
+        with body_failures(self):
+            while piece := await self.raw.content.read(min(1 << 16, limit - size)):
                 parts.append(piece)
                 size += len(piece)
                 if size >= limit:
-                    self.response.close()
+                    self.raw.close()
                     break
-        self.response.release()
+        self.raw.release()
         return b"".join(parts)
 
     def drop(self) -> None:
-        """The body is not wanted."""
-        if self.response.content.at_eof():
-            self.response.release()
+        """Discards the body."""
+        if self.raw.content.at_eof():
+            self.raw.release()
         else:
-            self.response.close()
+            self.raw.close()
 
-    def unexpected(self) -> Problem:
-        """Go's words for a status that nobody wanted."""
-        status = f"{self.status} {self.response.reason or ''}".rstrip()
-        words = f"unexpected status from {self.method} request to {self.url}: {status}"
-        return Problem(
-            words,
+    def unexpected(self) -> RequestFailure:
+        """The failure that this response is: an unexpected status."""
+        status = f"{self.status} {self.raw.reason or ''}".rstrip()
+        return RequestFailure(
+            f"unexpected status from {self.method} request to {self.url}: {status}",
             status=self.status,
             host=self.host,
-            pause=self.pause,
-            passing=self.status in {408, 429} or self.status >= 500,
+            retry_after=self.retry_after,
+            transient=self.status in {408, 429} or self.status >= 500,
         )
 
     @property
-    def pause(self) -> float:
-        """Seconds of a Retry-After header; 0 without one."""
+    def retry_after(self) -> float:
+        """Seconds in the Retry-After header; 0 without one."""
         text = self.header("Retry-After").strip()
         return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
 @contextlib.contextmanager
-def reading(answer: Answer) -> Any:
-    """Failures while a body is read, as problems."""
+def body_failures(response: HTTPResponse) -> Any:
+    """Raises what goes wrong while a body is read as :class:`RequestFailure`."""
     try:
         yield
     except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-        answer.response.close()
+        response.raw.close()
         cause = "no answer within the timeout" if isinstance(problem, TimeoutError) else "unexpected EOF"
-        raise Problem(f"{answer.method} {answer.url}: {cause}", host=answer.host, passing=True) from None
+        raise RequestFailure(
+            f"{response.method} {response.url}: {cause}", host=response.host, transient=True
+        ) from None
 
 
 class Transport:
-    """One pool of connections. ``timeout``: seconds in which a server must send something."""
+    """One pool of connections. ``timeout``: seconds after which a silent server counts as failed."""
 
     def __init__(self, *, timeout: float, connections: int) -> None:
         self._timeout = timeout
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
-        self._contexts: dict[Trust, ssl.SSLContext] = {}
+        self._contexts: dict[TLSConfig, ssl.SSLContext] = {}
         self._plain: set[str] = set()
         self._proxies = urllib.request.getproxies_environment()
 
     async def open(self) -> None:
-        """Must run on the loop that is used later."""
+        """Opens the pool, on the loop that is used later."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -151,56 +153,60 @@ class Transport:
         )
 
     async def close(self) -> None:
-        """Ends all connections."""
+        """Closes all connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    async def send(self, sending: Sending) -> Answer:
-        """The answer at the end of at most ten redirects; raises :class:`Problem` with Go's ``Head "URL": …``."""
-        origin = _host(sending.url)
-        url, method, seen = sending.url, sending.method, 0
+    async def send(self, request: HTTPRequest) -> HTTPResponse:
+        """The response after at most ten redirects.
+
+        Raises:
+            RequestFailure: no response, or a refused redirect: Go's ``Head "URL": …``.
+        """
+        origin = _host(request.url)
+        url, method, seen = request.url, request.method, 0
         while True:
-            same = _same_server(sending.url, url)
-            answer = await self._one(sending, method, url, same=same)
-            location = answer.header("Location")
-            if answer.status not in _REDIRECTS or not location:
-                return answer
-            answer.drop()
+            same = _same_server(request.url, url)
+            response = await self._one(request, method, url, same=same)
+            location = response.header("Location")
+            if response.status not in _REDIRECTS or not location:
+                return response
+            response.drop()
             seen += 1
             target = urllib.parse.urljoin(url, location)
             if seen == MAX_REDIRECTS:
                 raise _failed(
-                    sending.method, _visible(location, origin), "stopped after 10 redirects", origin
+                    request.method, _visible(location, origin), "stopped after 10 redirects", origin
                 )
-            if answer.status in {301, 302, 303} and method not in {"HEAD", "GET"}:
+            if response.status in {301, 302, 303} and method not in {"HEAD", "GET"}:
                 raise _failed(
-                    method, _visible(url, origin), f"redirected with status {answer.status}", origin
+                    method, _visible(url, origin), f"redirected with status {response.status}", origin
                 )
-            if sending.keep and not _same_server(sending.url, target):
+            if request.keep and not _same_server(request.url, target):
                 raise _failed(method, _visible(url, origin), "redirected to another host", origin)
             if urllib.parse.urlsplit(target).scheme not in {"http", "https"}:
                 raise _failed(method, _visible(target, origin), "unsupported protocol scheme", origin)
             url = target
 
-    async def _one(self, sending: Sending, method: str, url: str, *, same: bool) -> Answer:
+    async def _one(self, request: HTTPRequest, method: str, url: str, *, same: bool) -> HTTPResponse:
         host = _host(url)
-        plain = sending.http_fallback and same and host in self._plain
+        plain = request.http_fallback and same and host in self._plain
         try:
-            return await self._try(sending, method, _as_http(url) if plain else url, same=same)
-        except Problem as problem:
-            if not (sending.http_fallback and same and problem.record == b"HTTP/"):
+            return await self._try(request, method, _as_http(url) if plain else url, same=same)
+        except RequestFailure as failure:
+            if not (request.http_fallback and same and failure.tls_record == b"HTTP/"):
                 raise
             self._plain.add(host)
-            return await self._try(sending, method, _as_http(url), same=same)
+            return await self._try(request, method, _as_http(url), same=same)
 
-    async def _try(self, sending: Sending, method: str, url: str, *, same: bool) -> Answer:
+    async def _try(self, request: HTTPRequest, method: str, url: str, *, same: bool) -> HTTPResponse:
         assert self._session is not None, "the registry is not open: use it in `async with`"
-        headers = list(sending.headers.items())
+        headers = list(request.headers.items())
         if same:
-            headers += [(name, value) for name, values in sending.own.items() for value in values]
+            headers += [(name, value) for name, values in request.own.items() for value in values]
         limit = asyncio.timeout(None)
-        origin = _host(sending.url)
+        origin = _host(request.url)
         proxy = self._proxy(url)
         try:
             async with limit:
@@ -208,9 +214,9 @@ class Transport:
                     method,
                     yarl.URL(url, encoded=True),
                     headers=headers,
-                    data=self._watched(sending.body, limit),
+                    data=self._watched(request.body, limit),
                     allow_redirects=False,
-                    ssl=self._context(sending.trust) if url.startswith("https:") else True,
+                    ssl=self._context(request.tls) if url.startswith("https:") else True,
                     proxy=proxy,
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
@@ -218,21 +224,21 @@ class Transport:
             if isinstance(problem, aiohttp.ClientConnectorSSLError) and proxy is None:
                 record = await _first_record(url, self._timeout)
             cause = self._cause(problem, url, record)
-            raise Problem(
+            raise RequestFailure(
                 f'{method.capitalize()} "{_visible(url, origin)}": {cause}',
                 host=_host(url),
-                passing=not isinstance(problem, (aiohttp.ClientSSLError, ValueError)),
-                record=record,
+                transient=not isinstance(problem, (aiohttp.ClientSSLError, ValueError)),
+                tls_record=record,
             ) from None
-        return Answer(response, method, _visible(url, origin), _host(url))
+        return HTTPResponse(response, method, _visible(url, origin), _host(url))
 
     def _watched(
         self, body: bytes | Body | None, limit: asyncio.Timeout
     ) -> bytes | AsyncIterator[bytes] | None:
-        """The body; a server that stops taking it runs into ``limit`` (the session's own begins when all is sent)."""
+        """The body, sent under ``limit``: the session's own timeout starts only when all is sent."""
         if callable(body):
             return _piecewise(body(), limit, self._timeout)
-        if body:  # one piece: time to take it, and time to answer
+        if body:  # sent at once: time to receive it, and time to answer
             limit.reschedule(asyncio.get_running_loop().time() + 2 * self._timeout)
         return body
 
@@ -264,7 +270,7 @@ class Transport:
             return f"the proxy answered {problem.status}"
         return f"malformed HTTP response ({type(problem).__name__})"
 
-    def _context(self, trust: Trust) -> ssl.SSLContext:
+    def _context(self, trust: TLSConfig) -> ssl.SSLContext:
         context = self._contexts.get(trust)
         if context is None:
             context = ssl.create_default_context()
@@ -279,10 +285,10 @@ class Transport:
         return context
 
     def _proxy(self, url: str) -> str | None:
-        """The proxy of the environment; never for this machine itself."""
+        """The proxy that the environment names; none for loopback addresses."""
         parts = urllib.parse.urlsplit(url)
         proxy = self._proxies.get(parts.scheme)
-        if proxy is None or _is_loopback(parts.hostname or ""):
+        if proxy is None or urls.is_localhost(parts.hostname or ""):
             return None
         if urllib.request.proxy_bypass_environment(parts.netloc, self._proxies):  # type: ignore[attr-defined]
             return None
@@ -292,7 +298,7 @@ class Transport:
 async def _piecewise(
     source: AsyncIterator[bytes], limit: asyncio.Timeout, seconds: float
 ) -> AsyncIterator[bytes]:
-    """Pieces of a body, each of which must be taken within so many seconds; the wait for the next does not count."""
+    """The pieces of a body, each of which must be received within ``seconds``; waiting for the source does not count."""
     clock = asyncio.get_running_loop().time
 
     def until(when: float | None) -> None:
@@ -305,19 +311,12 @@ async def _piecewise(
         until(None)
 
 
-def _is_loopback(hostname: str) -> bool:
-    try:
-        return hostname == "localhost" or ipaddress.ip_address(hostname).is_loopback
-    except ValueError:
-        return False
-
-
 def _host(url: str) -> str:
     return urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _same_server(one: str, other: str) -> bool:
-    """Whether secrets meant for the one may go to the other: the same host and port, and never from TLS to plain."""
+    """Whether secrets for one address may go to the other: the same scheme, host and port."""
     first, second = urllib.parse.urlsplit(one), urllib.parse.urlsplit(other)
     return (first.scheme, _host(one).lower()) == (second.scheme, _host(other).lower())
 
@@ -327,15 +326,15 @@ def _as_http(url: str) -> str:
 
 
 def _visible(url: str, origin: str) -> str:
-    """An address as an error may show it: no user, and no query where another host signed it."""
+    """The address as errors may show it: without user, and without query (a signature) unless it is on ``origin``."""
     parts = urllib.parse.urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     query = parts.query if not host or host == origin else ""
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, query, ""))
 
 
-def _failed(method: str, url: str, cause: str, host: str) -> Problem:
-    return Problem(f'{method.capitalize()} "{url}": {cause}', host=host)
+def _failed(method: str, url: str, cause: str, host: str) -> RequestFailure:
+    return RequestFailure(f'{method.capitalize()} "{url}": {cause}', host=host)
 
 
 def _os_words(problem: OSError) -> str:
@@ -348,12 +347,12 @@ def _os_words(problem: OSError) -> str:
 
 
 async def _first_record(url: str, timeout: float) -> bytes:
-    """The first bytes that a server answers to a TLS greeting; empty if it does not."""
+    """The first bytes that a server sends in response to a TLS handshake; empty if it sends none."""
     parts = urllib.parse.urlsplit(url)
     received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
-    greeting = ssl.create_default_context().wrap_bio(received, sent, server_hostname=parts.hostname)
+    handshake = ssl.create_default_context().wrap_bio(received, sent, server_hostname=parts.hostname)
     with contextlib.suppress(ssl.SSLWantReadError):
-        greeting.do_handshake()
+        handshake.do_handshake()
     with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 443)

@@ -1,6 +1,6 @@
-"""Registry addresses: their canonical form, and under which names their credentials are looked up.
+"""Registry addresses: their canonical form, and the names under which their credentials are looked up.
 
-Measured on nerdctl's ``dockerconfigresolver.RegistryURL`` and containerd's ``docker.MatchLocalhost``.
+Decides as nerdctl's ``dockerconfigresolver.RegistryURL`` and containerd's ``docker.MatchLocalhost`` do.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HTTPS_PORT = "443"
 
 @dataclass(frozen=True, slots=True)
 class RegistryURL:
-    """The address of a registry; ``namespace`` is the registry that a mirror stands for (``?ns=``)."""
+    """The address of a registry; ``namespace`` is the registry that a mirror serves (``?ns=``)."""
 
     scheme: str
     host: str
@@ -54,7 +54,7 @@ class RegistryURL:
 
     @property
     def identifiers(self) -> list[str]:
-        """Every name under which credentials are looked for, in order."""
+        """Every name under which credentials are looked up, in order."""
         first = self.canonical
         if self.namespace is not None or first == HUB:
             return [first]
@@ -68,13 +68,8 @@ class RegistryURL:
         return names
 
     @property
-    def is_localhost(self) -> bool:
-        """``localhost`` or an address of the loopback network."""
-        return self.hostname == "localhost" or _loopback(self.hostname)
-
-    @property
     def server_address(self) -> str:
-        """How nerdctl names the server beside its credentials."""
+        """The server address that nerdctl stores with credentials."""
         return self.host if self.namespace is None else f"{self.host}{self.path}?{self.query}"
 
 
@@ -82,7 +77,7 @@ def parse(text: str) -> RegistryURL:
     """The registry that an address names; ``""`` and ``docker.io`` are Docker Hub, http is taken as https.
 
     Raises:
-        InputError: Go refuses the address; ``go`` are its words.
+        InputError: Go refuses the address; ``go`` is its message.
 
     Example:
         >>> from imgframe.registry import urls
@@ -107,10 +102,10 @@ def parse(text: str) -> RegistryURL:
 
 
 def matches_localhost(host: str) -> bool:
-    """Whether containerd takes ``host`` or ``host:port`` for this machine, and speaks plain HTTP to it.
+    """Whether containerd takes ``host`` or ``host:port`` for the local machine, to which it speaks plain HTTP.
 
     Raises:
-        InputError: the text is no host, or no host and port; ``go`` are Go's words.
+        InputError: the text is neither a host nor a host and port; ``go`` is Go's message.
     """
     if host in {"::1", "[::1]"}:
         return True
@@ -122,18 +117,18 @@ def matches_localhost(host: str) -> bool:
         if not str(problem).endswith(": missing port in address"):
             raise _refused(host, str(problem)) from None
         name = host
-    return name == "localhost" or _loopback(name)
+    return is_localhost(name)
 
 
-def _loopback(name: str) -> bool:
-    if "%" in name:
+def is_localhost(hostname: str) -> bool:
+    """Whether the host is ``localhost`` or a loopback address, also one of IPv4 within IPv6."""
+    if "%" in hostname:
         return False
     try:
-        address = ipaddress.ip_address(name)
+        address = ipaddress.ip_address(hostname)
     except ValueError:
-        return False
-    inner = getattr(address, "ipv4_mapped", None) or address
-    return bool(inner.is_loopback)
+        return hostname == "localhost"
+    return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)
 
 
 def _refused(text: str, go: str) -> InputError:

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from imgframe import oci, reference
 from imgframe.errors import RegistryError
-from imgframe.registry import Registry, Remote
-from imgframe.registry.credentials import Login, Wallet
+from imgframe.registry import Registry, RemoteImage
+from imgframe.registry.credentials import CredentialStore, Login
 
 _NO_TLS = ("server gave HTTP response to HTTPS client", "connection refused")
 
@@ -31,7 +31,7 @@ class RegistrySessions:
         self._lock = asyncio.Lock()
         self._sessions: dict[tuple[Any, ...], Registry] = {}
         self._images: dict[tuple[Any, ...], UpstreamImage] = {}
-        self._wallets: dict[Any, Wallet] = {}
+        self._credentials: dict[Any, CredentialStore] = {}
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -82,9 +82,9 @@ class RegistrySessions:
     async def login(self, host: str, options: Mapping[str, Any]) -> Login:
         """The credentials for a registry."""
         config = self._config(options)
-        if config not in self._wallets:
-            self._wallets[config] = Wallet(config)
-        return await self._wallets[config].login(host)
+        if config not in self._credentials:
+            self._credentials[config] = CredentialStore(config)
+        return await self._credentials[config].login(host)
 
 
 class UpstreamImage:
@@ -104,7 +104,7 @@ class UpstreamImage:
         self.tag = "" if parsed.digest else parsed.tag
         self.timeout = sessions.timeout(options)
         self._sessions, self._options = sessions, options
-        self._remote: Remote | None = None
+        self._remote: RemoteImage | None = None
         self._lock = asyncio.Lock()
         self._target: oci.Descriptor | RegistryError | None = None
 
@@ -113,7 +113,7 @@ class UpstreamImage:
         """The server that is asked first."""
         return self._remote.host if self._remote is not None else self.domain
 
-    async def remote(self) -> Remote:
+    async def remote(self) -> RemoteImage:
         """The image in its open session."""
         return self._remote if self._remote is not None else await self._open(plain_http=False)
 
@@ -144,7 +144,7 @@ class UpstreamImage:
         remote = await self._open(plain_http=True)
         return await remote.resolve()
 
-    async def _open(self, *, plain_http: bool) -> Remote:
+    async def _open(self, *, plain_http: bool) -> RemoteImage:
         session = await self._sessions.open(self._options, plain_http=plain_http)
         self._remote = session.image(self.reference)
         return self._remote

@@ -86,6 +86,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self._last: BaseException | None = None
 
     def take(self) -> list[str]:
         """What was seen since this was last asked."""
@@ -107,8 +108,11 @@ class Watch:
             yield
 
     def _error(self, error: BaseException, _result: object) -> None:
+        if error is self._last:  # __init__ of a class calls that of its base: one error is one sighting
+            return
         texts = [str(error), repr(error), repr(vars(error)), *getattr(error, "__notes__", ())]
         if any(map(found, texts)):
+            self._last = error
             self.seen.append(f"the error {type(error).__name__}")
 
     def _program(self, process: subprocess.Popen, result: tuple) -> None:

@@ -200,6 +200,17 @@ def _invalid(data: bytes, position: int, where: str) -> DocumentError:
     return DocumentError(f"invalid character {shown} {where}")
 
 
+def scalars(node: Node) -> dict[str, str | int]:
+    """The texts and natural numbers among the values of an object; nothing of any other node."""
+    found: dict[str, str | int] = {}
+    for key, value in node if type(node) is Pairs else ():
+        if type(value) is bytes and value.startswith(b'"'):
+            found[key] = text(value)
+        elif type(value) is bytes and value.isdigit():
+            found[key] = int(value)
+    return found
+
+
 _ESCAPE = re.compile(
     r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\(.)", re.DOTALL
 )
