@@ -144,7 +144,7 @@ def small(daemon) -> None:
 def fill(daemon, count: int) -> None:
     """Generated images imported by ``ctr`` and all unpacked."""
     from testbed import images
-    from testbed.truth_stores import collect_garbage
+    from testbed.ctr_stores import collect_garbage
 
     made = list(images.generated(count))
     for start in range(0, count, PIECE):

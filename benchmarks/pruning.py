@@ -66,14 +66,14 @@ def plans() -> None:
 
 def main() -> None:
     plans()
-    from testbed import truth_stores
+    from testbed import ctr_stores
     from testbed.daemons import Daemon
 
     import imgframe as imf
 
     with Daemon("2.1") as daemon:
-        truth_stores.fill_generated(daemon, "plan", COUNT)
-        truth_stores.fill_generated(daemon, "each", COUNT)
+        ctr_stores.fill_generated(daemon, "plan", COUNT)
+        ctr_stores.fill_generated(daemon, "each", COUNT)
         inventory = imf.collect(daemon.address, cache=False)
         images = inventory.images.sort_values("name")
         ours = images[images["namespace"] == "plan"].iloc[::2].head(HALF)

@@ -9,11 +9,11 @@ from typing import Any
 
 import hypothesis
 import pytest
-from testbed import daemons, debian, secret_watch, truth_stores
+from testbed import ctr_stores, daemons, debian, secret_watch
 from testbed.certificates import Authority
+from testbed.ctr_stores import FilledStore
 from testbed.daemons import DEFAULT_RELEASES, RELEASES, Daemon
 from testbed.registries import SECRET, USER, Registry, basic_settings, tls_settings, token_settings
-from testbed.truth_stores import FilledStore
 from testbed.web_servers import FaultyProxy, TokenServer
 
 hypothesis.settings.register_profile("loaded", deadline=None)  # a busy machine is no failure
@@ -66,10 +66,10 @@ def fresh_daemon() -> Iterator[Callable[..., Daemon]]:
 
 @pytest.fixture(scope="session")
 def registry() -> Iterator[Registry]:
-    """A docker-registry on loopback over plain HTTP that serves `truth_stores.catalogue()`; push under names of your own."""
+    """A docker-registry on loopback over plain HTTP that serves `ctr_stores.catalogue()`; push under names of your own."""
     require_daemons("docker-registry")
     with Registry() as served:
-        truth_stores.serve(served)
+        ctr_stores.serve(served)
         yield served
         assert not secret_watch.found(served.log_text())
 
@@ -134,7 +134,7 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], Fill
         if (kind, release) not in filled:
             require_daemons(f"a {kind} store on containerd {release}", release)
             registry = request.getfixturevalue("registry") if kind == "pulled" else None
-            filled[kind, release] = truth_stores.filled(Daemon(release), registry)
+            filled[kind, release] = ctr_stores.filled(Daemon(release), registry)
         return filled[kind, release]
 
     yield get

@@ -9,7 +9,7 @@ import socket
 import threading
 
 import pytest
-from testbed import stores
+from testbed import recorded_stores
 from testbed.spoilt_stores import CONFIG, INDEX, Spoilt, digest_of
 
 import imgframe as imf
@@ -19,7 +19,7 @@ from imgframe.wire import channel
 pytestmark = pytest.mark.daemon
 
 TABLES = ("images", "manifests", "configs", "history", "layers", "documents")
-STORE = stores.recorded("store-1")
+STORE = recorded_stores.recorded("store-1")
 
 
 def collected(address, **options):
@@ -60,7 +60,7 @@ def collecting(daemon, digest, **options):
 def test_a_daemon_killed_while_it_reads_and_started_again_is_read_to_the_end(fresh_daemon, monkeypatch):
     monkeypatch.setattr(channel, "RETRY_SECONDS", 120.0)  # a busy machine starts slowly
     daemon = fresh_daemon("2.1")
-    stores.load_into(daemon, STORE)
+    recorded_stores.load_into(daemon, STORE)
     calm = collected(daemon.socket)
     with collecting(daemon, calm.documents.digest[0]) as result:
         daemon.kill()
@@ -73,7 +73,7 @@ def test_a_daemon_killed_while_it_reads_and_started_again_is_read_to_the_end(fre
 def test_a_daemon_killed_while_it_reads_leaves_its_lists_and_error_rows(fresh_daemon, monkeypatch):
     monkeypatch.setattr(channel, "RETRY_SECONDS", 0.3)
     daemon = fresh_daemon("1.7")
-    stores.load_into(daemon, STORE)
+    recorded_stores.load_into(daemon, STORE)
     calm = collected(daemon.socket)
     digest = calm.documents.digest[0]
     with collecting(daemon, digest) as result:
@@ -93,7 +93,7 @@ def test_a_daemon_killed_while_it_reads_leaves_its_lists_and_error_rows(fresh_da
 
 def test_a_daemon_that_hangs_is_given_up_and_what_it_said_is_kept(fresh_daemon):
     daemon = fresh_daemon("2.1")
-    stores.load_into(daemon, STORE)
+    recorded_stores.load_into(daemon, STORE)
     calm = collected(daemon.socket)
     digest = calm.documents.digest[0]
     with collecting(daemon, digest, timeout=5.0) as result:
@@ -120,7 +120,7 @@ def test_an_image_deleted_while_its_manifest_is_read_is_not_there_in_the_end(fre
     for name, target in targets.items():
         spoilt.image(name, target)
     spoilt.dump["leases"] = [{"id": "hold", "labels": {}}]
-    stores.load_into(daemon, spoilt.dump)
+    recorded_stores.load_into(daemon, spoilt.dump)
     gone = targets["goes:1"]["digest"]
     with collecting(daemon, gone) as result:
         daemon.ctr("images", "rm", "goes:1")
@@ -175,7 +175,7 @@ def test_hostile_documents_are_the_same_rows_from_a_real_daemon(containerd):
         for name, at in (("late:1", 253402300799 * 10**9), ("old:1", 1)):
             moments = {"created_at_ns": at, "updated_at_ns": at}
             dump["images"].append({"name": name, "labels": {}, "target": target, **moments})
-    stores.load_into(containerd, dump)
+    recorded_stores.load_into(containerd, dump)
     try:
         real = imf.collect({"name": "n", "address": containerd.address}, namespaces=space, cache=False)
     finally:
@@ -208,7 +208,7 @@ def test_an_index_that_contains_itself_and_other_lies_of_a_real_daemon(fresh_dae
     index = spoilt.index(child)
     spoilt.image("ring:1", index)
     spoilt.image("calm:1", child)
-    stores.load_into(daemon, spoilt.dump)
+    recorded_stores.load_into(daemon, spoilt.dump)
     path = daemon.root / "io.containerd.content.v1.content/blobs/sha256" / index["digest"][7:]
     entry = {"mediaType": INDEX, "digest": index["digest"], "size": index["size"]}
     ring = Spoilt()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from testbed import stores
+from testbed import recorded_stores
 from testbed.spoilt_stores import CONFIG, INDEX, MANIFEST, NOW, Spoilt, digest_of
 
 import imgframe as imf
@@ -379,14 +379,16 @@ def test_hostile_names_and_labels_that_are_not_utf8_on_a_real_daemon(containerd)
     if containerd.release == "1.6":
         for image in spoilt.dump["images"]:
             image["created_at_ns"] = image["updated_at_ns"] = NOW
-    stores.load_into(containerd, spoilt.dump)
+    recorded_stores.load_into(containerd, spoilt.dump)
     inv = imf.collect(containerd.address, namespaces=space, cache=False)
     assert set(inv.images.name) == set(plain)
     assert errors(inv) == []
-    with stores.Wire(containerd, space) as wire:
-        descriptor = stores.message((1, target["mediaType"]), (2, target["digest"]), (3, target["size"]))
-        bad = stores.message((1, b"key"), (2, b"\xff\xfe"))
-        record = stores.message((1, "bytes:1"), (2, bad), (3, descriptor))
+    with recorded_stores.Wire(containerd, space) as wire:
+        descriptor = recorded_stores.message(
+            (1, target["mediaType"]), (2, target["digest"]), (3, target["size"])
+        )
+        bad = recorded_stores.message((1, b"key"), (2, b"\xff\xfe"))
+        record = recorded_stores.message((1, "bytes:1"), (2, bad), (3, descriptor))
         unchecked = containerd.release == "1.6"  # later ones check what they are sent
         with contextlib.nullcontext() if unchecked else pytest.raises(grpc.RpcError, match="UTF-8"):
             wire.call("images.v1.Images", "Create", (1, record))
@@ -404,7 +406,7 @@ def test_blobs_spoilt_behind_a_real_daemons_back(fresh_daemon):
     targets = {name: spoilt.manifest(annotations={"is": name}) for name in ("whole", "gone", "cut", "other")}
     for name, target in targets.items():
         spoilt.image(f"{name}:1", target)
-    stores.load_into(daemon, spoilt.dump)
+    recorded_stores.load_into(daemon, spoilt.dump)
     blobs = daemon.root / "io.containerd.content.v1.content/blobs/sha256"
     for name, content in (("gone", None), ("cut", b'{"schemaVersion":2'), ("other", b"{}")):
         path = blobs / targets[name]["digest"][7:]
@@ -428,9 +430,9 @@ def test_blobs_spoilt_behind_a_real_daemons_back(fresh_daemon):
 @pytest.mark.daemon
 @pytest.mark.parametrize("name", ["store-1", "store-2"])
 def test_a_real_daemon_and_the_simulator_give_the_same_tables(fresh_daemon, name, monkeypatch):
-    dump = {**stores.recorded(name), "snapshots": {"overlayfs": []}}
+    dump = {**recorded_stores.recorded(name), "snapshots": {"overlayfs": []}}
     daemon = fresh_daemon("2.1")
-    stores.load_into(daemon, dump)
+    recorded_stores.load_into(daemon, dump)
     real = imf.collect({"name": "n", "address": daemon.address}, cache=False)
     monkeypatch.setenv("IMGFRAME_READ_FILES", "1")
     files = imf.collect({"name": "n", "address": daemon.address}, cache=False)

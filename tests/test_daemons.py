@@ -5,8 +5,7 @@ import re
 import subprocess
 
 import pytest
-import testbed.truth_stores as truth
-from testbed import debian, golang_builds
+from testbed import ctr_stores, debian, golang_builds
 
 
 def test_tests_of_one_daemon_stay_on_one_worker(containerd, request):
@@ -58,7 +57,7 @@ def test_no_container_outlives_a_killed_daemon(fresh_daemon, registry):
     name = f"{registry.host}/library/tools:latest"
     daemon.ctr("images", "pull", "--plain-http", name)
     daemon.ctr("run", "-d", "--null-io", name, f"orphan-{daemon.tag}", "sleep", "100000")
-    tasks = truth.rows(daemon.ctr("tasks", "ls"), *truth.TASK_COLUMNS)
+    tasks = ctr_stores.rows(daemon.ctr("tasks", "ls"), *ctr_stores.TASK_COLUMNS)
     daemon.kill()
     assert os.path.exists(f"/proc/{tasks[0]['PID']}")
     daemon.stop()
@@ -76,24 +75,28 @@ def test_unpacked_programs_run():
 
 def test_a_pulled_store_holds_every_kind_of_thing(pulled_store):
     daemon = pulled_store.daemon
-    assert set(truth.NAMESPACES) < set(truth.namespaces(daemon))
-    found = truth.rows(daemon.ctr("snapshots", "ls"), *truth.SNAPSHOT_COLUMNS)
+    assert set(ctr_stores.NAMESPACES) < set(ctr_stores.namespaces(daemon))
+    found = ctr_stores.rows(daemon.ctr("snapshots", "ls"), *ctr_stores.SNAPSHOT_COLUMNS)
     assert {row["KIND"] for row in found} == {"Active", "Committed", "View"}
-    tasks = truth.rows(daemon.ctr("tasks", "ls"), *truth.TASK_COLUMNS)
+    tasks = ctr_stores.rows(daemon.ctr("tasks", "ls"), *ctr_stores.TASK_COLUMNS)
     assert {row["TASK"].split("-")[0]: row["STATUS"] for row in tasks} == {
         "running": "RUNNING",
         "paused": "PAUSED",
     }
     checks = [
-        daemon.ctr_process("images", "check", namespace=name).stdout for name in truth.namespaces(daemon)
+        daemon.ctr_process("images", "check", namespace=name).stdout for name in ctr_stores.namespaces(daemon)
     ]
-    found = {row["STATUS"].split()[0] for text in checks for row in truth.rows(text, *truth.CHECK_COLUMNS)}
+    found = {
+        row["STATUS"].split()[0]
+        for text in checks
+        for row in ctr_stores.rows(text, *ctr_stores.CHECK_COLUMNS)
+    }
     assert found == {"complete", "incomplete", "unavailable"}
     assert "half" in daemon.ctr("content", "active")
 
 
 def test_skopeo_reads_what_we_pushed(registry):
-    image = truth.catalogue()["team/rich", "1.0"]
+    image = ctr_stores.catalogue()["team/rich", "1.0"]
     command = [
         debian.program("skopeo"),
         "inspect",

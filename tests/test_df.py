@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from testbed import live_stores, naive_store
+from testbed import naive_store, random_stores
 from typer.testing import CliRunner
 
 import imgframe as imf
@@ -32,9 +32,9 @@ def saved(tmp_path):
 @pytest.fixture
 def store(fresh_daemon):
     """A daemon with images, containers, leases and half-finished writes, and nothing that its collector would take now."""
-    daemon = fresh_daemon(config=live_stores.QUIET)
-    live_stores.collect_now(daemon)
-    live_stores.Filler(daemon, random.Random("df")).fill()
+    daemon = fresh_daemon(config=random_stores.QUIET)
+    random_stores.collect_now(daemon)
+    random_stores.Filler(daemon, random.Random("df")).fill()
     return daemon
 
 
@@ -44,7 +44,7 @@ def test_the_disk_of_this_machine_is_reconciled_to_the_byte(store):
     assert list(rows) == ["images", "containers", "orphans", "unaccounted", "total"]
     assert rows["unaccounted"]["size"] == 0 and rows["images"]["size"] > 0
     writes = imf.collect(store.address, cache=False, progress=False).ingests["offset"].sum()
-    assert rows["total"]["size"] == sum(live_stores.disk_bytes(store.root)) + writes
+    assert rows["total"]["size"] == sum(random_stores.disk_bytes(store.root)) + writes
     assert sum(rows[name]["size"] for name in ("images", "containers", "orphans")) == rows["total"]["size"]
     assert rows["total"]["unknown"] == 0  # writable layers are asked for
 

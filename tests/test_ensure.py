@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 
 import pytest
-from testbed import images, truth_stores
+from testbed import ctr_stores, images
 from testbed.clock import END
 from testbed.filter_stores import DATA
 from testbed.node_state import checked, state
@@ -320,7 +320,7 @@ def test_modes_are_gos():
 
 def test_fifty_nodes_get_what_they_lack_and_the_registry_is_asked_once(registry, faulty_registry):
     names = [f"{faulty_registry.host}/team/{name}:1" for name in ("base", "child")]
-    built = [truth_stores.catalogue()[f"team/{name}", "1"] for name in ("base", "child")]
+    built = [ctr_stores.catalogue()[f"team/{name}", "1"] for name in ("base", "child")]
     with simulator.fleet(10, days=1, seed=3, until=END) as fleet:
         result = imf.ensure(names, fleet.nodes, via="client", unpack=False, namespace="fresh").apply()
         result.raise_for_errors()

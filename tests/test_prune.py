@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from testbed import images, truth_stores
+from testbed import ctr_stores, images
 from testbed.clock import END
 from typer.testing import CliRunner
 
@@ -29,7 +29,7 @@ def fill(daemon, namespace, count=12, seed=3):
     with tempfile.TemporaryDirectory(dir=daemon.folder) as folder:
         images.write_archive(Path(folder) / "a.tar", images.generated(count, seed))
         daemon.ctr("images", "import", f"{folder}/a.tar", namespace=namespace)
-    truth_stores.collect_garbage(daemon)  # the index of the archive itself
+    ctr_stores.collect_garbage(daemon)  # the index of the archive itself
 
 
 def read(daemon):

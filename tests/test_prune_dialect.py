@@ -10,7 +10,7 @@ from test_prune import fill, mine, names_in, read
 from testbed.clock import END
 from testbed.filter_stores import STORES, lines
 from testbed.filter_stores import inventory as recorded_inventory
-from testbed.stores import recorded
+from testbed.recorded_stores import recorded
 
 import imgframe as imf
 from imgframe import simulator

@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from testbed import images, truth_stores
+from testbed import ctr_stores, images
 from testbed.daemons import Daemon
 from testbed.node_state import EMPTY, checked, collect_garbage, state
 from testbed.registries import SECRET, USER, write_hosts
@@ -75,7 +75,7 @@ def test_a_container_runs_from_what_was_pulled(containerd, registry):
 
 def test_platforms_and_snapshotters(containerd, registry):
     reference = f"{registry.host}/team/rich:1.0"
-    rich = truth_stores.catalogue()["team/rich", "1.0"]
+    rich = ctr_stores.catalogue()["team/rich", "1.0"]
     amd, arm, *attestations = rich.children
     index = {rich.digest}
 
@@ -143,7 +143,7 @@ def test_what_is_there_does_not_travel_again(containerd, registry, faulty_regist
 
 def test_a_second_repository_is_remembered(containerd, registry):
     namespace = containerd.new_namespace("merge")
-    registry.push("other/base", "1", truth_stores.catalogue()["team/base", "1"])
+    registry.push("other/base", "1", ctr_stores.catalogue()["team/base", "1"])
     for repository in ("team/base", "other/base"):
         pulled(f"{registry.host}/{repository}:1", containerd, namespace, via="client")
     labels = state(containerd, namespace).blobs.values()

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from testbed import daemons, live_stores
+from testbed import daemons, random_stores
 
 import imgframe as imf
 from imgframe.collector.disk import measured_bytes
@@ -42,10 +42,10 @@ def play(daemon, filler, rng):
     if not (before.snapshots["kind"] == "view").any():
         parts = imf.reclaiming.breakdown(before, measured_bytes(before)).set_index("part")["size"]
         assert parts["unaccounted"] == 0 and parts["total"] == sum(measured_bytes(before).values())
-    disk = live_stores.disk_bytes(daemon.root)
-    live_stores.delete_images(daemon, list(keys(chosen, "namespace", "name")))
+    disk = random_stores.disk_bytes(daemon.root)
+    random_stores.delete_images(daemon, list(keys(chosen, "namespace", "name")))
     after = taken(daemon)
-    disk_after = live_stores.disk_bytes(daemon.root)
+    disk_after = random_stores.disk_bytes(daemon.root)
 
     gone = keys(before.blobs, "digest") - keys(after.blobs, "digest")
     assert gone == keys(predicted.blobs, "digest")
@@ -68,10 +68,10 @@ def play(daemon, filler, rng):
 
 @pytest.mark.parametrize("release", daemons.RELEASES)
 def test_what_disappears_is_what_was_predicted(release, fresh_daemon):
-    daemon = fresh_daemon(release, config=live_stores.QUIET)
-    live_stores.collect_now(daemon)  # from now on the next collection is far away
+    daemon = fresh_daemon(release, config=random_stores.QUIET)
+    random_stores.collect_now(daemon)  # from now on the next collection is far away
     rng = random.Random(f"reclaim-{release}")
-    filler = live_stores.Filler(daemon, rng)
+    filler = random_stores.Filler(daemon, rng)
     freed = [play(daemon, filler, rng) for _ in range(ROUNDS)]
     assert sum(size > 0 for size in freed) > ROUNDS // 2
     print(f"containerd {daemon.version}: {ROUNDS} of {ROUNDS} stores equal, {sum(freed):,} bytes freed")
@@ -82,10 +82,10 @@ def test_what_disappears_is_what_was_predicted(release, fresh_daemon):
 def test_soak_what_disappears_is_what_was_predicted(release, fresh_daemon):
     equal = 0
     for start in range(0, SOAK, 50):  # a new daemon now and then, so that stores stay small
-        daemon = fresh_daemon(release, config=live_stores.QUIET)
-        live_stores.collect_now(daemon)
+        daemon = fresh_daemon(release, config=random_stores.QUIET)
+        random_stores.collect_now(daemon)
         rng = random.Random(f"soak-{release}-{start}")
-        filler = live_stores.Filler(daemon, rng)
+        filler = random_stores.Filler(daemon, rng)
         for _ in range(min(50, SOAK - start)):
             play(daemon, filler, rng)
             equal += 1

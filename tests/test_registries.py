@@ -3,7 +3,7 @@
 import http.client
 
 import pytest
-import testbed.truth_stores as truth
+from testbed import ctr_stores
 from testbed.daemons import CtrError
 from testbed.registries import SECRET, USER, write_hosts
 
@@ -11,32 +11,40 @@ MANIFEST = "application/vnd.oci.image.index.v1+json"
 
 
 def pull(daemon, folder, url, *options, **settings):
-    hosts = write_hosts(folder / "hosts", {truth.HOST: url}, **settings)
+    hosts = write_hosts(folder / "hosts", {ctr_stores.HOST: url}, **settings)
     namespace = daemon.new_namespace()
     daemon.ctr(
-        "images", "pull", "--hosts-dir", hosts, *options, f"{truth.HOST}/team/base:1", namespace=namespace
+        "images",
+        "pull",
+        "--hosts-dir",
+        hosts,
+        *options,
+        f"{ctr_stores.HOST}/team/base:1",
+        namespace=namespace,
     )
     return daemon.ctr("images", "ls", "-q", namespace=namespace).split()
 
 
 def test_tls_with_its_own_authority(containerd, tls_registry, authority, tmp_path):
-    assert pull(containerd, tmp_path, tls_registry.url, ca=str(authority.ca)) == [f"{truth.HOST}/team/base:1"]
+    assert pull(containerd, tmp_path, tls_registry.url, ca=str(authority.ca)) == [
+        f"{ctr_stores.HOST}/team/base:1"
+    ]
     with pytest.raises(CtrError, match="certificate signed by unknown authority"):
         pull(containerd, tmp_path / "untrusting", tls_registry.url)
 
 
 def test_basic_auth(containerd, basic_registry, tmp_path):
     user = ("--user", f"{USER}:{SECRET}")
-    assert pull(containerd, tmp_path, basic_registry.url, *user) == [f"{truth.HOST}/team/base:1"]
+    assert pull(containerd, tmp_path, basic_registry.url, *user) == [f"{ctr_stores.HOST}/team/base:1"]
     with pytest.raises(CtrError, match="401"):
         pull(containerd, tmp_path, basic_registry.url, "--user", f"{USER}:wrong")
 
 
 def test_tokens(containerd, token_registry, token_server, tmp_path):
-    assert pull(containerd, tmp_path, token_registry.url) == [f"{truth.HOST}/team/base:1"]
+    assert pull(containerd, tmp_path, token_registry.url) == [f"{ctr_stores.HOST}/team/base:1"]
     before = len(token_server.requests)
     assert pull(containerd, tmp_path, token_registry.url, "--user", f"{USER}:{SECRET}") == [
-        f"{truth.HOST}/team/base:1"
+        f"{ctr_stores.HOST}/team/base:1"
     ]
     assert len(token_server.requests) > before
 
@@ -52,7 +60,7 @@ def ask(host, path="/v2/team/rich/manifests/1.0", method="GET", timeout=120):
 
 
 def test_the_proxy_passes_everything_on(registry, faulty_registry):
-    image = truth.catalogue()["team/rich", "1.0"]
+    image = ctr_stores.catalogue()["team/rich", "1.0"]
     status, headers, body = ask(faulty_registry.host)
     assert (status, body) == (200, image.blobs[image.digest])
     assert headers["Docker-Content-Digest"] == image.digest
@@ -60,7 +68,7 @@ def test_the_proxy_passes_everything_on(registry, faulty_registry):
 
 
 def test_each_fault_of_the_proxy(faulty_registry, other_host):
-    image = truth.catalogue()["team/rich", "1.0"]
+    image = ctr_stores.catalogue()["team/rich", "1.0"]
     whole = image.blobs[image.digest]
     faulty_registry.add("GET .*/manifests/", times=1, status=429, headers={"Retry-After": "1"})
     assert ask(faulty_registry.host)[:1] == (429,)

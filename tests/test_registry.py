@@ -10,7 +10,7 @@ import ssl
 import traceback
 
 import pytest
-import testbed.truth_stores as truth
+from testbed import ctr_stores
 from testbed.registries import SECRET, USER, write_hosts
 from testbed.web_servers import FaultyProxy, Server, send
 
@@ -19,7 +19,7 @@ from imgframe.errors import InputError, InsecureWarning, RegistryDenied, Registr
 from imgframe.registry import Registry, auth, dockerconfig, urls
 from imgframe.registry import remote_image as remote_module
 
-NAME = f"{truth.HOST}/team/rich:1.0"
+NAME = f"{ctr_stores.HOST}/team/rich:1.0"
 PACKED = base64.b64encode(f"{USER}:{SECRET}".encode()).decode()
 
 
@@ -73,7 +73,7 @@ async def everything(registry, name=NAME):
 
 
 def served(name="team/rich", tag="1.0"):
-    return truth.catalogue()[name, tag]
+    return ctr_stores.catalogue()[name, tag]
 
 
 def assert_served(found, image=None):
@@ -109,9 +109,9 @@ def test_a_name_that_is_not_there(registry):
 
 
 def test_its_own_authority(tls_registry, authority, tmp_path):
-    trusting = write_hosts(tmp_path / "trusting", {truth.HOST: tls_registry.url}, ca=str(authority.ca))
+    trusting = write_hosts(tmp_path / "trusting", {ctr_stores.HOST: tls_registry.url}, ca=str(authority.ca))
     assert_served(with_registry(everything, hosts_dirs=[trusting]))
-    hosts = write_hosts(tmp_path / "hosts", {truth.HOST: tls_registry.url})
+    hosts = write_hosts(tmp_path / "hosts", {ctr_stores.HOST: tls_registry.url})
     with pytest.raises(RegistryError, match="x509: certificate signed by unknown authority") as caught:
         with_registry(everything, hosts_dirs=[hosts])
     assert "name its authority with 'ca' in hosts.toml" in str(caught.value)
@@ -121,7 +121,9 @@ def test_its_own_authority(tls_registry, authority, tmp_path):
     assert_served(
         with_registry(
             everything,
-            hosts_dirs=[write_hosts(tmp_path / "skip", {truth.HOST: tls_registry.url}, skip_verify=True)],
+            hosts_dirs=[
+                write_hosts(tmp_path / "skip", {ctr_stores.HOST: tls_registry.url}, skip_verify=True)
+            ],
         )
     )
 
@@ -132,7 +134,7 @@ def test_client_certificates(registry, authority, tmp_path):
     context.load_verify_locations(authority.ca)
     certificate, key = authority.issue("client")
     with FaultyProxy(registry.host, tls=context) as strict:
-        names = {truth.HOST: strict.url}
+        names = {ctr_stores.HOST: strict.url}
         shown = write_hosts(
             tmp_path / "shown", names, ca=str(authority.ca), client=[[str(certificate), str(key)]]
         )
@@ -290,20 +292,20 @@ def test_a_server_that_hangs(faulty_registry):
 def test_mirrors_stand_in_for_each_other(registry, faulty_registry, tmp_path):
     faulty_registry.clear()
     faulty_registry.add("manifests|blobs", status=500)
-    folder = tmp_path / "hosts" / truth.HOST
+    folder = tmp_path / "hosts" / ctr_stores.HOST
     folder.mkdir(parents=True)
     (folder / "hosts.toml").write_text(f'server = "{registry.url}"\n[host."{faulty_registry.url}"]\n')
     image = served("team/base", "1")
     layer = layer_of(image)
 
     async def read(one):
-        remote = one.image(f"{truth.HOST}/team/base:1")
+        remote = one.image(f"{ctr_stores.HOST}/team/base:1")
         return await everything(one, remote.reference), await whole(remote, layer)
 
     found, data = with_registry(read, hosts_dirs=[tmp_path / "hosts"])
     assert_served(found, image)
     assert data == image.blobs[layer.digest]
-    assert {one.path.partition("?")[2] for one in faulty_registry.requests} == {f"ns={truth.HOST}"}
+    assert {one.path.partition("?")[2] for one in faulty_registry.requests} == {f"ns={ctr_stores.HOST}"}
 
 
 def test_passwords_do_not_follow_to_another_host(basic_registry, other_host, tmp_path):
@@ -312,14 +314,14 @@ def test_passwords_do_not_follow_to_another_host(basic_registry, other_host, tmp
         proxy.add("GET .*/blobs/", redirect=other_host.url)
         image = served("team/base", "1")
         layer = layer_of(image)
-        folder = tmp_path / "hosts" / truth.HOST
+        folder = tmp_path / "hosts" / ctr_stores.HOST
         folder.mkdir(parents=True)
         (folder / "hosts.toml").write_text(
             f'[host."{proxy.url}"]\n[host."{proxy.url}".header]\nx-key = "{SECRET}"\n'
         )
 
         async def read(one):
-            remote = one.image(f"{truth.HOST}/team/base:1")
+            remote = one.image(f"{ctr_stores.HOST}/team/base:1")
             await remote.resolve()
             return await whole(remote, layer)
 
@@ -345,11 +347,11 @@ class Parrot(Server):
 
 def test_the_keys_of_a_hosts_file_are_secrets_too(tmp_path):
     with Parrot() as parrot:
-        folder = tmp_path / truth.HOST
+        folder = tmp_path / ctr_stores.HOST
         folder.mkdir()
         (folder / "hosts.toml").write_text(f'server = "{parrot.url}"\n[header]\nx-key = "{SECRET}"\n')
         with pytest.raises(RegistryDenied, match="denied: <secret>") as caught:
-            with_registry(lambda one: one.image(f"{truth.HOST}/a:1").resolve(), hosts_dirs=tmp_path)
+            with_registry(lambda one: one.image(f"{ctr_stores.HOST}/a:1").resolve(), hosts_dirs=tmp_path)
     assert_no_secret(caught.value)
 
 

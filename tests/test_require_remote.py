@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 import pytest
-import testbed.truth_stores as truth
+from testbed import ctr_stores
 from testbed.clock import END
 from testbed.registries import SECRET, USER
 from typer.testing import CliRunner
@@ -49,7 +49,7 @@ def test_what_vanished_from_the_registry_since_the_plan_is_refused(node, faulty_
     inventory = read(address)
     plan = imf.prune(pulled(inventory, through), inventory, require_remote=True)
     assert sorted(plan.steps["name"]) == sorted(through)
-    base = truth.catalogue()["team/base", "1"].digest
+    base = ctr_stores.catalogue()["team/base", "1"].digest
     options = {row["name"]: json.loads(row["options"]) for row in plan.steps.to_dict("records")}
     proof = options[through[0]]["require_remote"]["reference"]
     assert proof.endswith(f"/team/base@{base}")
@@ -131,7 +131,7 @@ def test_a_plan_holds_no_credentials(node, basic_registry, tmp_path):
     assert told == {
         "hosts_dirs": [str(tmp_path)],
         "docker_config": str(login),
-        "reference": f"{basic_registry.host}/team/base@{truth.catalogue()['team/base', '1'].digest}",
+        "reference": f"{basic_registry.host}/team/base@{ctr_stores.catalogue()['team/base', '1'].digest}",
     }
     for file in (tmp_path / "plan").iterdir():
         assert SECRET.encode() not in file.read_bytes()
@@ -165,11 +165,11 @@ def test_stale_as_a_command(node, registry, faulty_registry, tmp_path):
     head, *rows = table.stdout.splitlines()
     assert head.split() == ["NAME", "LOCAL", "REMOTE", "STATUS", "WHY"]
     by_name = {row.split()[0]: row.split() for row in rows}
-    base = truth.catalogue()["team/base", "1"].digest[7:19]
+    base = ctr_stores.catalogue()["team/base", "1"].digest[7:19]
     assert by_name[names[0]][1:] == [base, base, "same"]
     assert by_name[names[1]][1:4] == [
         "0" * 12,
-        truth.catalogue()["team/rich", "1.0"].digest[7:19],
+        ctr_stores.catalogue()["team/rich", "1.0"].digest[7:19],
         "cosmetic",
     ]
     found = json.loads(invoke("stale", "--from", tmp_path / "saved", "--format", "json").stdout)

@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 import pytest
-import testbed.truth_stores as truth
+from testbed import ctr_stores
 from testbed.registries import SECRET, USER
 
 import imgframe as imf
@@ -36,12 +36,12 @@ def inventory(*rows, platform="linux/amd64", stores=None):
 
 
 def digest_of(repository, tag):
-    return truth.catalogue()[repository, tag].digest
+    return ctr_stores.catalogue()[repository, tag].digest
 
 
 def amd64_manifest():
     """What linux/amd64 finds in team/rich:1.0."""
-    for entry in truth.catalogue()["team/rich", "1.0"].document["manifests"]:
+    for entry in ctr_stores.catalogue()["team/rich", "1.0"].document["manifests"]:
         if entry.get("platform", {}).get("architecture") == "amd64":
             return entry["digest"]
     raise AssertionError("no such entry")
@@ -60,7 +60,7 @@ def test_digests_of_a_series_keep_its_index(registry):
     assert list(whole.columns) == ["reference", "digest", "media_type", "size", "errors"]
     assert pd.isna(whole.errors[7])
     assert whole["size"].dtype == "Int64"
-    assert whole["size"][7] == len(truth.catalogue()["team/base", "1"].blobs[found[7]])
+    assert whole["size"][7] == len(ctr_stores.catalogue()["team/base", "1"].blobs[found[7]])
     assert "must be lowercase" in whole.errors[8]
     assert whole.errors[9].endswith("not found")
 

@@ -9,9 +9,9 @@ import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from testbed import stores
+from testbed import recorded_stores
 from testbed.clock import END
-from testbed.simulated_calls import Asker
+from testbed.raw_calls import Asker
 
 import imgframe as imf
 from imgframe import containerd_filters, oci, simulator
@@ -37,7 +37,7 @@ def answer(address, call, namespace=NS, timeout=120, **fields):
 
 @pytest.mark.parametrize("name", ["store-1", "store-2", "store-3", "store-4"])
 def test_from_dump_serves_what_the_dump_says(name):
-    dump = stores.recorded(name)
+    dump = recorded_stores.recorded(name)
     with simulator.from_dump(dump) as simulated, Asker(simulated.address, dump["namespace"]) as ask:
         images = listed(ask, "Images/List", "images")
         assert [
@@ -57,7 +57,7 @@ def test_from_dump_serves_what_the_dump_says(name):
         }
         for blob in dump["blobs"]:
             data = b"".join(each.data for each in ask("Content/Read", digest=blob["digest"]))
-            assert data == stores.blob_bytes(blob)
+            assert data == recorded_stores.blob_bytes(blob)
         containers = [each.container for each in ask("Containers/ListStream")]
         assert [(each.id, each.image, each.snapshot_key) for each in containers] == [
             (each["id"], each["image"], each["snapshot_key"]) for each in dump["containers"]
@@ -90,7 +90,7 @@ def test_several_namespaces_and_snapshotters_share_the_bytes():
 
 
 def stores_digest(data):
-    from testbed.simulated_story import digest
+    from testbed.compared_calls import digest
 
     return digest(data)
 

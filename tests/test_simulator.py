@@ -4,12 +4,12 @@ import random
 import re
 
 import pytest
-import testbed.simulated_garbage as garbage
-import testbed.simulated_story as story
+import testbed.compared_calls as story
+import testbed.garbage_rounds as garbage
 from conftest import require_daemons
 from testbed.daemons import RELEASES, Daemon
-from testbed.simulated_calls import Asker
-from testbed.stores import load_into, recorded
+from testbed.raw_calls import Asker
+from testbed.recorded_stores import load_into, recorded
 
 from imgframe import simulator
 

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from test_filter_vectors import quoted
 from testbed.filter_stores import STORES, go_filter, has_bare_field, lines
-from testbed.stores import load_into, recorded
+from testbed.recorded_stores import load_into, recorded
 
 import imgframe as imf
 from imgframe import simulator

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import pytest
 import testbed.images as built
-import testbed.truth_stores as truth
-from testbed.truth_stores import rows
+from testbed import ctr_stores
+from testbed.ctr_stores import rows
 
 import imgframe as imf
 from imgframe.schema import TABLES
@@ -30,7 +30,7 @@ class Collected:
         self.daemon = daemon
         self.catalogue = catalogue
         self.inventory = imf.collect(daemon.address, usage="all", cache=False)
-        self.namespaces = truth.namespaces(daemon)
+        self.namespaces = ctr_stores.namespaces(daemon)
         self._layers = defaultdict(list)
 
     def ctr(self, namespace, columns, *arguments):
@@ -39,10 +39,10 @@ class Collected:
 
     def missing_documents(self):
         """Digests of the manifest and the config that were removed from namespace team.a."""
-        if f"{truth.HOST}/team/rich:1.0" not in self.catalogue:
+        if f"{ctr_stores.HOST}/team/rich:1.0" not in self.catalogue:
             return set()
-        rich = self.catalogue[f"{truth.HOST}/team/rich:1.0"].children[0]
-        return {rich.document["config"]["digest"], self.catalogue[f"{truth.HOST}/team/base:1"].digest}
+        rich = self.catalogue[f"{ctr_stores.HOST}/team/rich:1.0"].children[0]
+        return {rich.document["config"]["digest"], self.catalogue[f"{ctr_stores.HOST}/team/base:1"].digest}
 
     def layers_of(self, manifest):
         """(digest, size) of its layers, in order."""
@@ -102,7 +102,7 @@ def test_the_node_and_its_namespaces(store):
     assert node["status"] == ("partial" if failures else "ok")
     assert node["containerd_version"] == store.daemon.version
     assert node["root"] == str(store.daemon.root)
-    printed_by_ctr = rows(store.daemon.ctr("namespaces", "ls", namespace=None), *truth.NAMESPACE_COLUMNS)
+    printed_by_ctr = rows(store.daemon.ctr("namespaces", "ls", namespace=None), *ctr_stores.NAMESPACE_COLUMNS)
     ours = by(store.ours("namespaces"), "namespace")
     assert {name for (name,) in ours} == {row["NAME"] for row in printed_by_ctr}
     for row in printed_by_ctr:
@@ -114,7 +114,7 @@ def test_every_image(store):
     theirs = {
         (n, row["REF"]): row
         for n in store.namespaces
-        for row in store.ctr(n, truth.IMAGE_COLUMNS, "images", "ls")
+        for row in store.ctr(n, ctr_stores.IMAGE_COLUMNS, "images", "ls")
     }
     assert ours.keys() == theirs.keys()
     assert len(ours) >= 15
@@ -142,7 +142,7 @@ def test_the_size_that_ctr_shows_is_index_manifest_config_and_layers(pulled):
     theirs = {
         (n, row["REF"]): row["SIZE"]
         for n in pulled.namespaces
-        for row in pulled.ctr(n, truth.IMAGE_COLUMNS, "images", "ls")
+        for row in pulled.ctr(n, ctr_stores.IMAGE_COLUMNS, "images", "ls")
     }
     compared = 0
     for image in pulled.ours("images"):
@@ -159,7 +159,7 @@ def test_complete_and_unpacked_as_ctr_checks_them(store):
     outcomes = Counter()
     for namespace in store.namespaces:
         check = store.daemon.ctr_process("images", "check", namespace=namespace)
-        for row in rows(check.stdout, *truth.CHECK_COLUMNS):
+        for row in rows(check.stdout, *ctr_stores.CHECK_COLUMNS):
             image = ours[namespace, row["REF"]]
             state, _, count = row["STATUS"].partition(" ")
             outcomes[state, row["UNPACKED"]] += 1
@@ -189,7 +189,7 @@ def test_every_blob(store):
     seen = set()
     folder = store.daemon.root / "io.containerd.content.v1.content/blobs/sha256"
     for namespace in store.namespaces:
-        for row in truth.content_rows(store.daemon.ctr("content", "ls", namespace=namespace)):
+        for row in ctr_stores.content_rows(store.daemon.ctr("content", "ls", namespace=namespace)):
             blob = ours[namespace, row["DIGEST"]]
             seen.add((namespace, row["DIGEST"]))
             assert blob["size"] == (folder / row["DIGEST"][7:]).stat().st_size
@@ -206,9 +206,10 @@ def test_every_snapshot_and_its_usage(store):
         for snapshotter in ("overlayfs", "native"):
             command = ("snapshots", "--snapshotter", snapshotter)
             usage = {
-                row["KEY"]: row for row in store.ctr(namespace, truth.USAGE_COLUMNS, *command, "usage", "-b")
+                row["KEY"]: row
+                for row in store.ctr(namespace, ctr_stores.USAGE_COLUMNS, *command, "usage", "-b")
             }
-            listed = store.ctr(namespace, truth.SNAPSHOT_COLUMNS, *command, "ls")
+            listed = store.ctr(namespace, ctr_stores.SNAPSHOT_COLUMNS, *command, "ls")
             parents = {row["KEY"]: row["PARENT"] for row in listed}
             assert usage.keys() == parents.keys()
             for row in listed:
@@ -262,7 +263,7 @@ def test_every_lease(store):
     expires = column_ns(store, "leases", "namespace", "id", column="expires_at")
     seen = set()
     for namespace in store.namespaces:
-        for row in store.ctr(namespace, truth.LEASE_COLUMNS, "leases", "ls"):
+        for row in store.ctr(namespace, ctr_stores.LEASE_COLUMNS, "leases", "ls"):
             lease = ours[namespace, row["ID"]]
             seen.add((namespace, row["ID"]))
             assert printed(lease["labels"]) == label_pieces(row["LABELS"])
@@ -280,9 +281,10 @@ def test_every_container_and_its_task(pulled):
     seen = set()
     for namespace in pulled.namespaces:
         tasks = {
-            row["TASK"]: row["STATUS"] for row in pulled.ctr(namespace, truth.TASK_COLUMNS, "tasks", "ls")
+            row["TASK"]: row["STATUS"]
+            for row in pulled.ctr(namespace, ctr_stores.TASK_COLUMNS, "tasks", "ls")
         }
-        for row in pulled.ctr(namespace, truth.CONTAINER_COLUMNS, "containers", "ls"):
+        for row in pulled.ctr(namespace, ctr_stores.CONTAINER_COLUMNS, "containers", "ls"):
             key = (namespace, row["CONTAINER"])
             seen.add(key)
             info = json.loads(pulled.daemon.ctr("containers", "info", row["CONTAINER"], namespace=namespace))

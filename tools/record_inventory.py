@@ -18,10 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import pyarrow as pa  # noqa: E402
-from testbed import debian, images, truth_stores  # noqa: E402 -- the test bed lies beside the tests
+from testbed import ctr_stores, debian, images  # noqa: E402 -- the test bed lies beside the tests
 from testbed.daemons import Daemon  # noqa: E402
+from testbed.recorded_stores import Wire, message, moment  # noqa: E402
 from testbed.registries import Registry, write_hosts  # noqa: E402
-from testbed.stores import Wire, message, moment  # noqa: E402
 
 import imgframe as imf  # noqa: E402
 
@@ -166,7 +166,7 @@ def main() -> None:
                 verb = ("run", "-d", "--null-io") if number % 4 else ("containers", "create")
                 daemon.ctr(*verb, name, container, "sleep", "100000", namespace=namespace)
         daemon.ctr("leases", "create", "--id", "pull-4f1d", "-x", "24h", namespace="default")
-        truth_stores.collect_garbage(daemon)
+        ctr_stores.collect_garbage(daemon)
         inventory = imf.collect({"name": "node-1", "address": daemon.address}, usage="all", cache=False)
         print(_neutral(inventory).save(target), inventory)
 

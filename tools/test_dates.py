@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from testbed import debian, selection  # noqa: E402 -- the test bed's
+from testbed import debian, groups  # noqa: E402 -- the test bed's
 
 YEARS = (2021, 2037)
 
@@ -47,7 +47,7 @@ def run(at: datetime, arguments: list[str]) -> bool:
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "FAKETIME_DONT_RESET": "1",
     }
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", selection.PURE, *arguments]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", groups.PURE, *arguments]
     return not subprocess.run(command, cwd=ROOT, env=os.environ | clock, check=False).returncode
 
 

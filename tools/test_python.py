@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from testbed import debian, debian_pythons, selection  # noqa: E402 -- the test bed's
+from testbed import debian, debian_pythons, groups  # noqa: E402 -- the test bed's
 
 
 def environment(version: str) -> Path:
@@ -40,7 +40,7 @@ def run(version: str, arguments: list[str]) -> bool:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
     clean["PATH"] = f"{python.parent}:{clean.get('PATH', '/usr/bin:/bin')}"
     tests = subprocess.run(
-        [python, "-m", "pytest", "-m", selection.PURE, *arguments], cwd=ROOT, env=clean, check=False
+        [python, "-m", "pytest", "-m", groups.PURE, *arguments], cwd=ROOT, env=clean, check=False
     )
     with tempfile.TemporaryDirectory() as folder:
         demo = subprocess.run(

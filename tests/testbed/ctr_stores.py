@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from testbed import debian, images
 from testbed.daemons import Daemon
+from testbed.recorded_stores import Wire
 from testbed.registries import Registry, write_hosts
-from testbed.stores import Wire
 
 HOST = "registry.example"
 NAMESPACES = ("default", "k8s.io", "team.a")

@@ -1,6 +1,6 @@
 """Random stores with every kind of reference, written by raw calls, then deleted from piece by piece."""
 
-from testbed.simulated_story import digest
+from testbed.compared_calls import digest
 
 _REF = "containerd.io/gc.ref"
 EXPIRE = "containerd.io/gc.expire"

@@ -10,7 +10,7 @@ import grpc
 
 from testbed.daemons import Daemon
 from testbed.images import digest_of
-from testbed.stores import Wire, message
+from testbed.recorded_stores import Wire, message
 
 # only a synchronous delete collects: an asynchronous one is put off for hours, a hundred mutations do nothing
 QUIET = """
