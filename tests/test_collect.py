@@ -269,10 +269,10 @@ def cold_and_warm(dump, cache):
 
 
 INJURIES = {
-    "homes of others": "UPDATE OR REPLACE homes SET bundle = (SELECT min(id) FROM bundles)",
-    "homes everywhere": "INSERT OR IGNORE INTO homes SELECT store, namespace, id FROM homes, bundles",
-    "homes that are gone": "UPDATE OR REPLACE homes SET bundle = bundle + 100",
-    "no homes": "DELETE FROM homes",
+    "bundles of others": "UPDATE OR REPLACE namespace_bundles SET bundle = (SELECT min(id) FROM bundles)",
+    "all bundles in each namespace": "INSERT OR IGNORE INTO namespace_bundles SELECT store, namespace, id FROM namespace_bundles, bundles",
+    "bundles that are gone": "UPDATE OR REPLACE namespace_bundles SET bundle = bundle + 100",
+    "no bundles of namespaces": "DELETE FROM namespace_bundles",
     "wrong bytes": "UPDATE bundles SET data = zeroblob(length(data)) WHERE id = (SELECT max(id) FROM bundles)",
     "a bundle less": "DELETE FROM bundles WHERE id = (SELECT min(id) FROM bundles)",
 }
@@ -300,7 +300,7 @@ def test_an_unchanged_store_is_found_where_it_was(tmp_path):
         cold_and_warm({**dump, "images": images}, cache)
     with contextlib.closing(sqlite3.connect(cache)) as db:
         bundles = {row[0] for row in db.execute("SELECT id FROM bundles")}
-        homes = db.execute("SELECT bundle FROM homes ORDER BY bundle").fetchall()
+        homes = db.execute("SELECT bundle FROM namespace_bundles ORDER BY bundle").fetchall()
     assert len(bundles) == 2
     assert {row[0] for row in homes} <= bundles
     assert (min(bundles),) in homes  # of the state that was read last
@@ -448,7 +448,7 @@ def test_several_nodes_read_each_document_once_and_stand_in_order():
 
 
 def test_a_fleet_reads_each_document_once(monkeypatch, tmp_path):
-    monkeypatch.setattr("imgframe.collector.document_reader._PATIENCE", 60.0)  # however slow the machine
+    monkeypatch.setattr("imgframe.collector.document_reader._STALL_SECONDS", 60.0)  # however slow the machine
     with simulator.fleet(nodes=8, days=10, until=END) as fleet:
         cold, warm = (imf.collect(fleet.nodes, usage="none", cache=tmp_path / "c.sqlite") for _ in range(2))
     assert len(cold.documents) > 300

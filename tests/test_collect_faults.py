@@ -477,7 +477,7 @@ def spoil(path, how):
             path.write_bytes(b"")
         case "no tables":
             with sqlite3.connect(path) as db:
-                for table in ("bundles", "members", "homes", "usages"):
+                for table in ("bundles", "members", "namespace_bundles", "usages"):
                     db.execute(f"DROP TABLE {table}")
             db.close()
         case "wrong bytes":

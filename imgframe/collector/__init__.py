@@ -1,7 +1,7 @@
-"""Read nodes into tables: everything that containerd holds, from one node or thousands at once.
+"""Collection of nodes into an Inventory: everything that containerd holds, on one node or on thousands.
 
-Each node is asked for its lists, all at once; documents are read once per digest and remembered; a node that fails costs
-its own rows only. Nothing is written to a node.
+All lists of a node are read concurrently; each document is read once per digest and cached; a node that fails loses only its
+own rows. Nothing is written to a node.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from typing import Any, get_args
 
 from imgframe import _loop
-from imgframe.collector.batches import wave_size
+from imgframe.collector.batches import size_per_node
 from imgframe.collector.cache import Cache, open_cache
 from imgframe.collector.computed_columns import assemble
 from imgframe.collector.document_reader import DocumentReader
-from imgframe.collector.gc_threshold import rare_collections
+from imgframe.collector.gc_threshold import infrequent_gc
 from imgframe.collector.nodes import CollectOptions, NodeReader
 from imgframe.collector.progress import ProgressBars
 from imgframe.collector.snapshot_usage import Usage
@@ -29,7 +29,7 @@ from imgframe.node import Node, nodes_of
 __all__ = ["acollect", "collect"]
 
 NODES_AT_ONCE = 64
-"""Nodes that are read at the same time; each has one connection."""
+"""Nodes that are read at the same time, each over one connection."""
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*")
 
@@ -46,27 +46,27 @@ def collect(
 ) -> Inventory:
     """The inventory of one or many nodes: every table of :data:`imgframe.schema.TABLES`.
 
-    Works in scripts and inside a running notebook alike; an interrupt stops it and leaves nothing behind.
+    It can be called in scripts and in a running notebook; an interrupt stops it and leaves nothing running.
 
     Args:
         nodes: a path or ``unix://`` address, a :class:`~imgframe.Node`, a dict, or several of these; None: the address in
-            CONTAINERD_ADDRESS, else every usual socket of this machine.
-        namespaces: which to read; None: those of the Node, else all. One that a node does not have is a row of ``errors``.
-        snapshotters: which to read; None: all that the node can use.
-        usage: bytes of which snapshots to ask for: ``none``, ``committed`` (containerd knows them), or ``all`` (containerd
-            walks the directory of each active one: slow, and work for the node).
-        cache: whether documents and usages are remembered between collections, in the user's cache directory or the
-            file given. The file may be deleted at any time.
-        progress: whether to draw bars; None: on a terminal and in notebooks.
+            CONTAINERD_ADDRESS, or every well-known socket of this machine.
+        namespaces: to read; None: those of the Node, or all. One that a node does not have is a row of ``errors``.
+        snapshotters: to read; None: all that the node can use.
+        usage: snapshots to read the size of: ``none``, ``committed`` (containerd knows it), or ``all`` (containerd walks
+            the directory of each active one: slow, with load on the node).
+        cache: whether to cache documents and usages, in the user's cache directory or the given file, which may be deleted
+            at any time.
+        progress: whether to draw progress bars; None: on a terminal and in notebooks.
         timeout: deadline of each call to a node [s].
 
-    With ``IMGFRAME_READ_FILES=1`` in the environment documents are read as files where containerd's folder is on this
-    machine and readable: the same tables, sooner.
+    With ``IMGFRAME_READ_FILES=1`` in the environment, documents are read as files if containerd's folder is on this machine
+    and readable: the same tables in less time.
 
-    What cannot be read is a row of ``errors`` and the ``status`` of its node: ``failed`` where nothing could be read.
+    Whatever cannot be read is a row of ``errors`` and shows in the ``status`` of its node: ``failed`` if nothing could be read.
 
     Raises:
-        InputError: an argument cannot be used. (NodeError: no such node can be meant.)
+        InputError: an argument is invalid. (NodeError: the address names no node.)
 
     Example:
         >>> import imgframe as imf
@@ -74,14 +74,8 @@ def collect(
         >>> inv.nodes.status.tolist(), inv.errors.stage.tolist(), len(inv.images)
         (['failed'], ['connect'], 0)
     """
-    return _loop.run(
-        _collect(
-            nodes_of(nodes),
-            _wanted(namespaces, snapshotters, usage, timeout),
-            open_cache(cache),
-            ProgressBars(progress),
-        )
-    )
+    options = _options(namespaces, snapshotters, usage, timeout)
+    return _loop.run(_collect(nodes_of(nodes), options, open_cache(cache), ProgressBars(progress)))
 
 
 async def acollect(
@@ -101,17 +95,11 @@ async def acollect(
         >>> len(asyncio.run(imf.acollect("/nonexistent.sock", cache=False)).errors)
         1
     """
-    return await _loop.arun(
-        _collect(
-            nodes_of(nodes),
-            _wanted(namespaces, snapshotters, usage, timeout),
-            open_cache(cache),
-            ProgressBars(progress),
-        )
-    )
+    options = _options(namespaces, snapshotters, usage, timeout)
+    return await _loop.arun(_collect(nodes_of(nodes), options, open_cache(cache), ProgressBars(progress)))
 
 
-def _wanted(
+def _options(
     namespaces: str | Iterable[str] | None,
     snapshotters: str | Iterable[str] | None,
     usage: Usage,
@@ -140,13 +128,11 @@ def _names(given: str | Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 async def _collect(
-    nodes: tuple[Node, ...], wanted: CollectOptions, cache: Cache | None, progress: ProgressBars
+    nodes: tuple[Node, ...], options: CollectOptions, cache: Cache | None, progress: ProgressBars
 ) -> Inventory:
     try:
-        with (
-            rare_collections()
-        ):  # until all but the tables is gone, or the first look would go through everything
-            return await _tables(nodes, wanted, cache, progress)
+        with infrequent_gc():  # until everything but the tables has been freed
+            return await _tables(nodes, options, cache, progress)
     finally:
         progress.close()
         if cache is not None:
@@ -154,10 +140,10 @@ async def _collect(
 
 
 async def _tables(
-    nodes: tuple[Node, ...], wanted: CollectOptions, cache: Cache | None, progress: ProgressBars
+    nodes: tuple[Node, ...], options: CollectOptions, cache: Cache | None, progress: ProgressBars
 ) -> Inventory:
-    wave = wave_size(min(len(nodes), NODES_AT_ONCE))
-    library = DocumentReader(cache, progress, wave)
+    batch_size = size_per_node(min(len(nodes), NODES_AT_ONCE))
+    documents = DocumentReader(cache, progress, batch_size)
     rows, done, turn = TableBuilder(), {}, 0
     slots = asyncio.Semaphore(NODES_AT_ONCE)
     progress.expect("nodes", len(nodes))
@@ -165,14 +151,14 @@ async def _tables(
     async def read(place: int, node: Node) -> None:
         nonlocal turn
         async with slots:
-            reader = NodeReader(node, wanted, library, cache, progress, wave, alone=len(nodes) == 1)
+            reader = NodeReader(node, options, documents, cache, progress, batch_size, alone=len(nodes) == 1)
             done[place] = await reader.read()
         progress.done("nodes")
-        while turn in done:  # rows stand in the order of the nodes, whoever is first
+        while turn in done:  # rows are in the order of the nodes
             rows.extend(done.pop(turn))
             turn += 1
 
     async with asyncio.TaskGroup() as group:
         for place, node in enumerate(nodes):
             group.create_task(read(place, node))
-    return assemble({**library.tables(), **rows.tables()})
+    return assemble({**documents.tables(), **rows.tables()})

@@ -1,4 +1,4 @@
-"""Many small calls, thousands at a time."""
+"""Calls in batches."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 IN_FLIGHT = 3000
-"""Calls in flight at a time, over all nodes: few enough for the memory (20 kB each), enough that waking up costs nothing."""
+"""Calls in flight on all nodes together; each takes 20 kB."""
 
 
-def wave_size(nodes: int) -> int:
-    """Calls in flight on each of so many nodes."""
+def size_per_node(nodes: int) -> int:
+    """Calls in flight on each of a number of nodes."""
     return max(32, IN_FLIGHT // max(1, nodes))
 
 
-async def in_waves(size: int, work: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
-    """The results of ``work`` for each item, ``size`` of them in flight at a time.
+async def in_batches(size: int, work: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
+    """The results of ``work`` for all items, ``size`` of them in flight at a time.
 
     Example:
         >>> import asyncio
-        >>> from imgframe.collector.batches import in_waves
+        >>> from imgframe.collector.batches import in_batches
         >>> async def double(n):
         ...     return 2 * n
-        >>> asyncio.run(in_waves(2, double, [1, 2, 3]))
+        >>> asyncio.run(in_batches(2, double, [1, 2, 3]))
         [2, 4, 6]
     """
     results: list[R] = []

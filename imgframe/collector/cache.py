@@ -1,8 +1,7 @@
-"""What is remembered between collections: documents by digest, and the usage of committed snapshots.
+"""The cache of collections: documents by digest, and the usage of committed snapshots, which never change.
 
-Both never change once written, so a second collection need not ask for them again. Everything lives in one SQLite file
-that may be deleted at any time. Several processes may use it at once. What it holds carries a checksum, and a damaged file
-is thrown away and built anew. Documents are kept as bundles: one block of bytes for all that a collection read.
+It is one SQLite file that may be deleted at any time and used by several processes at once. Its contents have checksums; a
+damaged file is deleted and rebuilt. Documents are stored as bundles: one block for all that a collection read.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ from imgframe._version import __version__
 T = TypeVar("T")
 
 LIMIT = 1 << 30
-"""A file that grows beyond this many bytes makes room: the bundles remembered first go."""
+"""Size of all bundles above which the oldest are deleted [bytes]."""
 
 Usages = dict[str, tuple[int, int, int]]
 """Snapshot key to (created_at [ns], size [bytes], inodes)."""
 
-_FORMAT = 6
+_FORMAT = 7
 _MADE_BY = zlib.crc32(f"{__version__} {schema.VERSION} {_FORMAT}".encode()) & 0x7FFFFFFF
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS bundles (
     id INTEGER PRIMARY KEY AUTOINCREMENT, checksum BLOB NOT NULL, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS members (digest TEXT PRIMARY KEY, bundle INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS homes (
+CREATE TABLE IF NOT EXISTS namespace_bundles (
     store TEXT NOT NULL, namespace TEXT NOT NULL, bundle INTEGER NOT NULL, PRIMARY KEY (store, namespace, bundle)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS usages (
@@ -54,20 +53,19 @@ _ENCODER = msgspec.msgpack.Encoder()
 _USAGES = msgspec.msgpack.Decoder(Usages)
 
 
-class DamagedCache(Exception):  # noqa: N818 -- says what the file is
-    """The file is not a cache that this version wrote."""
+class DamagedCache(Exception):  # noqa: N818 -- a state, not an action
+    """The file was not written by this version."""
 
 
 def default_path() -> Path:
-    """Where the cache lives: the user's cache directory."""
+    """Path of the cache, in the user's cache directory."""
     return Path(platformdirs.user_cache_dir("imgframe")) / "collector.sqlite"
 
 
 class Cache:
     """The cache in the file ``path``.
 
-    A file that cannot be used costs time, never the collection: it is said once, as a warning, and everything is asked
-    from the node.
+    A file that cannot be used costs time, never the collection: there is one warning, and everything is read from nodes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,39 +74,38 @@ class Cache:
         self._broken = False
 
     def bundle(self, digests: Iterable[str]) -> tuple[int, bytes] | None:
-        """A bundle that holds one of the documents ``digests``, and its number; None: there is none."""
+        """ID and block of a bundle with one of the documents ``digests``; None if there is none."""
         wanted = msgspec.json.encode(list(digests)).decode()
         return self._do(lambda db: _find_bundle(db, wanted), None)
 
     def bundle_at(self, number: int) -> bytes | None:
-        """The bundle of that number; None: it is gone."""
+        """The block of a bundle; None if it is gone."""
         return self._do(lambda db: _read_bundle(db, number), None)
 
     def add_bundle(self, digests: Iterable[str], data: bytes, instead_of: Iterable[int] = ()) -> int | None:
-        """Remember a bundle that holds the documents ``digests``; those with the numbers ``instead_of`` go.
-
-        Gives its number; None: it could not be kept.
-        """
+        """Stores a bundle with the documents ``digests``, in place of other bundles; returns its ID, None on failure."""
         return self._do(lambda db: _insert_bundle(db, list(digests), data, list(instead_of)), None)
 
-    def home(self, store: str, namespace: str) -> set[int]:
-        """Numbers of the bundles that held the documents of a namespace when it was read last."""
+    def namespace_bundles(self, store: str, namespace: str) -> set[int]:
+        """IDs of the bundles with the documents that a namespace had when it was last read."""
         scope = (store, namespace)
         return self._do(
             lambda db: {
                 row[0]
-                for row in db.execute("SELECT bundle FROM homes WHERE store = ? AND namespace = ?", scope)
+                for row in db.execute(
+                    "SELECT bundle FROM namespace_bundles WHERE store = ? AND namespace = ?", scope
+                )
             },
             set(),
         )
 
-    def set_home(self, store: str, namespace: str, bundles: Iterable[int]) -> None:
-        """Remember exactly these."""
+    def set_namespace_bundles(self, store: str, namespace: str, bundles: Iterable[int]) -> None:
+        """Stores these IDs and no others."""
         rows = [(store, namespace, bundle) for bundle in bundles]
-        self._do(lambda db: _replace_home(db, (store, namespace), rows), None)
+        self._do(lambda db: _replace_namespace_bundles(db, (store, namespace), rows), None)
 
     def usages(self, store: str, namespace: str, snapshotter: str) -> Usages:
-        """What is remembered of the committed snapshots of one snapshotter."""
+        """Usage of the committed snapshots of a snapshotter."""
         scope = (store, namespace, snapshotter)
         row = self._do(
             lambda db: db.execute(
@@ -122,19 +119,19 @@ class Cache:
         return _USAGES.decode(row[1])
 
     def set_usages(self, store: str, namespace: str, snapshotter: str, usages: Usages) -> None:
-        """Remember exactly these; what is gone from the store is forgotten."""
+        """Stores these usages and no others."""
         data = _ENCODER.encode(usages)
         row = (store, namespace, snapshotter, _checksum(data), data)
         self._do(lambda db: db.execute("INSERT OR REPLACE INTO usages VALUES (?, ?, ?, ?, ?)", row), None)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Closes the file."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def _do(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        """The work done in one transaction; a damaged file is rebuilt once, any other failure ends the caching."""
+        """Does the work in a transaction. A damaged file is rebuilt once; any other failure disables the cache."""
         for again in (False, True):
             if self._broken:
                 return otherwise
@@ -160,7 +157,7 @@ def _checksum(data: bytes) -> bytes:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """The file opened, made where there is none; one process makes it, for SQLite's change to WAL waits for nobody."""
+    """Opens or creates the file; only one process creates it, because SQLite's change to WAL does not wait for locks."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if path.exists() and path.stat().st_size:
         return _connect(path)
@@ -170,7 +167,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """While no other process makes the file or throws it away."""
+    """Excludes other processes that create or delete the file."""
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -187,11 +184,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA page_size = 65536")  # of a new file: blocks are megabytes
-    db.execute("PRAGMA cache_size = 8")  # pages: blocks are read once, from one end to the other
+    db.execute("PRAGMA page_size = 65536")  # for a new file: blocks are megabytes
+    db.execute("PRAGMA cache_size = 8")  # pages: blocks are read once, sequentially
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
-    # asked in this order: another process may make it in between
+    # in this order: another process may create it in between
     empty = db.execute("SELECT 1 FROM sqlite_master").fetchone() is None
     made_by = db.execute("PRAGMA application_id").fetchone()[0]
     if made_by == 0 and empty:
@@ -209,8 +206,8 @@ def _find_bundle(db: sqlite3.Connection, wanted: str) -> tuple[int, bytes] | Non
 
 
 def _read_bundle(db: sqlite3.Connection, number: int) -> bytes | None:
-    """Read as a BLOB handle: a tenth of the time of a SELECT, which copies megabytes twice."""
-    db.execute("BEGIN")  # no other process takes it away between the two
+    """The block, read through a BLOB handle in a tenth of the time of a SELECT, which copies it twice."""
+    db.execute("BEGIN")  # no other process deletes it between the two
     row = db.execute("SELECT checksum FROM bundles WHERE id = ?", (number,)).fetchone()
     if row is not None:
         with db.blobopen("bundles", "data", number, readonly=True) as blob:
@@ -222,9 +219,11 @@ def _read_bundle(db: sqlite3.Connection, number: int) -> bytes | None:
     return None
 
 
-def _replace_home(db: sqlite3.Connection, scope: tuple[str, str], rows: list[tuple[str, str, int]]) -> None:
-    db.execute("DELETE FROM homes WHERE store = ? AND namespace = ?", scope)
-    db.executemany("INSERT OR IGNORE INTO homes VALUES (?, ?, ?)", rows)
+def _replace_namespace_bundles(
+    db: sqlite3.Connection, scope: tuple[str, str], rows: list[tuple[str, str, int]]
+) -> None:
+    db.execute("DELETE FROM namespace_bundles WHERE store = ? AND namespace = ?", scope)
+    db.executemany("INSERT OR IGNORE INTO namespace_bundles VALUES (?, ?, ?)", rows)
 
 
 def _insert_bundle(
@@ -242,19 +241,19 @@ def _insert_bundle(
 
 def _forget(db: sqlite3.Connection, bundle: tuple[int]) -> None:
     db.execute("DELETE FROM members WHERE bundle = ?", bundle)
-    db.execute("DELETE FROM homes WHERE bundle = ?", bundle)
+    db.execute("DELETE FROM namespace_bundles WHERE bundle = ?", bundle)
     db.execute("DELETE FROM bundles WHERE id = ?", bundle)
 
 
 def _is_damage(error: Any) -> bool:
-    """Whether the file itself is bad, or was deleted under our hands, rather than locked, read-only, or on a full disk."""
+    """Whether the file itself is damaged or was deleted, rather than locked, read-only, or on a full disk."""
     if isinstance(error, sqlite3.OperationalError):
         return any(said in str(error) for said in _DAMAGES)
     return isinstance(error, (sqlite3.DatabaseError, DamagedCache, UnicodeDecodeError))
 
 
 def _remove_damaged(path: Path) -> bool:
-    """Delete the file, unless another process has put a sound one in its place meanwhile; True when it can be opened."""
+    """Deletes the file unless another process has replaced it with a sound one; True if it can be opened."""
     try:
         with _locked(path):
             if _sound(path):
@@ -274,17 +273,17 @@ def _sound(path: Path) -> bool:
         return False
     try:
         tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        return {"bundles", "members", "homes", "usages"} <= tables and db.execute(
+        return {"bundles", "members", "namespace_bundles", "usages"} <= tables and db.execute(
             "PRAGMA integrity_check"
         ).fetchone()[0] == "ok"
-    except (sqlite3.DatabaseError, UnicodeDecodeError):  # SQLite quotes what it found
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # from SQLite's message
         return False
     finally:
         db.close()
 
 
 def open_cache(cache: bool | str | os.PathLike[str]) -> Cache | None:
-    """The cache that the argument of ``collect`` names: True the user's own, a path that file, False none."""
+    """The cache for an argument of ``collect``: True is the user's, a path that file, False none."""
     if cache is False:
         return None
     return Cache(default_path() if cache is True else Path(cache))

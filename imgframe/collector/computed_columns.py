@@ -1,4 +1,4 @@
-"""The last step: columns that need all rows at once, computed on Arrow columns."""
+"""Columns of an inventory that are computed from the rows of all nodes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imgframe.usage.sizes import node_snapshotters, unpacked_sizes
 
 
 def assemble(tables: Mapping[str, pa.Table]) -> Inventory:
-    """An Inventory of these tables, with parsed names and bytes filled in."""
+    """An Inventory of these tables with parsed names and sizes."""
     whole = {
         name: tables[name] if name in tables else schema.empty(name)
         for name in schema.TABLES
@@ -40,7 +40,7 @@ def assemble(tables: Mapping[str, pa.Table]) -> Inventory:
 
 
 def _schema_columns(name: str, columns: Mapping[str, Any]) -> dict[str, pa.Array]:
-    """Columns as the table ``name`` wants them: text with sorted dictionaries."""
+    """Columns in the types of the table ``name``."""
     made = schema.table(name, columns)
     return {column: made[column] for column in columns}
 

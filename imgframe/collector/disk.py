@@ -1,4 +1,4 @@
-"""What the stores of this machine take on disk: the second opinion beside what containerd reports."""
+"""Disk usage of the stores on this machine, measured independently of containerd."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from imgframe.inventory import Inventory
 
 _CONTENT = "io.containerd.content.v1.content"
 _SNAPSHOTTER = "io.containerd.snapshotter.v1."
-_BLOCK = 512  # what st_blocks counts, whatever the file system's own block is
-_ELSEWHERE = {"btrfs", "devmapper", "zfs"}  # they keep volumes, not folders whose blocks could be added up
+_BLOCK = 512  # the unit of st_blocks on every file system [bytes]
+_VOLUMES = {"btrfs", "devmapper", "zfs"}  # they keep volumes, not folders
 
 
 class Measured(NamedTuple):
-    """Bytes on disk per node, and for each other node why it was not measured."""
+    """Bytes on disk per node, and the reason for each node that was not measured."""
 
     sizes: dict[str, int]
     reasons: dict[str, str]
 
 
 def measured_bytes(inventory: Inventory) -> dict[str, int]:
-    """The sizes of :func:`measure`: for :func:`imgframe.reclaiming.breakdown`, whose row ``unaccounted`` is the difference.
+    """The sizes of :func:`measure`, for the row ``unaccounted`` of :func:`imgframe.reclaiming.breakdown`.
 
     Example:
         >>> import imgframe as imf
@@ -37,15 +37,14 @@ def measured_bytes(inventory: Inventory) -> dict[str, int]:
 
 
 def measure(inventory: Inventory, *, progress: bool | None = False) -> Measured:
-    """What content and snapshots of each node take on disk, for nodes whose store is on this machine and readable.
+    """Bytes of content and snapshots of each node whose store is on this machine and readable.
 
-    Blobs and unfinished writes count with their lengths, snapshots with their allocated blocks (hard links once): the ways
-    in which containerd counts them. Every file of every snapshot is looked at, also of snapshotters that the inventory does
-    not know, which takes time (about a second per 200,000 files) and the rights to read them. Measure soon after collecting
-    with ``usage="all"``: what is written or deleted between the two, and writable layers of unknown size, come out as
-    unaccounted. A node is not measured, and its reason told, if it is not on this machine, if the folder belongs to another
-    store (a forwarded socket), if it may not be read, or if a snapshotter keeps volumes instead of folders.
-    ``progress=None`` draws a bar where somebody looks.
+    As containerd counts them, blobs and unfinished writes have their lengths, snapshots their allocated blocks (hard links
+    once). Every file of every snapshot is visited, also of snapshotters that are not in the inventory, which takes about a
+    second per 200,000 files and needs permission to read them. Measure soon after collecting with ``usage="all"``: writes
+    and deletions in between, and active snapshots of unknown size, become unaccounted. A node is not measured, with a reason,
+    if it is not on this machine, if the folder belongs to another store (a forwarded socket), if it may not be read, or if a
+    snapshotter keeps volumes instead of folders. ``progress=None`` draws a bar on a terminal and in notebooks.
 
     Example:
         >>> import imgframe as imf
@@ -76,7 +75,7 @@ def measure(inventory: Inventory, *, progress: bool | None = False) -> Measured:
 
 
 def _reason(address: str, root: str, uuid: str, snapshotters: set[str]) -> str:
-    """Why a node cannot be measured; empty: it can."""
+    """Why a node cannot be measured; empty if it can."""
     if not address.startswith(("unix:", "/")):
         return "not on this machine"
     if not root:
@@ -87,7 +86,7 @@ def _reason(address: str, root: str, uuid: str, snapshotters: set[str]) -> str:
     if not is_store(root, uuid):
         return f"{root} on this machine is not known to be its store"
     for name in sorted(snapshotters):
-        if name in _ELSEWHERE or not Path(root, _SNAPSHOTTER + name).is_dir():
+        if name in _VOLUMES or not Path(root, _SNAPSHOTTER + name).is_dir():
             return f"the snapshotter {name} keeps no folders under {root}"
     return ""
 
@@ -143,7 +142,7 @@ def _snapshots(root: Path, bar: ProgressBars) -> int:
 
 
 def _blocks(top: Path) -> int:
-    """Allocated bytes of a tree, the folders themselves too; a file with several names once."""
+    """Allocated bytes of a tree including its folders; hard links count once."""
     try:
         total = top.lstat().st_blocks * _BLOCK
     except FileNotFoundError:

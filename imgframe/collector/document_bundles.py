@@ -1,4 +1,4 @@
-"""What the cache keeps of documents: their tables and summaries as one block, ready to use."""
+"""Bundles: the tables and summaries of documents as the cache stores them, in one block."""
 
 from __future__ import annotations
 
@@ -23,10 +23,8 @@ _LENGTHS = struct.Struct("<5Q")
 _ALIGNED = 64
 _SUMMARIES = msgspec.msgpack.Decoder(list[tuple[str, str, Summary]])
 _ENCODER = msgspec.msgpack.Encoder()
-_ALONE = pa.ipc.IpcReadOptions(use_threads=False)  # waking threads costs more than they do
-_COMPRESSED = pa.ipc.IpcWriteOptions(
-    compression="lz4"
-)  # reading less from the file costs less than unpacking it
+_ALONE = pa.ipc.IpcReadOptions(use_threads=False)  # waking threads costs more than they save
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")  # decompression costs less than a longer read
 
 
 @dataclass(slots=True)
@@ -47,7 +45,7 @@ class DocumentBundle:
 
 
 def pack(tables: dict[str, pa.Table], summaries: dict[Key, Summary]) -> bytes:
-    """One block of bytes that :func:`unpack` reads."""
+    """A bundle as one block of bytes."""
     parts = [_ENCODER.encode([(*key, lean(summary)) for key, summary in summaries.items()])]
     for name in _TABLES:
         sink = pa.BufferOutputStream()
@@ -58,12 +56,12 @@ def pack(tables: dict[str, pa.Table], summaries: dict[Key, Summary]) -> bytes:
 
 
 def _padded(part: bytes) -> bytes:
-    """The part up to the next boundary: Arrow's buffers want to be aligned."""
+    """The part, padded to the alignment of Arrow's buffers."""
     return part + bytes(-len(part) % _ALIGNED)
 
 
 def unpack(block: bytes, id: int = 0) -> DocumentBundle:
-    """The bundle that :func:`pack` wrote."""
+    """The bundle in a block of :func:`pack`."""
     view = memoryview(block)
     at = _LENGTHS.size + -_LENGTHS.size % _ALIGNED
     parts = []
@@ -78,15 +76,15 @@ def unpack(block: bytes, id: int = 0) -> DocumentBundle:
     return DocumentBundle(id, tables, summaries, {digest for _, digest in summaries})
 
 
-def load_home(cache: Cache, store: str, namespace: str, loaded: Container[int]) -> list[DocumentBundle]:
-    """Bundles that held the documents of a namespace when it was read last, without those that are ``loaded``."""
-    numbers = (number for number in sorted(cache.home(store, namespace)) if number not in loaded)
+def load_namespace(cache: Cache, store: str, namespace: str, loaded: Container[int]) -> list[DocumentBundle]:
+    """Bundles with the documents that a namespace had when it was last read, except those ``loaded``."""
+    numbers = (number for number in sorted(cache.namespace_bundles(store, namespace)) if number not in loaded)
     blocks = ((number, cache.bundle_at(number)) for number in numbers)
     return [unpack(block, number) for number, block in blocks if block is not None]
 
 
 def load(cache: Cache, wanted: set[str]) -> list[DocumentBundle]:
-    """Bundles that hold some of the documents ``wanted``."""
+    """Bundles with some of the documents ``wanted``."""
     found: list[DocumentBundle] = []
     while wanted:
         stored = cache.bundle(wanted)
@@ -101,7 +99,7 @@ def load(cache: Cache, wanted: set[str]) -> list[DocumentBundle]:
 
 
 class NamespaceBundles(NamedTuple):
-    """Numbers of the bundles that hold documents of a namespace of a store, and whether some are in none yet."""
+    """IDs of the bundles with documents of a namespace, and whether some documents are in none yet."""
 
     store: str
     namespace: str
@@ -111,23 +109,22 @@ class NamespaceBundles(NamedTuple):
 
 @dataclass(slots=True)
 class DocumentSet:
-    """All documents of a collection, as :func:`finish` wants them.
+    """All documents of a collection.
 
-    ``data`` are the bytes of those read now, ``rows`` holds their rows of ``configs`` and ``history``; ``where`` says which
-    bundle has a digest. ``used`` names the documents that are in the inventory, ``added`` is the number of the bundle that
-    was made of what is new.
+    ``data`` has the bytes of those read from nodes, ``rows`` their rows of ``configs`` and ``history``, ``where`` the bundle
+    of each other digest. ``referenced`` are the documents of the inventory; ``added`` is the ID of the new bundle.
     """
 
     bundles: list[DocumentBundle] = field(default_factory=list)
     where: dict[str, DocumentBundle] = field(default_factory=dict)
     data: dict[str, bytes] = field(default_factory=dict)
     summaries: dict[Key, Summary] = field(default_factory=dict)
-    used: set[Key] = field(default_factory=set)
+    referenced: set[Key] = field(default_factory=set)
     rows: TableBuilder = field(default_factory=TableBuilder)
     added: int | None = None
 
     def add(self, bundles: Iterable[DocumentBundle]) -> None:
-        """Take bundles from the cache; what is known already stays as it is."""
+        """Adds bundles from the cache; known documents stay as they are."""
         for bundle in bundles:
             self.bundles.append(bundle)
             self.where = self.where or dict.fromkeys(bundle.digests, bundle)
@@ -137,47 +134,47 @@ class DocumentSet:
             for key in bundle.summaries.keys() - self.summaries.keys():
                 self.summaries[key] = bundle.summaries[key]
 
-    def whole(self, kind: str, digest: str) -> Summary | None:
-        """The summary with all that rows are made of; a lean one is made again from the bytes."""
+    def full_summary(self, kind: str, digest: str) -> Summary | None:
+        """The full summary; a lean one is made again from the bytes."""
         for bundle in self.bundles:
             if (kind, digest) in bundle.summaries:
                 return summarise(kind, digest, bundle.read(digest), TableBuilder())
         return self.summaries.get((kind, digest))
 
-    def home(self, store: str, namespace: str, reached: Iterable[Key]) -> NamespaceBundles:
-        """Where the documents of a namespace are."""
+    def bundles_of(self, store: str, namespace: str, reached: Iterable[Key]) -> NamespaceBundles:
+        """The bundles of a namespace."""
         digests = {digest for _, digest in reached}
         held = {self.where[digest].id for digest in digests if digest in self.where}
         return NamespaceBundles(store, namespace, held, not digests.isdisjoint(self.data))
 
 
-def finish(cache: Cache | None, shelf: DocumentSet) -> dict[str, pa.Table]:
-    """The tables of the documents that were used, in the order of their digests; what is new goes into the cache."""
-    used = {digest for _, digest in shelf.used}
-    shelf.bundles = [bundle for bundle in shelf.bundles if not bundle.digests.isdisjoint(used)]
-    old = [bundle.summaries.keys() for bundle in shelf.bundles]
-    fresh = shelf.used.difference(*old)
+def tables_of(cache: Cache | None, documents: DocumentSet) -> dict[str, pa.Table]:
+    """The tables of the referenced documents, sorted by digest; new ones are cached."""
+    used = {digest for _, digest in documents.referenced}
+    documents.bundles = [bundle for bundle in documents.bundles if not bundle.digests.isdisjoint(used)]
+    old = [bundle.summaries.keys() for bundle in documents.bundles]
+    fresh = documents.referenced.difference(*old)
     partial = {
         digest
-        for kind, digest in shelf.used
-        if kind == "manifest" and not _has_config(shelf, shelf.summaries[kind, digest])
+        for kind, digest in documents.referenced
+        if kind == "manifest" and not _has_config(documents, documents.summaries[kind, digest])
     }
-    if not fresh and not partial and len(old) == 1 and len(old[0]) == len(shelf.used):
-        return dict(shelf.bundles[0].tables)
-    parts = {name: [bundle.tables[name] for bundle in shelf.bundles] for name in _TABLES}
+    if not fresh and not partial and len(old) == 1 and len(old[0]) == len(documents.referenced):
+        return dict(documents.bundles[0].tables)
+    parts = {name: [bundle.tables[name] for bundle in documents.bundles] for name in _TABLES}
     whole = used - partial
     parts["layers"] = [_only(table, "layers", whole) for table in parts["layers"]]
-    for name, table in _fresh_tables(shelf, fresh, partial).items():
+    for name, table in _fresh_tables(documents, fresh, partial).items():
         parts[name].append(table)
-    rows_of = _by_table(shelf.used)
+    rows_of = _by_table(documents.referenced)
     tables = {name: _only(_united(name, several), name, rows_of[name]) for name, several in parts.items()}
     if cache is not None and fresh:
-        _remember(cache, shelf, tables, fresh, partial)
+        _cache_new(cache, documents, tables, fresh, partial)
     return tables
 
 
 def _by_table(keys: Iterable[Key]) -> dict[str, set[str]]:
-    """Whose rows each table has: a document may be read as a manifest here and, elsewhere, be named as a config."""
+    """The digests in each table; a digest may be a manifest in one place and a config in another."""
     digests: dict[str, set[str]] = {"index": set(), "manifest": set(), "config": set()}
     for kind, digest in keys:
         digests[kind].add(digest)
@@ -190,54 +187,54 @@ def _by_table(keys: Iterable[Key]) -> dict[str, set[str]]:
     }
 
 
-def remember_homes(cache: Cache, shelf: DocumentSet, homes: Iterable[NamespaceBundles]) -> None:
-    """Put into the cache where the documents of each namespace are: next time they are loaded before its lists are there."""
-    kept = {bundle.id for bundle in shelf.bundles}
-    for home in homes:
-        numbers = home.bundles & kept
-        if shelf.added is not None and (home.new or home.bundles - kept):
-            numbers.add(shelf.added)
-        if home.store and numbers != cache.home(home.store, home.namespace):
-            cache.set_home(home.store, home.namespace, numbers)
+def cache_namespaces(cache: Cache, documents: DocumentSet, namespaces: Iterable[NamespaceBundles]) -> None:
+    """Caches the bundles of each namespace, so that they can be loaded before its lists are read."""
+    kept = {bundle.id for bundle in documents.bundles}
+    for store, namespace, bundles, new in namespaces:
+        ids = bundles & kept
+        if documents.added is not None and (new or bundles - kept):
+            ids.add(documents.added)
+        if store and ids != cache.namespace_bundles(store, namespace):
+            cache.set_namespace_bundles(store, namespace, ids)
 
 
-def _has_config(shelf: DocumentSet, manifest: Summary) -> bool:
+def _has_config(documents: DocumentSet, manifest: Summary) -> bool:
     assert isinstance(manifest, ManifestSummary)
-    return bool(manifest.refused) or ("config", manifest.config.digest) in shelf.used
+    return bool(manifest.refused) or ("config", manifest.config.digest) in documents.referenced
 
 
-def _fresh_tables(shelf: DocumentSet, fresh: set[Key], partial: set[str]) -> dict[str, pa.Table]:
-    """The rows of documents that no bundle has, and the layers of manifests whose config is not there."""
-    rows = shelf.rows
-    digests = sorted({digest for _, digest in fresh if digest in shelf.data})
-    rows.add("documents", len(digests), digest=digests, data=[shelf.data[digest] for digest in digests])
+def _fresh_tables(documents: DocumentSet, fresh: set[Key], partial: set[str]) -> dict[str, pa.Table]:
+    """Rows of documents in no bundle, and layers of manifests whose config is absent."""
+    rows = documents.rows
+    digests = sorted({digest for _, digest in fresh if digest in documents.data})
+    rows.add("documents", len(digests), digest=digests, data=[documents.data[digest] for digest in digests])
     manifests = sorted({digest for kind, digest in fresh if kind == "manifest"} | partial)
     for digest in manifests:
-        manifest = shelf.whole("manifest", digest)
+        manifest = documents.full_summary("manifest", digest)
         assert isinstance(manifest, ManifestSummary)
-        config = shelf.whole("config", manifest.config.digest) if digest not in partial else None
+        config = documents.full_summary("config", manifest.config.digest) if digest not in partial else None
         assert config is None or isinstance(config, ConfigSummary)
         layer_rows(rows, digest, manifest, config)
     return rows.tables()
 
 
-def _remember(
-    cache: Cache, shelf: DocumentSet, tables: dict[str, pa.Table], fresh: set[Key], partial: set[str]
+def _cache_new(
+    cache: Cache, documents: DocumentSet, tables: dict[str, pa.Table], fresh: set[Key], partial: set[str]
 ) -> None:
-    """Put what is new into the cache; many small bundles become one."""
-    merge = len(shelf.bundles) >= _MANY
-    keys = {key for key in (shelf.used if merge else fresh) if key[1] not in partial}
+    """Caches new documents; merges many small bundles into one."""
+    merge = len(documents.bundles) >= _MANY
+    keys = {key for key in (documents.referenced if merge else fresh) if key[1] not in partial}
     digests = _by_table(keys)
     kept = {name: _only(table, name, digests[name]) for name, table in tables.items()}
-    block = pack(kept, {key: shelf.summaries[key] for key in keys})
-    instead_of = [bundle.id for bundle in shelf.bundles] if merge else []
-    shelf.added = cache.add_bundle(digests["documents"], block, instead_of)
+    block = pack(kept, {key: documents.summaries[key] for key in keys})
+    instead_of = [bundle.id for bundle in documents.bundles] if merge else []
+    documents.added = cache.add_bundle(digests["documents"], block, instead_of)
     if merge:
-        shelf.bundles = []
+        documents.bundles = []
 
 
 def _united(name: str, parts: list[pa.Table]) -> pa.Table:
-    """The rows of all parts, sorted by digest; where two parts know a document, those of the first."""
+    """Rows of all parts, sorted by digest; a document of several parts is taken from the first."""
     parts = [part for part in parts if part.num_rows]
     if len(parts) < 2:
         return _sorted(name, parts[0]) if parts else schema.empty(name)

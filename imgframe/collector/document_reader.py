@@ -1,8 +1,7 @@
-"""The documents of one collection: each digest is read once, from whichever node has it first, and kept for all.
+"""The documents of a collection: each digest is read once, from the first node that has it, for all nodes.
 
-A document is known by its summary (:mod:`imgframe.collector.summaries`) and by its rows in the tables ``documents``,
-``configs``, ``history`` and ``layers``, which depend on nothing but its bytes. Both are remembered in the cache as one
-bundle per collection, ready to use.
+A document becomes a summary (:mod:`imgframe.collector.summaries`) and rows of ``documents``, ``configs``, ``history`` and
+``layers``, which depend on its bytes alone. Both are cached, as one bundle per collection.
 """
 
 from __future__ import annotations
@@ -12,16 +11,15 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 
 import pyarrow as pa
 
-from imgframe.collector.batches import in_waves
+from imgframe.collector import document_bundles
+from imgframe.collector.batches import in_batches
 from imgframe.collector.cache import Cache
 from imgframe.collector.document_bundles import (
     DocumentSet,
     Key,
     NamespaceBundles,
-    finish,
-    load,
-    load_home,
-    remember_homes,
+    cache_namespaces,
+    tables_of,
 )
 from imgframe.collector.progress import ProgressBars
 from imgframe.collector.summaries import DocumentProblem, Summary, summarise
@@ -29,78 +27,78 @@ from imgframe.digests import matches
 from imgframe.errors import DocumentError, WireError
 
 MAX_DOCUMENT = 8 << 20
-"""Larger manifests and configs are refused [bytes], as containerd and the registries do."""
+"""Larger documents are not read [bytes]; containerd and registries refuse them too."""
 
-_PATIENCE = 2.0
-"""How long to wait for other nodes that are reading the same documents while none arrives [s]."""
+_STALL_SECONDS = 2.0
+"""How long to wait for other nodes that read the same documents while none arrives [s]."""
 
 Read = Callable[[str], Awaitable[bytes]]
-"""Reads a blob by its digest; raises WireError, or DocumentError where it is too large."""
+"""Reads a blob by its digest; raises WireError, or DocumentError if it is too large."""
 
 Failure = DocumentProblem | WireError
 
 
 class DocumentReader:
-    """What is known of documents, shared by all nodes of a collection."""
+    """Reads documents for all nodes of a collection."""
 
-    def __init__(self, cache: Cache | None, progress: ProgressBars, wave: int) -> None:
+    def __init__(self, cache: Cache | None, progress: ProgressBars, batch_size: int) -> None:
         self._cache = cache
         self._progress = progress
-        self._wave = wave
-        self._shelf = DocumentSet()
+        self._batch_size = batch_size
+        self._documents = DocumentSet()
         self._reading: dict[str, asyncio.Future[None]] = {}
-        self._homes: list[NamespaceBundles] = []
+        self._namespaces: list[NamespaceBundles] = []
 
     def get(self, kind: str, digest: str) -> Summary | None:
-        """What the document says when read as ``kind`` (index, manifest or config); None where it was not read yet."""
+        """The summary of a document read as ``kind`` (index, manifest or config); None if it has not been read."""
         key = (kind, digest)
-        summary = self._shelf.summaries.get(key)
+        summary = self._documents.summaries.get(key)
         if summary is None:
             data = self._bytes(digest)
             if data is None:
                 return None
-            summary = self._shelf.summaries[key] = summarise(kind, digest, data, self._shelf.rows)
+            summary = self._documents.summaries[key] = summarise(kind, digest, data, self._documents.rows)
         for inline, content in summary.inline.items():
-            self._shelf.data.setdefault(inline, content)
+            self._documents.data.setdefault(inline, content)
         return summary
 
     def _bytes(self, digest: str) -> bytes | None:
-        """The bytes, also of a document that a bundle holds as another kind."""
-        if digest in self._shelf.data:
-            return self._shelf.data[digest]
-        bundle = self._shelf.where.get(digest)
+        """The bytes, also of a document that a bundle has as another kind."""
+        if digest in self._documents.data:
+            return self._documents.data[digest]
+        bundle = self._documents.where.get(digest)
         return None if bundle is None else bundle.read(digest)
 
     def has(self, digest: str) -> bool:
-        """Whether the bytes were read and verified."""
-        return digest in self._shelf.data or digest in self._shelf.where
+        """Whether the bytes have been read and verified."""
+        return digest in self._documents.data or digest in self._documents.where
 
-    def recall(self, digests: Iterable[str]) -> None:
-        """Take from the cache what it knows of these."""
+    def load(self, digests: Iterable[str]) -> None:
+        """Loads documents from the cache."""
         if self._cache is None:
             return
         wanted = {digest for digest in digests if not self.has(digest)}
         if wanted:
-            self._shelf.add(load(self._cache, wanted))
+            self._documents.add(document_bundles.load(self._cache, wanted))
 
-    def expect(self, store: str, namespace: str) -> None:
-        """Take from the cache what the namespace had when it was read last: its lists are not needed for that."""
+    def load_namespace(self, store: str, namespace: str) -> None:
+        """Loads the documents that a namespace had when it was last read, before its lists are known."""
         if self._cache is not None and store:
-            loaded = {bundle.id for bundle in self._shelf.bundles}
-            self._shelf.add(load_home(self._cache, store, namespace, loaded))
+            loaded = {bundle.id for bundle in self._documents.bundles}
+            self._documents.add(document_bundles.load_namespace(self._cache, store, namespace, loaded))
 
     async def fetch(self, wanted: dict[str, int], read: Read) -> dict[str, Failure]:
-        """Read the documents ``wanted`` (digest to size) that nobody has read yet; gives those that failed, and why.
+        """Reads documents (digest to size) that have not been read yet; returns the failures.
 
-        What another node is reading comes from there, unless nothing comes for a while, or it cannot be read there.
+        Documents that another node is reading are awaited, and read here if they fail there or none arrives for a while.
         """
-        self.recall(wanted)
+        self.load(wanted)
         missing = {digest: size for digest, size in wanted.items() if not self.has(digest)}
         theirs = {digest: self._reading[digest] for digest in missing if digest in self._reading}
         failures = await self._read_all({d: size for d, size in missing.items() if d not in theirs}, read)
         waiting = set(theirs.values())
         while waiting:
-            arrived, waiting = await asyncio.wait(waiting, timeout=_PATIENCE)
+            arrived, waiting = await asyncio.wait(waiting, timeout=_STALL_SECONDS)
             if not arrived:
                 break
         left = {digest: missing[digest] for digest in theirs if not self.has(digest)}
@@ -111,7 +109,9 @@ class DocumentReader:
         self._reading |= {digest: asyncio.get_running_loop().create_future() for digest in mine}
         self._progress.expect("documents", len(wanted))
         try:
-            failures = await in_waves(self._wave, lambda pair: self._read(*pair, read), list(wanted.items()))
+            failures = await in_batches(
+                self._batch_size, lambda pair: self._read(*pair, read), list(wanted.items())
+            )
         finally:
             for digest in mine:
                 self._arrived(digest)
@@ -128,7 +128,7 @@ class DocumentReader:
                 return DocumentProblem(
                     "wrong_digest", f"the {len(data):,} bytes stored as {digest} have another digest"
                 )
-            self._shelf.data[digest] = data
+            self._documents.data[digest] = data
         except WireError as error:
             return error
         except DocumentError as error:
@@ -139,22 +139,19 @@ class DocumentReader:
         return None
 
     def _arrived(self, digest: str) -> None:
-        """Wake those who wait for the document, whether it could be read or not."""
+        """Wakes those who await the document, whether it could be read or not."""
         future = self._reading.pop(digest, None)
         if future is not None:
             future.set_result(None)
 
-    def settle(self, store: str, namespace: str, reached: Collection[Key]) -> None:
-        """Take down what a namespace reached, now that it stood still: these documents are in the inventory."""
-        self._shelf.used.update(reached)
-        self._homes.append(self._shelf.home(store, namespace, reached))
+    def record(self, store: str, namespace: str, reached: Collection[Key]) -> None:
+        """Records the documents that a namespace references, once its image list is stable."""
+        self._documents.referenced.update(reached)
+        self._namespaces.append(self._documents.bundles_of(store, namespace, reached))
 
     def tables(self) -> dict[str, pa.Table]:
-        """The tables ``documents``, ``configs``, ``history`` and ``layers`` of all documents that were used.
-
-        What is new goes into the cache.
-        """
-        tables = finish(self._cache, self._shelf)
+        """The tables ``documents``, ``configs``, ``history`` and ``layers`` of all recorded documents; caches new ones."""
+        tables = tables_of(self._cache, self._documents)
         if self._cache is not None:
-            remember_homes(self._cache, self._shelf, self._homes)
+            cache_namespaces(self._cache, self._documents, self._namespaces)
         return tables

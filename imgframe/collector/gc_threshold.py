@@ -1,4 +1,4 @@
-"""Python's own garbage collector, told to look less often while a collection has thousands of calls in flight."""
+"""Python's garbage collector runs less often while a collection has thousands of calls in flight."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _before: tuple[int, int, int] = (0, 0, 0)
 
 
 @contextmanager
-def rare_collections() -> Iterator[None]:
-    """Within it, cycles are looked for every 200,000 new objects instead of every 700.
+def infrequent_gc() -> Iterator[None]:
+    """A context in which the garbage collector runs every 200,000 new objects instead of every 700.
 
-    Calls in flight are live objects: looking through them again and again takes a quarter of a cold collection.
+    Calls in flight are live objects: scanning them repeatedly takes a quarter of the time of an uncached collection.
 
     Example:
         >>> import gc
-        >>> from imgframe.collector.gc_threshold import rare_collections
+        >>> from imgframe.collector.gc_threshold import infrequent_gc
         >>> before = gc.get_threshold()
-        >>> with rare_collections():
+        >>> with infrequent_gc():
         ...     gc.get_threshold()[0]
         200000
         >>> gc.get_threshold() == before
         True
     """
-    global _users, _before  # noqa: PLW0603 -- the collector is one per process
+    global _users, _before  # noqa: PLW0603 -- there is one garbage collector per process
     with _lock:
         if _users == 0:
             _before = gc.get_threshold()

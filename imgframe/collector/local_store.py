@@ -1,7 +1,7 @@
-"""Documents read as files, where the content store of a node is a folder of this very machine.
+"""Documents read as files from a content store on this machine.
 
-Ten times faster than asking containerd, and only on demand (``IMGFRAME_READ_FILES=1``): it needs the right to read
-containerd's folder, and skips containerd. What is read is what the namespace lists, and is hashed like everything else.
+This is ten times faster than asking containerd, but bypasses it and needs permission to read its folder; so it is done only
+with ``IMGFRAME_READ_FILES=1``. Only documents that the namespace lists are read, and their digests are verified.
 """
 
 from __future__ import annotations
@@ -10,20 +10,13 @@ import os
 import re
 from pathlib import Path
 
-from imgframe.wire.records import Layout
-
 _DIGEST = re.compile(r"([a-z0-9]+):([0-9a-f]{32,128})")
 
 
-def is_local(layout: Layout, uuid: str) -> bool:
-    """Whether containerd's root folder is on this machine and of this very store, and may be read."""
-    return is_store(layout.root, uuid)
-
-
 def is_store(root: str, uuid: str) -> bool:
-    """Whether the folder ``root`` of this machine is that of the store called ``uuid``, and may be read.
+    """Whether the folder ``root`` of this machine is that of the store ``uuid``, and may be read.
 
-    A forwarded socket leads to another machine that may have a folder of the same name: the uuid in it tells them apart.
+    A forwarded socket leads to another machine, which may have a folder of the same name but with another UUID.
     """
     if not root or not uuid:
         return False
@@ -38,7 +31,7 @@ def is_store(root: str, uuid: str) -> bool:
 
 
 def disk(root: str) -> tuple[int | None, int | None]:
-    """Size of the file system of ``root`` and what containerd may still write there [bytes]."""
+    """Size of the file system of ``root`` and its available space [bytes]."""
     try:
         status = os.statvfs(root)
     except OSError:
@@ -55,7 +48,7 @@ def read_blob(content_root: str, digest: str, limit: int) -> bytes:
     parts = _DIGEST.fullmatch(digest)
     if parts is None:
         raise FileNotFoundError(digest)
-    # thousands of small files: a Path costs as much as reading one does, and so does a buffer for the largest
+    # for thousands of small files, a Path or a large buffer costs as much as reading
     with open(f"{content_root}/blobs/{parts[1]}/{parts[2]}", "rb", buffering=0) as file:  # noqa: PTH123 -- see above
         if os.fstat(file.fileno()).st_size > limit:
             return file.read(limit + 1)

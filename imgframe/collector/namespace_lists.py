@@ -1,11 +1,12 @@
-"""Everything that containerd lists in one namespace, asked for at once, and the rows that come straight from it."""
+"""Everything that containerd lists in one namespace, fetched concurrently, and its rows."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from imgframe.collector.table_builder import TableBuilder
 from imgframe.errors import Missing, WireError
@@ -14,14 +15,15 @@ from imgframe.wire import Client, records
 
 T = TypeVar("T")
 Fail = Callable[[str, str, WireError], None]
-"""Takes stage, subject and what went wrong; makes a row of ``errors`` of it."""
+"""Makes a row of ``errors`` of a stage, a subject and an error."""
 
 EXPIRE = '"containerd.io/gc.expire"'
+_COMMON = ("created_at", "updated_at", "labels")
 
 
 @dataclass(slots=True)
 class NamespaceLists:
-    """What containerd lists in one namespace; None where the list could not be read. ``sizes`` are the blobs', by digest."""
+    """What containerd lists in a namespace; None if a list could not be read. ``sizes`` are those of the blobs, by digest."""
 
     images: list[records.Image] | None = None
     blobs: list[records.Blob] | None = None
@@ -34,7 +36,7 @@ class NamespaceLists:
 
 
 async def attempt(work: Awaitable[T], stage: str, subject: str, fail: Fail) -> T | None:
-    """The result of a call, or None and a row of errors."""
+    """The result of a call, or None and a row of ``errors``."""
     try:
         return await work
     except WireError as error:
@@ -49,7 +51,7 @@ async def read_content_lists(
     lists: NamespaceLists,
     ready: Callable[[list[records.Image]], None],
 ) -> None:
-    """Images and blobs: what the documents are found by. ``ready`` is called with the images while the blobs come in."""
+    """Reads images and blobs, from which documents are found; calls ``ready`` with the images before the blobs are there."""
 
     async def images() -> None:
         lists.images = await attempt(client.images.list(namespace), "images", namespace, fail)
@@ -63,7 +65,7 @@ async def read_content_lists(
 
 
 async def read_other_lists(client: Client, namespace: str, fail: Fail, lists: NamespaceLists) -> None:
-    """Writes, containers, tasks, leases."""
+    """Reads ingests, containers, tasks and leases."""
     lists.ingests, lists.containers, lists.tasks, lists.leases = await asyncio.gather(
         attempt(client.content.ingests(namespace), "ingests", namespace, fail),
         attempt(client.daemon.containers(namespace), "containers", namespace, fail),
@@ -75,12 +77,12 @@ async def read_other_lists(client: Client, namespace: str, fail: Fail, lists: Na
 async def _leases(
     client: Client, namespace: str, fail: Fail
 ) -> list[tuple[records.Lease, list[records.Resource]]] | None:
-    """Leases with what they hold; one that is gone when it is asked is left out."""
+    """Leases with their resources, without those deleted meanwhile."""
     leases = await attempt(client.leases.list(namespace), "leases", namespace, fail)
     if leases is None:
         return None
 
-    async def held(lease: records.Lease) -> tuple[records.Lease, list[records.Resource]] | None:
+    async def resources(lease: records.Lease) -> tuple[records.Lease, list[records.Resource]] | None:
         try:
             return lease, await client.leases.resources(namespace, lease.id)
         except Missing:
@@ -89,100 +91,46 @@ async def _leases(
             fail("leases", lease.id, error)
             return lease, []
 
-    return [pair for pair in await asyncio.gather(*map(held, leases)) if pair is not None]
+    return [pair for pair in await asyncio.gather(*map(resources, leases)) if pair is not None]
 
 
-def add_blobs(rows: TableBuilder, node: str, namespace: str, blobs: list[records.Blob]) -> None:
-    """Rows of ``blobs``."""
-    rows.add(
-        "blobs",
-        len(blobs),
-        node=node,
-        namespace=namespace,
-        digest=[b.digest for b in blobs],
-        size=[b.size for b in blobs],
-        created_at=[b.created_at for b in blobs],
-        updated_at=[b.updated_at for b in blobs],
-        labels=[b.labels for b in blobs],
-    )
+def add_records(
+    rows: TableBuilder,
+    table: str,
+    node: str,
+    namespace: str,
+    listed: Sequence[Any],
+    fields: Iterable[str],
+    **columns: Any,
+) -> None:
+    """Rows of a table with one record each, whose ``fields`` are columns of the same names."""
+    columns |= {field: list(map(attrgetter(field), listed)) for field in fields}
+    rows.add(table, len(listed), node=node, namespace=namespace, **columns)
 
 
-def add_ingests(rows: TableBuilder, node: str, namespace: str, ingests: list[records.Ingest]) -> None:
-    """Rows of ``ingests``."""
-    rows.add(
-        "ingests",
-        len(ingests),
-        node=node,
-        namespace=namespace,
-        ref=[i.ref for i in ingests],
-        offset=[i.offset for i in ingests],
-        total=[i.total for i in ingests],
-        started_at=[i.started_at for i in ingests],
-        updated_at=[i.updated_at for i in ingests],
-    )
-
-
-def add_snapshots(
+def add_rows(
     rows: TableBuilder,
     node: str,
     namespace: str,
-    snapshotter: str,
-    snapshots: list[records.Snapshot],
-    usages: dict[str, tuple[int, int]],
+    lists: NamespaceLists,
+    usages: Mapping[str, Mapping[str, tuple[int, int]]],
 ) -> None:
-    """Rows of ``snapshots``; the sums over parents are computed later, for all nodes at once."""
-    nothing = (None, None)
-    used = [usages.get(s.key, nothing) for s in snapshots]
-    rows.add(
-        "snapshots",
-        len(snapshots),
-        node=node,
-        namespace=namespace,
-        snapshotter=snapshotter,
-        key=[s.key for s in snapshots],
-        parent=[s.parent for s in snapshots],
-        kind=[s.kind for s in snapshots],
-        size=[u[0] for u in used],
-        inodes=[u[1] for u in used],
-        created_at=[s.created_at for s in snapshots],
-        updated_at=[s.updated_at for s in snapshots],
-        labels=[s.labels for s in snapshots],
-    )
+    """Rows of ``blobs``, ``snapshots``, ``containers``, ``ingests`` and ``leases``.
 
-
-def add_containers(rows: TableBuilder, node: str, namespace: str, lists: NamespaceLists) -> None:
-    """Rows of ``containers``: the digest that the image name has now, and what the task does."""
-    containers = lists.containers or []
-    targets = {image.name: image.target.digest for image in lists.images or []}
-    status = {task.id: task.status for task in lists.tasks or []}
-    none = "none" if lists.tasks is not None else None
-    rows.add(
-        "containers",
-        len(containers),
-        node=node,
-        namespace=namespace,
-        id=[c.id for c in containers],
-        image=[c.image for c in containers],
-        image_digest=[targets.get(c.image) for c in containers],
-        snapshotter=[c.snapshotter for c in containers],
-        snapshot_key=[c.snapshot_key for c in containers],
-        runtime=[c.runtime for c in containers],
-        created_at=[c.created_at for c in containers],
-        updated_at=[c.updated_at for c in containers],
-        status=[_known(status.get(c.id, none)) for c in containers],
-        labels=[c.labels for c in containers],
-    )
-
-
-def _known(status: str | None) -> str | None:
-    return None if status == "unknown" else status
-
-
-def add_leases(
-    rows: TableBuilder, node: str, namespace: str, leases: list[tuple[records.Lease, list[records.Resource]]]
-) -> None:
-    """Rows of ``leases``: one per resource, and one without for a lease that holds nothing."""
-    for lease, resources in leases:
+    ``usages`` are size and inodes by snapshotter and key; sums over parents are computed later, for all nodes at once.
+    """
+    add_records(rows, "blobs", node, namespace, lists.blobs or [], ("digest", "size", *_COMMON))
+    for name in sorted(lists.snapshots):
+        snapshots = lists.snapshots[name] or []
+        used = [usages[name].get(snapshot.key, (None, None)) for snapshot in snapshots]
+        add_records(
+            rows, "snapshots", node, namespace, snapshots, ("key", "parent", "kind", *_COMMON),
+            snapshotter=name, size=[size for size, _ in used], inodes=[inodes for _, inodes in used],
+        )  # fmt: skip
+    _add_containers(rows, node, namespace, lists)
+    ingests = ("ref", "offset", "total", "started_at", "updated_at")
+    add_records(rows, "ingests", node, namespace, lists.ingests or [], ingests)
+    for lease, resources in lists.leases or []:  # a lease without resources is one row
         rows.add(
             "leases",
             max(1, len(resources)),
@@ -197,8 +145,22 @@ def add_leases(
         )
 
 
+def _add_containers(rows: TableBuilder, node: str, namespace: str, lists: NamespaceLists) -> None:
+    """Rows of ``containers``, with the current digest of the image's name and the status of the task."""
+    containers = lists.containers or []
+    targets = {image.name: image.target.digest for image in lists.images or []}
+    status = {task.id: None if task.status == "unknown" else task.status for task in lists.tasks or []}
+    none = "none" if lists.tasks is not None else None
+    fields = ("id", "image", "snapshotter", "snapshot_key", "runtime", *_COMMON)
+    digests = [targets.get(container.image) for container in containers]
+    statuses = [status.get(container.id, none) for container in containers]
+    add_records(
+        rows, "containers", node, namespace, containers, fields, image_digest=digests, status=statuses
+    )
+
+
 def expiry(labels: str) -> int | None:
-    """When the label containerd.io/gc.expire lets a lease end [ns]; None: never, also where Go cannot read the time.
+    """The time of the label containerd.io/gc.expire [ns]; None: never, also if Go cannot parse it.
 
     Example:
         >>> from imgframe.collector.namespace_lists import expiry

@@ -1,16 +1,15 @@
-"""One node, from its socket to its rows; whatever goes wrong becomes rows of ``errors``."""
+"""A node, from its socket to its rows; failures become rows of ``errors``."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from imgframe.collector import local_store
 from imgframe.collector.cache import Cache
 from imgframe.collector.document_reader import MAX_DOCUMENT, DocumentReader, Read
+from imgframe.collector.namespace_lists import attempt
 from imgframe.collector.namespaces import NodeContext, collect_namespace
 from imgframe.collector.progress import ProgressBars
 from imgframe.collector.snapshot_usage import Usage, UsageReader
@@ -19,8 +18,6 @@ from imgframe.errors import DocumentError, WireError
 from imgframe.node import Node
 from imgframe.platforms import LINUX_AMD64, default, format_all, normalize
 from imgframe.wire import Client, layout, records
-
-T = TypeVar("T")
 
 _DEFAULT_SNAPSHOTTER = "containerd.io/defaults/snapshotter"
 _STAGES = {
@@ -35,7 +32,7 @@ _STAGES = {
 
 @dataclass(slots=True, frozen=True)
 class CollectOptions:
-    """What the caller of ``collect`` asked for; None: everything."""
+    """Arguments of ``collect``; None: everything."""
 
     namespaces: tuple[str, ...] | None
     snapshotters: tuple[str, ...] | None
@@ -45,41 +42,41 @@ class CollectOptions:
 
 
 class NodeReader:
-    """Reads one node; ``alone``: no other is read."""
+    """Reads one node; ``alone`` if there is no other."""
 
     def __init__(
         self,
         node: Node,
-        wanted: CollectOptions,
-        library: DocumentReader,
+        options: CollectOptions,
+        documents: DocumentReader,
         cache: Cache | None,
         progress: ProgressBars,
-        wave: int,
+        batch_size: int,
         *,
         alone: bool,
     ) -> None:
         self._node = node
-        self._wanted = wanted
-        self._library = library
+        self._options = options
+        self._documents = documents
         self._cache = cache
         self._progress = progress
-        self._wave = wave
+        self._batch_size = batch_size
         self._alone = alone
         self._rows = TableBuilder()
         self._errors = 0
 
     async def read(self) -> TableBuilder:
-        """All rows of the node."""
+        """The rows of the node."""
         began, clock = time.time_ns(), time.perf_counter()
         facts: dict[str, object] = {"status": "failed"}
         try:
-            async with Client(self._node, timeout=self._wanted.timeout) as client:
+            async with Client(self._node, timeout=self._options.timeout) as client:
                 try:
                     facts |= await self._read(client)
                 finally:
                     facts["rpcs"] = client.rpcs
         except WireError as error:
-            self._fail("connect", self._node.address, error.code, str(error))
+            self._add_error("connect", self._node.address, error)
         facts |= {"collected_at": began, "seconds": time.perf_counter() - clock}
         self._rows.add("nodes", 1, node=self._node.name, address=self._node.address, **facts)  # type: ignore[arg-type]
         return self._rows
@@ -97,42 +94,42 @@ class NodeReader:
             message=message,
         )
 
-    async def _attempt(self, work: Awaitable[T], what: str) -> T | None:
-        try:
-            return await work
-        except WireError as error:
-            self._fail("connect", what, error.code, str(error))
-            return None
+    def _add_error(self, stage: str, subject: str, error: WireError) -> None:
+        self._fail(stage, subject, error.code, str(error))
 
     async def _read(self, client: Client) -> dict[str, object]:
-        """Columns of the node's row, after all its namespaces."""
+        """Reads all namespaces; returns columns of the node's row."""
         server, plugins, namespaces = await asyncio.gather(
-            self._attempt(client.daemon.server(), "server"),
-            self._attempt(client.daemon.plugins(), "plugins"),
-            self._attempt(client.daemon.namespaces(), "namespaces"),
+            attempt(client.daemon.server(), "connect", "server", self._add_error),
+            attempt(client.daemon.plugins(), "connect", "plugins", self._add_error),
+            attempt(client.daemon.namespaces(), "connect", "namespaces", self._add_error),
         )
         store = layout(plugins or [])
         uuid = server.uuid if server else ""
-        local = local_store.is_local(store, uuid)
+        local = local_store.is_store(store.root, uuid)
         host = normalize(store.platform) if store.platform else None
         snapshotter = (
             "overlayfs" if "overlayfs" in store.snapshotters else next(iter(store.snapshotters), None)
         )
-        job = NodeContext(
+        context = NodeContext(
             self._node.name,
             uuid,
             client,
-            self._library,
-            UsageReader(client, uuid, self._wanted.usage, self._cache, self._progress, self._wave),
+            self._documents,
+            UsageReader(client, uuid, self._options.usage, self._cache, self._progress, self._batch_size),
             default(host or LINUX_AMD64),
-            store.snapshotters if self._wanted.snapshotters is None else self._wanted.snapshotters,
-            _file_reader(store.content_root) if local and self._reads_files() else None,
+            store.snapshotters if self._options.snapshotters is None else self._options.snapshotters,
+            _file_reader(store.content_root) if local and self._options.read_files else None,
         )
-        moved = await self._read_namespaces(job, namespaces or [], snapshotter)
+        changed = await self._read_namespaces(context, namespaces or [], snapshotter)
         for damage in dict.fromkeys(client.take_damages()):
             stage = _STAGES.get(damage.call.partition("/")[0], "connect")
             self._fail(stage, damage.subject, "malformed", damage.message, damage.namespace or None)
         total, free = local_store.disk(store.root) if local else (None, None)
+        if namespaces is None:
+            status = "failed"
+        else:
+            status = "partial" if self._errors else "moved" if changed else "ok"
         return {
             "containerd_version": client.opened.version,
             "store_uuid": uuid or None,
@@ -141,23 +138,14 @@ class NodeReader:
             "root": store.root or None,
             "disk_total": self._node.disk_total if total is None else total,
             "disk_free": free,
-            "status": "failed"
-            if namespaces is None
-            else "partial"
-            if self._errors
-            else "moved"
-            if moved
-            else "ok",
+            "status": status,
         }
 
-    def _reads_files(self) -> bool:
-        return self._wanted.read_files
-
     async def _read_namespaces(
-        self, job: NodeContext, found: list[records.Namespace], snapshotter: str | None
+        self, context: NodeContext, found: list[records.Namespace], snapshotter: str | None
     ) -> bool:
-        """Rows of all wanted namespaces, in the order of their names; whether one of them moved."""
-        wanted = self._wanted.namespaces or self._node.namespaces or None
+        """Adds the rows of all wanted namespaces, sorted by name; returns whether one of them changed."""
+        wanted = self._options.namespaces or self._node.namespaces or None
         by_name = {namespace.name: namespace for namespace in sorted(found, key=lambda n: n.name)}
         for name in wanted or ():
             if name not in by_name:
@@ -168,7 +156,7 @@ class NodeReader:
         results = await asyncio.gather(
             *(
                 collect_namespace(
-                    job,
+                    context,
                     n.name,
                     records.labels_of(n.labels).get(_DEFAULT_SNAPSHOTTER, snapshotter),
                     rows,
@@ -187,7 +175,7 @@ class NodeReader:
         for rows in parts:
             self._rows.extend(rows)
         self._errors += sum(errors for errors, _ in results)
-        return any(moved for _, moved in results)
+        return any(changed for _, changed in results)
 
 
 def _file_reader(content_root: str) -> Read:

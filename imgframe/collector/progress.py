@@ -1,4 +1,4 @@
-"""Progress bars: nodes, documents and usages of a collection, folders of a measurement. Silent unless somebody looks."""
+"""Progress bars: nodes, documents and usages of a collection, folders of a measurement."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _UNITS = {"nodes": "node", "documents": "document", "usages": "usage", "folders"
 
 
 class ProgressBars:
-    """Counters, drawn by tqdm when ``show`` is True, or is None and a terminal or a notebook is there."""
+    """Bars drawn by tqdm if ``show`` is True, or None on a terminal or in a notebook."""
 
     def __init__(self, show: bool | None) -> None:
         self._bars: dict[str, Any] = {}
         self._shown = is_interactive() if show is None else show
 
     def expect(self, what: str, count: int) -> None:
-        """``count`` more of ``what`` are to come."""
+        """Adds ``count`` to the total of ``what``."""
         if not self._shown or not count:
             return
         if what not in self._bars:
@@ -29,12 +29,12 @@ class ProgressBars:
         bar.refresh()
 
     def done(self, what: str, count: int = 1) -> None:
-        """``count`` of them are done."""
+        """Adds ``count`` to those done."""
         if what in self._bars:
             self._bars[what].update(count)
 
     def close(self) -> None:
-        """Take the bars away."""
+        """Removes the bars."""
         for bar in self._bars.values():
             bar.close()
         self._bars = {}

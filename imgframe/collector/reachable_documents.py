@@ -1,4 +1,4 @@
-"""From the targets of images to every document that hangs below them and is in the store."""
+"""The documents of the store that are reachable from the targets of images."""
 
 from __future__ import annotations
 
@@ -15,37 +15,36 @@ Key = tuple[str, str]
 """Kind (index, manifest, config) and digest."""
 
 _GUIDES = ("containerd.io/gc.ref.content.m.", "containerd.io/gc.ref.content.config")
-"""Labels of a blob that name child manifests and the config."""
+"""Prefixes of a blob's labels with the digests of child manifests and of the config."""
 
 
 class ReachableDocuments(msgspec.Struct):
-    """What became of a walk.
+    """Documents and their summaries.
 
-    ``reached`` are the documents that were read and what they say, ``unread`` those that could not be, for a reason in
-    ``failed``; ``elsewhere`` are those that the store does not list, ``inline`` those that its descriptors carry.
-    ``absent_configs`` are configs that are not in the store, with the first manifest that wants them; ``image_configs`` those
-    that a manifest calls the config of an image, rather than of some other artifact.
+    ``unread`` could not be read, for a reason in ``failed``; ``absent`` are not in the store, ``inline`` are embedded in
+    descriptors. ``absent_configs`` maps configs that are not in the store to the first manifest that refers to them;
+    ``image_configs`` are configs of images rather than of other artifacts, by the media type in a manifest.
     """
 
     reached: dict[Key, Summary] = {}
     failed: dict[str, Failure] = {}
     unread: set[str] = set()
-    elsewhere: set[Key] = set()
+    absent: set[Key] = set()
     inline: set[str] = set()
     absent_configs: dict[str, str] = {}
     image_configs: set[str] = set()
 
 
-async def walk(
-    library: DocumentReader, targets: Iterable[Key], sizes: dict[str, int], blobs: list[Blob], read: Read
+async def read_reachable(
+    documents: DocumentReader, targets: Iterable[Key], sizes: dict[str, int], blobs: list[Blob], read: Read
 ) -> ReachableDocuments:
-    """Read what is reachable from ``targets`` and in the store, whose ``blobs`` have these ``sizes`` by digest.
+    """Reads what is reachable from ``targets`` among the ``blobs`` of the store, whose ``sizes`` are given by digest.
 
-    The labels for containerd's garbage collector name the children of a blob, so that all documents are in flight at once;
-    what they do not name is found by reading, level by level.
+    Labels for containerd's garbage collector name the children of a blob, so that all documents are read at once; children
+    without labels are found by reading, level by level.
     """
     targets = list(targets)
-    library.recall(digest for _, digest in targets if digest in sizes)
+    documents.load(digest for _, digest in targets if digest in sizes)
     result = ReachableDocuments()
     labels: dict[str, str] = {}
     stack = targets
@@ -54,14 +53,14 @@ async def walk(
         while stack:
             key = stack.pop()
             if key not in result.reached:
-                _visit(key, library, sizes, result, stack, pending)
+                _visit(key, documents, sizes, result, stack, pending)
         wanted = {d: sizes[d] for _, d in pending}
         if wanted:
             labels = labels or {blob.digest: blob.labels for blob in blobs}
-            wanted |= _guessed(wanted, sizes, labels, library)
-            result.failed |= await library.fetch(wanted, read)
-        carried = {key for key in result.elsewhere if key[1] in result.inline} if result.inline else set()
-        result.elsewhere -= carried  # whichever of the two was visited first
+            wanted |= _labelled(wanted, sizes, labels, documents)
+            result.failed |= await documents.fetch(wanted, read)
+        carried = {key for key in result.absent if key[1] in result.inline} if result.inline else set()
+        result.absent -= carried  # in whichever order the two were visited
         stack = [*pending, *carried]
     for digest in result.absent_configs.keys() & result.inline:
         del result.absent_configs[digest]
@@ -70,7 +69,7 @@ async def walk(
 
 def _visit(
     key: Key,
-    library: DocumentReader,
+    documents: DocumentReader,
     sizes: dict[str, int],
     result: ReachableDocuments,
     stack: list[Key],
@@ -78,9 +77,9 @@ def _visit(
 ) -> None:
     kind, digest = key
     if digest not in sizes and digest not in result.inline:
-        result.elsewhere.add(key)
+        result.absent.add(key)
         return
-    summary = library.get(kind, digest)
+    summary = documents.get(kind, digest)
     if summary is None:
         if digest in result.failed:
             result.unread.add(digest)
@@ -94,13 +93,13 @@ def _visit(
             result.image_configs.add(config)
         if config not in sizes:
             result.absent_configs[config] = min(digest, result.absent_configs.get(config, digest))
-    stack.extend(summary.below())
+    stack.extend(summary.children_keys())
 
 
-def _guessed(
-    wanted: dict[str, int], sizes: dict[str, int], labels: dict[str, str], library: DocumentReader
+def _labelled(
+    wanted: dict[str, int], sizes: dict[str, int], labels: dict[str, str], documents: DocumentReader
 ) -> dict[str, int]:
-    """What lies below, by the labels of the blobs."""
+    """Descendants, by the labels of blobs."""
     found: dict[str, int] = {}
     stack = list(wanted)
     while stack:
@@ -110,7 +109,7 @@ def _guessed(
         for label, digest in labels_of(text).items():
             if not label.startswith(_GUIDES) or digest in found or digest in wanted or digest not in sizes:
                 continue
-            if sizes[digest] <= MAX_DOCUMENT and not library.has(digest):
+            if sizes[digest] <= MAX_DOCUMENT and not documents.has(digest):
                 found[digest] = sizes[digest]
                 stack.append(digest)
     return found

@@ -43,7 +43,7 @@ def resolve(
         if summary.refused:
             return ResolvedManifest()
         if isinstance(summary, ManifestSummary):
-            wanted = digest == target or _will_do(summary, platform, matcher, get)
+            wanted = digest == target or _fits(summary, platform, matcher, get)
             return ResolvedManifest(digest, summary) if wanted else ResolvedManifest()
         assert isinstance(summary, IndexSummary)
         best = best_entry(summary.children, matcher)
@@ -52,7 +52,7 @@ def resolve(
         kind, digest, platform = best.kind, best.digest, best.platform
 
 
-def _will_do(manifest: ManifestSummary, platform: Platform | None, matcher: Matcher, get: Get) -> bool:
+def _fits(manifest: ManifestSummary, platform: Platform | None, matcher: Matcher, get: Get) -> bool:
     """Whether an entry fits: by its own platform, else by that of its config."""
     if platform is not None:
         return True

@@ -1,11 +1,11 @@
-"""Snapshots of one snapshotter with the bytes each takes."""
+"""Usage of snapshots: the bytes and inodes of each."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Literal
 
-from imgframe.collector.batches import in_waves
+from imgframe.collector.batches import in_batches
 from imgframe.collector.cache import Cache, Usages
 from imgframe.collector.namespace_lists import Fail
 from imgframe.collector.progress import ProgressBars
@@ -14,11 +14,11 @@ from imgframe.wire import Client, records
 
 Usage = Literal["none", "committed", "all"]
 ACTIVE_AT_ONCE = 6
-"""containerd walks the directory of an active snapshot, so only a few are asked for at a time."""
+"""Calls in flight for active snapshots: containerd walks the directory of each."""
 
 
 class UsageReader:
-    """Asks one node for the usage of snapshots: committed ones all at once, those it remembers never."""
+    """Reads the usage of snapshots of a node, except of committed ones that are cached."""
 
     def __init__(
         self,
@@ -27,49 +27,51 @@ class UsageReader:
         usage: Usage,
         cache: Cache | None,
         progress: ProgressBars,
-        wave: int,
+        batch_size: int,
     ) -> None:
         self._client = client
         self._store = store
         self._usage = usage
         self._cache = cache if store else None
         self._progress = progress
-        self._wave = wave
-        self._few = asyncio.Semaphore(ACTIVE_AT_ONCE)
+        self._batch_size = batch_size
+        self._active = asyncio.Semaphore(ACTIVE_AT_ONCE)
         self._known: dict[tuple[str, str], Usages] = {}
 
     async def measure(
         self, namespace: str, snapshotter: str, snapshots: list[records.Snapshot], fail: Fail
     ) -> tuple[dict[str, tuple[int, int]], set[str]]:
-        """Size [bytes] and inodes by key, and the keys that vanished meanwhile."""
+        """Size [bytes] and inodes by key, and the keys deleted meanwhile."""
         if self._usage == "none":
             return {}, set()
         committed = {s.key: s.created_at or 0 for s in snapshots if s.kind == "committed"}
-        known = self._recall(namespace, snapshotter)
+        known = self._cached(namespace, snapshotter)
         found = {
-            key: (remembered[1], remembered[2])
+            key: (cached[1], cached[2])
             for key, created in committed.items()
-            if (remembered := known.get(key)) is not None and remembered[0] == created
+            if (cached := known.get(key)) is not None and cached[0] == created
         }
         wanted = [key for key in committed if key not in found]
         others = [s.key for s in snapshots if s.kind != "committed"] if self._usage == "all" else []
         self._progress.expect("usages", len(wanted) + len(others))
         answers = await asyncio.gather(
-            in_waves(self._wave, lambda key: self._ask(namespace, snapshotter, key, fail), wanted),
-            in_waves(ACTIVE_AT_ONCE, lambda key: self._walk(namespace, snapshotter, key, fail), others),
+            in_batches(self._batch_size, lambda key: self._ask(namespace, snapshotter, key, fail), wanted),
+            in_batches(
+                ACTIVE_AT_ONCE, lambda key: self._ask_active(namespace, snapshotter, key, fail), others
+            ),
         )
         got = dict(zip([*wanted, *others], [*answers[0], *answers[1]], strict=True))
         found |= {
             key: (usage.size, usage.inodes) for key, usage in got.items() if isinstance(usage, records.Usage)
         }
         usages = {key: (created, *found[key]) for key, created in committed.items() if key in found}
-        self._remember(namespace, snapshotter, usages, known)
+        self._store_usages(namespace, snapshotter, usages, known)
         return found, {key for key, usage in got.items() if isinstance(usage, Missing)}
 
-    async def _walk(
+    async def _ask_active(
         self, namespace: str, snapshotter: str, key: str, fail: Fail
     ) -> records.Usage | Missing | None:
-        async with self._few:
+        async with self._active:
             return await self._ask(namespace, snapshotter, key, fail)
 
     async def _ask(
@@ -85,15 +87,13 @@ class UsageReader:
         finally:
             self._progress.done("usages")
 
-    def _recall(self, namespace: str, snapshotter: str) -> Usages:
+    def _cached(self, namespace: str, snapshotter: str) -> Usages:
         known = self._known.get((namespace, snapshotter))
-        if known is None:
-            known = {}
-            if self._cache is not None and self._store:
-                known = self._cache.usages(self._store, namespace, snapshotter)
-        return known
+        if known is None and self._cache is not None and self._store:
+            known = self._cache.usages(self._store, namespace, snapshotter)
+        return known or {}
 
-    def _remember(self, namespace: str, snapshotter: str, usages: Usages, known: Usages) -> None:
+    def _store_usages(self, namespace: str, snapshotter: str, usages: Usages, known: Usages) -> None:
         self._known[namespace, snapshotter] = usages
         if self._cache is not None and self._store and usages != known:
             self._cache.set_usages(self._store, namespace, snapshotter, usages)

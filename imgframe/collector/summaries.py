@@ -1,7 +1,7 @@
-"""What a collection keeps of an index, a manifest or a config: a small summary, and its rows in the tables.
+"""Summaries of indexes, manifests and configs, and their rows in the tables.
 
-Summaries hold what is decided with (platforms, children, layers, chain IDs); rows hold what is shown. Both depend on the
-bytes alone.
+A summary has what decisions need (platforms, children, layers, chain IDs), rows have what is shown. Both depend on the bytes
+alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class IndexEntry(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
-    """An entry of an index, by its descriptor. ``kind`` is index, manifest, or empty for anything else."""
+    """An entry of an index; ``kind`` is index, manifest, or empty for anything else."""
 
     digest: str
     media_type: str
@@ -40,7 +40,7 @@ class IndexEntry(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_de
 
 
 class ConfigDescriptor(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """The config of a manifest, by its descriptor."""
+    """The descriptor of a manifest's config."""
 
     digest: str
     media_type: str
@@ -48,10 +48,10 @@ class ConfigDescriptor(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class IndexSummary(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="i"):
-    """An index. ``refused`` says why it cannot be used; ``inline`` holds documents that its descriptors carry.
+    """An index. ``refused`` says why it cannot be used; ``inline`` has documents embedded in its descriptors.
 
-    ``unchecked`` are kind and digest of what an index that fails containerd's checks lists all the same: nerdctl's listing
-    and ReadIndex do not check, and take an entry of any other type for a manifest.
+    ``unchecked`` are kind and digest of the entries of an index that fails containerd's checks: nerdctl's listing and
+    ReadIndex do not check, and treat an entry of any other type as a manifest.
     """
 
     children: list[IndexEntry] = []
@@ -59,13 +59,13 @@ class IndexSummary(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="
     inline: dict[str, bytes] = {}
     unchecked: list[tuple[str, str]] = []
 
-    def below(self) -> list[tuple[str, str]]:
-        """Kind and digest of the documents below."""
+    def children_keys(self) -> list[tuple[str, str]]:
+        """Kind and digest of the child documents."""
         return [(c.kind or "manifest", c.digest) for c in self.children] or self.unchecked
 
 
 class ManifestSummary(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="m"):
-    """A manifest: its config, and digest, type and size of its layers, the base first. ``unchecked`` as for an index."""
+    """A manifest: its config, and digests, types and sizes of its layers in order. ``unchecked`` as in an index."""
 
     config: ConfigDescriptor = ConfigDescriptor("", "", 0)
     layers: list[str] = []
@@ -75,18 +75,18 @@ class ManifestSummary(msgspec.Struct, frozen=True, gc=False, array_like=True, ta
     inline: dict[str, bytes] = {}
     unchecked: list[tuple[str, str]] = []
 
-    def below(self) -> list[tuple[str, str]]:
-        """Kind and digest of the documents below."""
+    def children_keys(self) -> list[tuple[str, str]]:
+        """Kind and digest of the child documents."""
         return [("config", self.config.digest)] if self.config.digest else self.unchecked
 
     @property
-    def below_size(self) -> int:
-        """Config and layers as declared [bytes]."""
+    def parts_size(self) -> int:
+        """Declared size of config and layers [bytes]."""
         return self.config.size + sum(self.sizes)
 
 
 class ConfigSummary(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="c"):
-    """A config: platform, when it was built, labels as ReadImageConfig gives them, and the layers' diff IDs."""
+    """A config: platform, build time, labels as in ReadImageConfig, and the diff IDs of the layers."""
 
     platform: Platform | None = None
     platform_text: str | None = None
@@ -97,8 +97,8 @@ class ConfigSummary(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=
     refused: str = ""
     inline: dict[str, bytes] = {}
 
-    def below(self) -> list[tuple[str, str]]:
-        """Nothing is below a config."""
+    def children_keys(self) -> list[tuple[str, str]]:
+        """A config has no children."""
         return []
 
 
@@ -106,21 +106,21 @@ Summary = IndexSummary | ManifestSummary | ConfigSummary
 
 
 def lean(summary: Summary) -> Summary:
-    """The summary without what only rows are made of: half of its strings."""
+    """The summary without fields that only rows need, which are half of its strings."""
     if isinstance(summary, ManifestSummary):
         return replace(summary, media_types=[])
     return replace(summary, diff_ids=[]) if isinstance(summary, ConfigSummary) else summary
 
 
 class DocumentProblem(NamedTuple):
-    """Why a document that was read cannot be used."""
+    """Why a document cannot be used."""
 
     code: str
     message: str
 
 
 def kind_of(media_type: str) -> str:
-    """How a document of this type is read: index, manifest, or not at all (empty)."""
+    """The kind of a document of this media type: index, manifest, or empty for any other."""
     return _KINDS.get(media_type, "")
 
 
@@ -133,7 +133,7 @@ _KINDS = {
 
 
 def summarise(kind: str, digest: str, data: bytes, rows: TableBuilder) -> Summary:
-    """The summary of a document; a config's rows go into the tables ``configs`` and ``history``."""
+    """The summary of a document; adds the rows of ``configs`` and ``history`` of a config."""
     where = f"{kind} {digest}"
     try:
         if kind == "index":
@@ -149,7 +149,7 @@ def summarise(kind: str, digest: str, data: bytes, rows: TableBuilder) -> Summar
 
 
 def _unchecked(data: bytes, kind: str) -> list[tuple[str, str]]:
-    """Kind and digest of what an index or a manifest names when nothing is checked."""
+    """Kind and digest of the children of an index or a manifest without any checks."""
     try:
         if kind == "manifest":
             config = oci.decode_manifest(data).config.digest
@@ -164,7 +164,7 @@ def _unchecked(data: bytes, kind: str) -> list[tuple[str, str]]:
 
 
 def _platform_alone(data: bytes) -> Platform | None:
-    """The platform of a config of which something else cannot be read: containerd looks at nothing else to compare it."""
+    """The platform of a config with other malformed fields: containerd reads no more to compare platforms."""
     try:
         return oci.decode_platform(data)
     except DocumentError:
@@ -255,7 +255,7 @@ def _config(digest: str, data: bytes, rows: TableBuilder) -> ConfigSummary:
 
 
 def moment(text: str | None) -> int | None:
-    """RFC 3339 text as nanoseconds since 1970; None where 64 bits do not hold it, as Go's zero time in year 1."""
+    """RFC 3339 text in nanoseconds since 1970; None if beyond 64 bits, such as Go's zero time in year 1."""
     if text is None:
         return None
     value = gotime.unmarshal(text)[0]
@@ -265,7 +265,7 @@ def moment(text: str | None) -> int | None:
 def layer_rows(
     rows: TableBuilder, digest: str, manifest: ManifestSummary, config: ConfigSummary | None
 ) -> None:
-    """Rows of ``layers`` of a manifest; without its config they have no diff IDs."""
+    """Adds the rows of ``layers`` of a manifest; without its config they have no diff IDs."""
     count = len(manifest.layers)
     diff_ids: list[str | None] = list(config.diff_ids[:count]) if config else []
     chains: list[str | None] = list(oci.chain_ids(config.diff_ids[:count])) if config else []

@@ -1,4 +1,4 @@
-"""Columns of many tables, gathered from many nodes and made into Arrow tables at the end."""
+"""Arrow tables, built column by column from rows of many nodes."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from itertools import repeat
 from typing import Any
 
 import numpy as np
-import numpy.ma  # Arrow imports it with its first array: 12 ms in the middle of a collection
+import numpy.ma  # Arrow would import it during the collection: 12 ms
 import pyarrow as pa
 
 from imgframe import schema
 
 Piece = list[Any] | tuple[Any, int]
-"""Values of some rows, or one value and how many rows have it."""
+"""Values of rows, or one value and a number of rows."""
 
 _FLUSH = 200_000
 _EARLIEST, _LATEST = -(1 << 63) + 1, (1 << 63) - 1
 
 
 class TableBuilder:
-    """Rows of the tables of an inventory, column by column.
+    """Rows of the tables of an inventory.
 
-    Columns are plain lists until a table has many rows; then they become Arrow, so that a fleet's worth of Python objects
-    never stands in memory at once.
+    Columns are lists until a table has many rows; then they become Arrow arrays, which take less memory.
 
     Example:
         >>> from imgframe.collector.table_builder import TableBuilder
@@ -41,7 +40,7 @@ class TableBuilder:
     def add(self, table: str, count: int, /, **columns: Sequence[Any] | str | bool | float | None) -> None:
         """Append ``count`` rows to a table; a column is a list of that length, or one value for all rows.
 
-        A column that is left out is NA. The lists are kept: do not change them afterwards.
+        A missing column is NA. The lists are kept: do not modify them afterwards.
         """
         if not count:
             return
@@ -58,7 +57,7 @@ class TableBuilder:
             self._flush(table)
 
     def extend(self, other: TableBuilder) -> None:
-        """Append all rows of another, which gives them away."""
+        """Move all rows of another builder here."""
         for table, chunks in other._chunks.items():
             self._flush(table)
             self._chunks.setdefault(table, []).extend(chunks)
@@ -73,7 +72,7 @@ class TableBuilder:
         other._counts, other._columns, other._chunks = {}, {}, {}
 
     def pack(self) -> None:
-        """Make Arrow of all rows now."""
+        """Convert all rows to Arrow now."""
         for table in list(self._columns):
             self._flush(table)
 
@@ -86,7 +85,7 @@ class TableBuilder:
             self._chunks.setdefault(table, []).append(pa.Table.from_arrays(arrays, schema=fields))
 
     def tables(self) -> dict[str, pa.Table]:
-        """Every table that got a row, with sorted dictionaries; the rows are given away."""
+        """Every table with rows, with sorted dictionaries; empties the builder."""
         self.pack()
         done = {table: schema.concat(table, chunks) for table, chunks in self._chunks.items()}
         self._chunks = {}
@@ -113,7 +112,7 @@ def _joined(pieces: list[Piece]) -> list[Any]:
 
 
 def _dictionary(pieces: list[Piece]) -> pa.DictionaryArray:
-    """Text with a sorted dictionary; for columns of this size dicts are faster than Arrow's many small steps."""
+    """Text with a sorted dictionary; for columns of this size Python dicts are faster than Arrow."""
     if len(pieces) == 1 and isinstance(pieces[0], tuple):
         value, count = pieces[0]
         codes = pa.nulls(count, pa.int32()) if value is None else pa.array(np.zeros(count, np.int32))
