@@ -253,4 +253,4 @@ def test_prune_with_these_options_as_a_command(node, tmp_path):
     assert imf.open_plan(tmp_path / "nerdctl").steps["name"].tolist() == candidates["name"].tolist()
     refused = invoke(*words, "--dialect", "nerdctl", "--to", "80%")
     assert "--to chooses by imgframe's rules" in str(refused.exception)
-    assert "say how --require-remote asks" in str(invoke(*words, "--insecure-registry").exception)
+    assert "--insecure-registry need --require-remote" in str(invoke(*words, "--insecure-registry").exception)

@@ -1,4 +1,4 @@
-"""``imgframe demo``: the main job from end to end on a simulated fleet, told in a page."""
+"""``imgframe demo``: the main job from end to end on a simulated fleet, on one page."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ AGE = "720h"
 
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for everything.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for all files.")
     ] = Path("demo-report"),
     nodes: Annotated[int, typer.Option(min=1, help="Simulated nodes.")] = 12,
-    days: Annotated[int, typer.Option(min=1, help="Days that they lived.")] = 90,
+    days: Annotated[int, typer.Option(min=1, help="Days that the fleet runs.")] = 90,
     every: Annotated[int, typer.Option(min=1, help="Days from one collection to the next.")] = 9,
 ) -> None:
-    """Simulate a fleet, collect it over months, filter, plan, prune and report; no containerd and no root needed."""
+    """Simulate a fleet, collect it over months, filter, plan, prune and report; needs neither containerd nor root."""
     from imgframe import dataset, report
     from imgframe.folders import replaced
 
     clock = time.perf_counter()
     print(
-        f"A fleet of {nodes} nodes over {days} days, simulated here and read as real ones are: gRPC on unix sockets.\n"
+        f"A simulated fleet of {nodes} nodes over {days} days, read like a real one: gRPC over unix sockets.\n"
     )
     with replaced(output, "report/report.json", "a folder of the demo") as folder:
         _live(folder, nodes, days, every)
@@ -57,7 +57,7 @@ def demo(
 
 
 def _live(folder: Path, nodes: int, days: int, every: int) -> None:
-    """Collect day by day; on the last day filter, plan, prune, and collect again."""
+    """Collect the fleet as it ages; on the last day filter, plan, prune, and collect again."""
     import imgframe as imf
     from imgframe import simulator
 
@@ -88,35 +88,28 @@ def _size(value: Any) -> str:
 
 
 def _print(rows: list[list[str]], most: int = 12) -> None:
-    """A table with its head, indented."""
-    lines = terminal.columns([[terminal.printable(cell) for cell in row] for row in rows[: most + 1]], gap=3)
-    print("".join(f"     {line.rstrip()}\n" for line in lines))
+    """The first rows of a table, indented, and an empty line."""
+    cells = [[terminal.printable(cell) for cell in row] for row in rows[: most + 1]]
+    terminal.print_table(cells, gap=3, indent="     ")
+    print()
 
 
 def _nodes(inventory: Inventory) -> list[list[str]]:
     from imgframe.capacity import by_node
 
     taken = by_node(inventory).dropna(subset=["node"]).set_index("node")
-    head = ["NODE", "CONTAINERD", "PLATFORM", "IMAGES", "ON DISK", "OF", "RECLAIMABLE"]
-    return [
-        head,
-        *(
-            [
-                row.node,
-                row.containerd_version,
-                row.platform,
-                str(taken["images"][row.node]),
-                _size(taken["physical_bytes"][row.node]),
-                _size(row.disk_total),
-                _size(taken["reclaimable_bytes"][row.node]),
-            ]
-            for row in inventory.nodes.itertuples()
-        ),
-    ]
+    rows = [["NODE", "CONTAINERD", "PLATFORM", "IMAGES", "ON DISK", "OF", "RECLAIMABLE"]]
+    for row in inventory.nodes.itertuples():
+        sums = taken.loc[row.node]
+        sizes = [
+            _size(value) for value in (sums["physical_bytes"], row.disk_total, sums["reclaimable_bytes"])
+        ]
+        rows.append([row.node, row.containerd_version, row.platform, str(sums["images"]), *sizes])
+    return rows
 
 
 def _prune(inventory: Inventory, fleet: Simulator, folder: Path, cache: Path) -> Inventory:
-    """The story's middle: filter, plan, apply; gives the fleet as it is afterwards."""
+    """Filter, plan, apply; gives the inventory of the fleet afterwards."""
     import imgframe as imf
 
     old = imf.get_unused_images(inventory, imf.filter_until(AGE))
@@ -126,14 +119,14 @@ def _prune(inventory: Inventory, fleet: Simulator, folder: Path, cache: Path) ->
     plan = imf.prune(old, inventory)
     plan.save(folder / "plan")
     print("3. Plan: imf.prune(old, inv); nothing has happened yet")
-    _tell(plan)
+    _print_plan(plan)
     result = plan.apply(progress=False, audit=folder / "audit")
     after = imf.collect(fleet.nodes, cache=cache, progress=False)
     _compare(plan, result, inventory, after)
     return after
 
 
-def _tell(plan: Plan) -> None:
+def _print_plan(plan: Plan) -> None:
     for line in plan.summary():
         print(f"   {line}")
     kept = plan.kept["reason"].astype("object").value_counts()
@@ -143,7 +136,7 @@ def _tell(plan: Plan) -> None:
 
 
 def _largest(steps: pd.DataFrame, most: int = 5) -> list[tuple[Any, int]]:
-    """What frees the most, all names of a digest together under the name that reads best."""
+    """What frees the most: the names of a digest together, under the most readable one."""
     names = steps["name"].astype("object")
     plain = steps[["predicted_bytes"]].assign(
         **{column: steps[column].astype("object") for column in ("node", "namespace", "digest", "name")},
@@ -156,7 +149,7 @@ def _largest(steps: pd.DataFrame, most: int = 5) -> list[tuple[Any, int]]:
 
 
 def _compare(plan: Plan, result: Any, before: Inventory, after: Inventory) -> None:
-    """Predicted, observed while deleting, and the difference of the two collections: three ways to one number.
+    """Print the bytes freed as predicted, as observed while deleting, and as the difference of two collections.
 
     Raises:
         ImgframeError: they differ.

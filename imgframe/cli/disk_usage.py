@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -26,7 +25,7 @@ def df(
         bool,
         typer.Option(
             "--no-du",
-            help="Do not look at files: quick, but nothing is reconciled, and writable layers are of unknown size.",
+            help="Do not read the disk: faster, but nothing is reconciled, and the sizes of writable layers are unknown.",
         ),
     ] = False,
     format: Annotated[
@@ -42,7 +41,7 @@ def df(
 ) -> None:
     """Show where the bytes are: images, containers, orphans; total, active, size, reclaimable. All namespaces.
 
-    Where a store is on this machine and readable, its files are added up as du does; what they take beyond that is unaccounted.
+    The files of a store that is on this machine and readable are added up as du does; what the tables do not explain is unaccounted.
     """
     from imgframe import reclaiming
 
@@ -51,46 +50,40 @@ def df(
     inventory = options.load(addresses, nodes_file, saved, cache=not no_cache, usage=usage)
     measured = _measured(inventory, "the inventory is a saved one" if saved else "--no-du" if no_du else "")
     disk = _disk(reclaiming.breakdown_table(inventory, measured.sizes).to_pylist(), measured)
-    tables = {"images": reclaiming.df_images(inventory)} if verbose else {}
+    images = reclaiming.df_images(inventory) if verbose else None
     summary = _summary(reclaiming.df(inventory).to_pylist(), disk)
     if format == "csv":
-        rows = records.rows(tables["images"]) if verbose else summary
-        records.print_csv(tables["images"].column_names if verbose else list(summary[0]), rows)
+        if images is not None:
+            records.print_rows(images, "csv")
+        else:
+            records.print_csv(list(summary[0]), summary)
     elif format == "json":
-        if verbose:
-            tables["orphans"] = reclaiming.orphans_table(inventory)
+        tables = {} if images is None else {"images": images, "orphans": reclaiming.orphans_table(inventory)}
         more = {name: records.rows(table) for name, table in tables.items()}
         records.print_json({"summary": summary, "disk": disk, **more})
     else:
-        _lines([SUMMARY, *map(_summary_line, summary)])
-        _unmeasured(measured)
-        if verbose:
-            tables["orphans"] = reclaiming.orphans_table(inventory)
-            for name, columns in VERBOSE.items():
-                print(f"\n{name.upper()}")
-                _lines(_table(inventory, tables[name], columns))
+        terminal.print_table([SUMMARY, *map(_summary_line, summary)])
+        _print_unmeasured(measured)
+        if images is not None:
+            print("\nIMAGES")
+            _print(inventory, images, IMAGES)
+            print("\nORPHANS")
+            _print(inventory, reclaiming.orphans_table(inventory), ORPHANS)
             print("\nNODES")
-            _lines(
-                [
-                    [*map(str.upper, DISK)],
-                    *(
-                        [terminal.printable(row["node"]), *(_signed(row[name]) for name in DISK[1:])]
-                        for row in disk
-                    ),
-                ]
-            )
+            lines = [
+                [terminal.printable(row["node"]), *(_signed(row[name]) for name in DISK[1:])] for row in disk
+            ]
+            terminal.print_table([[name.upper() for name in DISK], *lines])
     options.finish(inventory)
 
 
-VERBOSE = {
-    "images": {
-        "node": "NODE", "namespace": "NAMESPACE", "name": "NAME", "shared_size": "SHARED", "unique_size": "UNIQUE",
-        "content_present_size": "CONTENT", "unpacked_size": "UNPACKED", "reclaimable_size": "ALONE FREES", "containers": "CONTAINERS",
-    },
-    "orphans": {
-        "node": "NODE", "namespace": "NAMESPACE", "kind": "KIND", "key": "KEY", "size": "SIZE", "age": "AGE", "reason": "REASON",
-        "action": "ACTION",
-    },
+IMAGES = {
+    "node": "NODE", "namespace": "NAMESPACE", "name": "NAME", "shared_size": "SHARED", "unique_size": "UNIQUE",
+    "content_present_size": "CONTENT", "unpacked_size": "UNPACKED", "reclaimable_size": "ALONE FREES", "containers": "CONTAINERS",
+}  # fmt: skip
+ORPHANS = {
+    "node": "NODE", "namespace": "NAMESPACE", "kind": "KIND", "key": "KEY", "size": "SIZE", "age": "AGE", "reason": "REASON",
+    "action": "ACTION",
 }  # fmt: skip
 """Columns of the tables of ``df -v`` and their headings."""
 
@@ -100,7 +93,7 @@ _BYTES = {"size", "shared_size", "unique_size", "content_present_size", "unpacke
 
 
 def _measured(inventory: Inventory, but: str) -> Measured:
-    """What the stores of this machine take on disk; ``but`` says why nothing is measured."""
+    """What the stores on this machine take on disk; ``but``: why nothing is measured."""
     from imgframe.collector.disk import Measured, measure
 
     nodes = inventory.arrow("nodes")["node"].to_pylist()
@@ -108,7 +101,7 @@ def _measured(inventory: Inventory, but: str) -> Measured:
 
 
 def _disk(parts: list[dict[str, Any]], measured: Measured) -> list[dict[str, Any]]:
-    """A row per node: its parts, which add up to its total. Unaccounted is None and has a reason where nothing was measured."""
+    """A row per node: its parts and their total. Unaccounted is None, with a reason, where nothing was measured."""
     rows: dict[str, dict[str, Any]] = {}
     for part in parts:
         rows.setdefault(part["node"], {"node": part["node"]})[part["part"]] = part["size"]
@@ -120,7 +113,7 @@ def _disk(parts: list[dict[str, Any]], measured: Measured) -> list[dict[str, Any
 
 
 def _summary(rows: list[dict[str, Any]], disk: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of the summary, what is unaccounted on the nodes that were measured, and the sum of all."""
+    """The rows of the summary, what is unaccounted on the nodes that were measured, and the total."""
     found = [row["unaccounted"] for row in disk if row["unaccounted"] is not None]
     unaccounted = sum(found) if found else None
     rest: dict[str, Any] = dict.fromkeys(("total", "active", "size", "reclaimable", "unknown"))
@@ -129,7 +122,7 @@ def _summary(rows: list[dict[str, Any]], disk: list[dict[str, Any]]) -> list[dic
 
 
 def _summary_line(row: dict[str, Any]) -> list[str]:
-    """A line as docker's ``system df`` writes it, with a share behind the reclaimable bytes."""
+    """A line as ``docker system df`` prints it, with the share of the reclaimable bytes in percent."""
     size = _signed(row["size"]) + (f" + {row['unknown']} of unknown size" if row["unknown"] else "")
     line = [
         row["type"].capitalize(),
@@ -143,11 +136,11 @@ def _summary_line(row: dict[str, Any]) -> list[str]:
 
 
 def _signed(size: int | None) -> str:
-    """Bytes as text; a file system that compresses takes less than its files say."""
+    """Bytes as text; negative where a file system compresses: it takes less than its files say."""
     return f"-{terminal.rounded(-size)}" if size is not None and size < 0 else terminal.rounded(size)
 
 
-def _unmeasured(measured: Measured, most: int = 3) -> None:
+def _print_unmeasured(measured: Measured, most: int = 3) -> None:
     """A line for each reason why nodes could not be compared with their disks."""
     nodes: dict[str, list[str]] = {}
     for node, reason in measured.reasons.items():
@@ -157,15 +150,15 @@ def _unmeasured(measured: Measured, most: int = 3) -> None:
         print(terminal.printable(f"Not reconciled with du: {', '.join(names[:most])}{more}: {reason}"))
 
 
-def _table(inventory: Inventory, table: pa.Table, columns: dict[str, str]) -> list[list[str]]:
-    """Chosen columns as text; that of the node or namespace only where the inventory has several."""
+def _print(inventory: Inventory, table: pa.Table, columns: dict[str, str], most: int | None = None) -> None:
+    """Chosen columns of the first ``most`` rows; node or namespace only where the inventory has several."""
     spaces = inventory.arrow("namespaces")["namespace"].to_pylist()
     several = {"node": inventory.arrow("nodes").num_rows > 1, "namespace": len(set(spaces)) > 1}
     names = [name for name in columns if name in table.column_names]
     shown = [name for name in names if several.get(name, True) or len(set(table[name].to_pylist())) > 1]
-    rows = [[columns[name] for name in shown]]
-    cells = table.select(shown).to_pylist()
-    return [*rows, *([terminal.printable(_cell(name, row[name])) for name in shown] for row in cells)]
+    cells = table.select(shown).slice(0, most).to_pylist()
+    rows = [[terminal.printable(_cell(name, row[name])) for name in shown] for row in cells]
+    terminal.print_table([[columns[name] for name in shown], *rows])
 
 
 def _cell(name: str, value: Any) -> str:
@@ -176,15 +169,9 @@ def _cell(name: str, value: Any) -> str:
     return terminal.ago(0, value * 10**9) if name == "age" else str(value)
 
 
-def _lines(rows: list[list[str]]) -> None:
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in terminal.columns(rows)))
-
-
 def reclaim(
-    filters: plans.Filters = None,
-    everything: Annotated[
-        bool, typer.Option("--all", "-a", help="Unused images too, not only dangling ones.")
-    ] = False,
+    filters: options.Filters = None,
+    everything: options.Unused = False,
     format: Format = "table",
     addresses: options.Addresses = None,
     nodes_file: options.NodesFile = None,
@@ -193,9 +180,9 @@ def reclaim(
     saved: options.From = None,
     no_cache: options.NoCache = False,
 ) -> None:
-    """Show what a prune would free, exactly, and what it would not, and why. Nothing is deleted.
+    """Show what a prune would free, exactly, and what stays, and why. Nothing is deleted.
 
-    The images are those that imgframe prune with the same options is about, before what it keeps.
+    The images are the candidates of imgframe prune with the same options; what prune would keep counts here.
     """
     from imgframe.reclaiming import reclaim as replay
 
@@ -205,61 +192,60 @@ def reclaim(
     rows = plans.candidates(inventory, wanted, filters or [], everything=everything)
     made = replay(inventory, rows)
     if format == "json":
-        numbers = {
-            name: getattr(made, name)
-            for name in (
-                "content_bytes",
-                "snapshot_bytes",
-                "ingest_bytes",
-                "garbage_bytes",
-                "total_bytes",
-                "inodes",
-            )
-        }
-        frames = {
-            name: records.rows(made.arrow(name))
-            for name in ("blobs", "snapshots", "ingests", "held", "unknown", "unread")
-        }
-        records.print_json({"images": [str(name) for name in rows["name"]], **numbers, **frames})
+        numbers = (
+            "content_bytes",
+            "snapshot_bytes",
+            "ingest_bytes",
+            "garbage_bytes",
+            "total_bytes",
+            "inodes",
+        )
+        frames = ("blobs", "snapshots", "ingests", "held", "unknown", "unread")
+        records.print_json(
+            {"images": [str(name) for name in rows["name"]]}
+            | {name: getattr(made, name) for name in numbers}
+            | {name: records.rows(made.arrow(name)) for name in frames}
+        )
     else:
         print(f"{len(rows)} images would free {terminal.rounded(made.total_bytes)}: {terminal.rounded(made.content_bytes)} of content, "
               f"{terminal.rounded(made.snapshot_bytes)} of snapshots, {made.inodes} inodes")  # fmt: skip
         if made.garbage_bytes:
             print(
-                f"of this {terminal.rounded(made.garbage_bytes)} is garbage already and goes with the next collection"
+                f"of this {terminal.rounded(made.garbage_bytes)} is garbage already: the next collection frees it"
             )
         if made.arrow("unknown").num_rows:
             print(f"and {made.arrow('unknown').num_rows} snapshots whose size was not collected")
         if gaps := made.arrow("unread").num_rows:
             print(f"at most: {gaps} lists of these stores could not be read")
-        _held(inventory, made.arrow("held"))
+        _print_held(inventory, made.arrow("held"))
     options.finish(inventory)
 
 
-def _held(inventory: Inventory, held: pa.Table, most: int = 20) -> None:
-    """What stays, by holder, largest first; content that several namespaces list once in the sum."""
+def _print_held(inventory: Inventory, held: pa.Table, most: int = 20) -> None:
+    """What stays, by holder, largest first; in the sum, content that several namespaces list counts once."""
     import pyarrow as pa
 
-    found: dict[tuple[Any, ...], list[int]] = {}
+    holders: dict[tuple[Any, ...], list[int]] = {}
     whole: dict[tuple[Any, ...], int] = {}
     for row in held.to_pylist():
-        entry = found.setdefault((row["node"], row["namespace"], row["holder_kind"], row["holder"]), [0, 0])
+        entry = holders.setdefault((row["node"], row["namespace"], row["holder_kind"], row["holder"]), [0, 0])
         entry[0] += row["size"] or 0
         entry[1] += 1
         place = None if row["kind"] == "content" else (row["namespace"], row["snapshotter"])
         whole[row["node"], place, row["key"]] = row["size"] or 0
-    if not found:
+    if not holders:
         return
     print(f"{terminal.rounded(sum(whole.values()))} of these images stay, held by")
-    ranked = sorted(found.items(), key=lambda pair: -pair[1][0])
     columns = {"size": "BYTES", "items": "ITEMS", "kind": "KIND", "holder": "HOLDER", "node": "NODE", "namespace": "NAMESPACE"}  # fmt: skip
     rows = [
         {"size": size, "items": count, "kind": kind, "holder": holder, "node": node, "namespace": namespace}
-        for (node, namespace, kind, holder), (size, count) in ranked
+        for (node, namespace, kind, holder), (size, count) in sorted(
+            holders.items(), key=lambda pair: -pair[1][0]
+        )
     ]
-    _lines(_table(inventory, pa.Table.from_pylist(rows), columns)[: most + 1])
-    if len(ranked) > most:
-        print(f"and {len(ranked) - most} more holders (--format json has all)")
+    _print(inventory, pa.Table.from_pylist(rows), columns, most)
+    if len(rows) > most:
+        print(f"and {len(rows) - most} more holders (--format json has all)")
 
 
 def why(
@@ -270,7 +256,7 @@ def why(
     saved: options.From = None,
     no_cache: options.NoCache = False,
 ) -> None:
-    """Show who holds a blob or snapshot, or why the bytes of an image are here and what would have to go."""
+    """Show who holds a blob or snapshot, or why the bytes of an image are here and what would have to be deleted to free them."""
     options.known_format(format, "table", "json")
     inventory = options.load(addresses, nodes_file, saved, cache=not no_cache)
     table = _reasons(inventory, what)
@@ -279,15 +265,15 @@ def why(
     else:
         columns = {"node": "NODE", "namespace": "NAMESPACE", "kind": "KIND", "key": "KEY", "size": "SIZE", "frees": "FREED WITH IT",
                    "holder_kind": "HELD BY", "holder": "HOLDER", "via": "VIA"}  # fmt: skip
-        _lines(_table(inventory, table, columns))
+        _print(inventory, table, columns)
     options.finish(inventory)
 
 
 def _reasons(inventory: Inventory, what: str) -> pa.Table:
-    """The holders of a blob or snapshot; for an image what it holds and who holds it otherwise.
+    """The holders of a blob or snapshot; for an image, what it holds and who else holds that.
 
     Raises:
-        NotFound: neither is there.
+        NotFound: there is none.
     """
     from imgframe.cli.inventory import spellings
     from imgframe.errors import NotFound

@@ -1,4 +1,4 @@
-"""``imgframe images`` and ``imgframe nodes``: nerdctl's tables, and raw numbers for machines."""
+"""``imgframe images`` and ``imgframe nodes``: nerdctl's tables, and raw values for machines."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def images(
     ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the IDs.")] = False,
     no_trunc: Annotated[bool, typer.Option("--no-trunc", help="Whole digests.")] = False,
-    digests: Annotated[bool, typer.Option("--digests", help="With a column of digests.")] = False,
+    digests: Annotated[bool, typer.Option("--digests", help="Show a column of digests.")] = False,
     names: Annotated[
         bool, typer.Option("--names", help="Names as stored instead of repository and tag.")
     ] = False,
-    every: Annotated[bool, typer.Option("--all", "-a", help="As nerdctl: no effect, all are shown.")] = False,  # noqa: ARG001 -- nerdctl has it
+    every: Annotated[bool, typer.Option("--all", "-a", help="Has no effect, as in nerdctl.")] = False,  # noqa: ARG001 -- nerdctl has it
     dialect: Annotated[str, typer.Option(help="Whose filters: nerdctl or docker.")] = "nerdctl",
     addresses: options.Addresses = None,
     nodes_file: options.NodesFile = None,
@@ -67,12 +67,12 @@ def images(
     if dialect != "nerdctl":
         from imgframe.filters import parse_filters
 
-        parse_filters((), dialect=dialect)  # refuses one that is not known, also where nothing is filtered
+        parse_filters((), dialect=dialect)  # refuses an unknown one, also where nothing is filtered
     wanted = options.scope(namespaces, all_namespaces, saved)
     inventory = options.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
     positions = _select(inventory, wanted, filters or [], name, dialect)
     if format in {"json", "csv"}:
-        _print_raw(_taken(inventory.arrow("images").select(RAW), positions), format)
+        records.print_rows(_taken(inventory.arrow("images").select(RAW), positions), format)
     else:
         shown = {"quiet": quiet, "no_trunc": no_trunc, "digests": digests, "names": names}
         _print_tables(inventory, positions, format, _front(inventory, wanted), **shown)
@@ -82,21 +82,16 @@ def images(
 def _select(
     inventory: Inventory, namespaces: list[str] | None, clauses: Sequence[str], name: str | None, dialect: str
 ) -> list[int] | None:
-    """Rows of the images table to show; None is all. pandas is imported only where a filter needs it."""
-    if not clauses and name is None:
-        if namespaces is None:
-            return None
-        return [
-            at
-            for at, here in enumerate(inventory.arrow("images")["namespace"].to_pylist())
-            if here in namespaces
-        ]
-    from imgframe.nerdctl.selection import select_images
+    """Rows of the images table to show; None is all. Only filters import pandas."""
+    if clauses or name is not None:
+        from imgframe.nerdctl.selection import select_images
 
-    frame = inventory.images
-    if namespaces is not None:
-        frame = frame[frame["namespace"].isin(namespaces)]
-    return select_images(frame, clauses, name, dialect=dialect).index.tolist()
+        frame = options.within(inventory.images, namespaces)
+        return select_images(frame, clauses, name, dialect=dialect).index.tolist()
+    if namespaces is None:
+        return None
+    spaces = inventory.arrow("images")["namespace"].to_pylist()
+    return [at for at, namespace in enumerate(spaces) if namespace in namespaces]
 
 
 def _taken(table: pa.Table, positions: list[int] | None) -> pa.Table:
@@ -139,7 +134,7 @@ def _print_tables(
 
 
 def _front(inventory: Inventory, namespaces: list[str] | None) -> list[str]:
-    """Which of node and namespace come as columns in front: those of which several were asked for, whatever they hold."""
+    """Which of node and namespace are columns in front: those of which several were asked for, whatever they hold."""
     spaces = inventory.arrow("namespaces")["namespace"].to_pylist() if namespaces is None else namespaces
     several = {"node": inventory.arrow("nodes").num_rows > 1, "namespace": len(set(spaces)) > 1}
     return [name for name, is_so in several.items() if is_so]
@@ -180,12 +175,10 @@ def _fields(row: PlatformRow) -> dict[str, str]:
     """The fields of nerdctl's templates."""
     from imgframe.inventory import human_bytes
 
-    seconds = (
-        None if row.created_at is None else time.gmtime((row.created_at + 5 * 10**8) // 10**9)
-    )  # nerdctl rounds
-    created = (
-        time.strftime("%Y-%m-%d %H:%M:%S", seconds) if seconds else "0001-01-01 00:00:00"
-    )  # Go's zero time
+    created = "0001-01-01 00:00:00"  # Go's zero time
+    if row.created_at is not None:
+        seconds = (row.created_at + 5 * 10**8) // 10**9  # nerdctl rounds
+        created = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
     return {
         "CreatedAt": f"{created} +0000 UTC",
         "CreatedSince": terminal.ago(row.created_at),
@@ -201,7 +194,7 @@ def _fields(row: PlatformRow) -> dict[str, str]:
 
 
 def _template(format: str, row: PlatformRow) -> str:
-    """``{{.Field}}`` and ``{{json .}}`` of a Go template filled in."""
+    """A Go template with ``{{.Field}}`` and ``{{json .}}`` filled in."""
     fields = _fields(row)
 
     def fill(match: re.Match[str]) -> str:
@@ -220,14 +213,6 @@ def _template(format: str, row: PlatformRow) -> str:
     return filled
 
 
-def _print_raw(table: pa.Table, format: str) -> None:
-    rows = records.rows(table)
-    if format == "json":
-        records.print_json(rows)
-    else:
-        records.print_csv(table.column_names, rows)
-
-
 def nodes(
     format: Annotated[str, typer.Option("--format", help="table, json or csv (raw integers).")] = "table",
     addresses: options.Addresses = None,
@@ -235,36 +220,18 @@ def nodes(
     saved: options.From = None,
     no_cache: options.NoCache = False,
 ) -> None:
-    """List the nodes: version, platform, images, bytes, how long the reading took."""
+    """List the nodes: version, platform, images, bytes, and how long reading took."""
     options.known_format(format, "table", "json", "csv")
     inventory = options.load(addresses, nodes_file, saved, cache=not no_cache)
     if format != "table":
-        _print_raw(inventory.arrow("nodes"), format)
+        records.print_rows(inventory.arrow("nodes"), format)
     else:
-        rows = records.rows(inventory.arrow("nodes"))
-        sys.stdout.write(
-            "".join(
-                f"{line}\n"
-                for line in terminal.columns(
-                    [NODE_HEAD, *_clean([_node_cells(inventory, row) for row in rows])]
-                )
-            )
-        )
+        rows = [_node_cells(inventory, row) for row in records.rows(inventory.arrow("nodes"))]
+        terminal.print_table([NODE_HEAD, *_clean(rows)])
     options.finish(inventory)
 
 
-NODE_HEAD = [
-    "NODE",
-    "VERSION",
-    "PLATFORM",
-    "IMAGES",
-    "CONTENT",
-    "SNAPSHOTS",
-    "FREE",
-    "RPCS",
-    "SECONDS",
-    "STATUS",
-]
+NODE_HEAD = ["NODE", "VERSION", "PLATFORM", "IMAGES", "CONTENT", "SNAPSHOTS", "FREE", "RPCS", "SECONDS", "STATUS"]  # fmt: skip
 
 
 def _node_cells(inventory: Inventory, row: dict[str, Any]) -> list[str]:

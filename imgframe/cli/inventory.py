@@ -37,7 +37,9 @@ def collect(
     all_namespaces: options.AllNamespaces = False,
     usage: Annotated[
         Literal["none", "committed", "all"],
-        typer.Option(help="Sizes of snapshots to ask for; all walks the active ones on the node's disk."),
+        typer.Option(
+            help="Which snapshot sizes to ask for; all has containerd walk the active ones on its disk."
+        ),
     ] = "committed",
     no_cache: options.NoCache = False,
 ) -> None:
@@ -45,21 +47,14 @@ def collect(
     from imgframe.inventory import SAVED
 
     if output is not None:
-        replaceable(output, *SAVED)  # before the work, not after it
+        replaceable(output, *SAVED)  # before the work
     wanted = options.chosen_namespaces(namespaces, all_namespaces, default=None)
     if wanted and not namespaces:
-        print(
-            f"imgframe: only namespace {wanted[0]} is read (CONTAINERD_NAMESPACE); --all-namespaces reads every one",
-            file=sys.stderr,
+        terminal.complain(
+            f"only namespace {wanted[0]} is read (CONTAINERD_NAMESPACE); --all-namespaces reads every one"
         )
-    inventory = options.load(
-        [*(addresses or []), *(more or [])],
-        nodes_file,
-        None,
-        namespaces=wanted,
-        cache=not no_cache,
-        usage=usage,
-    )
+    sockets = [*(addresses or []), *(more or [])]
+    inventory = options.load(sockets, nodes_file, None, namespaces=wanted, cache=not no_cache, usage=usage)
     print(repr(inventory)[1:-1])
     if output is not None:
         inventory.save(output)
@@ -68,7 +63,7 @@ def collect(
 
 
 def show(
-    image: Annotated[str, typer.Argument(help="Name as stored or as typed, or a digest.")],
+    image: Annotated[str, typer.Argument(help="Name, as stored or as typed, or digest.")],
     format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     addresses: options.Addresses = None,
     nodes_file: options.NodesFile = None,
@@ -77,11 +72,16 @@ def show(
     saved: options.From = None,
     no_cache: options.NoCache = False,
 ) -> None:
-    """Show one image wherever it is: records, manifests, layers, history, and who holds it."""
+    """Show one image wherever it is: records, manifests, layers, history, and what holds it."""
     options.known_format(format, "text", "json")
     wanted = options.chosen_namespaces(namespaces, all_namespaces, default=None)
     inventory = options.load(addresses, nodes_file, saved, namespaces=wanted, cache=not no_cache)
-    found = [_details(inventory, row) for row in _records(inventory, image, wanted)]
+    names = spellings(image)
+    found = [
+        _details(inventory, row)
+        for row in records.rows(inventory.arrow("images"))
+        if not names.isdisjoint({row["name"], row["digest"]}) and (not wanted or row["namespace"] in wanted)
+    ]
     if not found:
         nodes = ", ".join(inventory.arrow("nodes")["node"].to_pylist())
         where = f"namespace {', '.join(wanted)} of {nodes}" if wanted else nodes
@@ -89,25 +89,12 @@ def show(
     if format == "json":
         records.print_json(found)
     else:
-        for details in found:
-            sys.stdout.write("".join(f"{line}\n" for line in _text(details)))
+        sys.stdout.write("".join(f"{line}\n" for details in found for line in _lines(details)))
     options.finish(inventory)
 
 
-def _records(inventory: Inventory, image: str, namespaces: list[str] | None) -> list[dict[str, Any]]:
-    """Records whose name or target digest is ``image``, as stored or normalised."""
-    wanted = spellings(image)
-    rows = records.rows(inventory.arrow("images"))
-    return [
-        row
-        for row in rows
-        if (row["name"] in wanted or row["digest"] in wanted)
-        and (not namespaces or row["namespace"] in namespaces)
-    ]
-
-
 def spellings(image: str) -> set[str]:
-    """The name as typed and as a reference is stored."""
+    """The name as typed and as containerd stores it."""
     from imgframe import reference
     from imgframe.errors import ReferenceError_
 
@@ -117,45 +104,43 @@ def spellings(image: str) -> set[str]:
     return wanted
 
 
+MANIFEST = (
+    "digest",
+    "platform",
+    "present",
+    "is_attestation",
+    "content_size",
+    "unpacked_size",
+    "config_digest",
+)
+
+
 def _details(inventory: Inventory, record: dict[str, Any]) -> dict[str, Any]:
-    """The record with its manifests (and their layers), the history of its config, and the containers and leases that hold it."""
-    here = (record["node"], record["namespace"])
+    """The record with its manifests and their layers, the history of its config, and the containers and leases that hold it."""
+    here = {"node": record["node"], "namespace": record["namespace"]}
     manifests = [
-        {
-            name: row[name]
-            for name in (
-                "digest",
-                "platform",
-                "present",
-                "is_attestation",
-                "content_size",
-                "unpacked_size",
-                "config_digest",
-            )
-        }
+        {name: row[name] for name in MANIFEST}
         | {"layers": _rows(inventory, "layers", manifest_digest=row["digest"])}
-        for row in _rows(inventory, "manifests", node=here[0], namespace=here[1])
+        for row in _rows(inventory, "manifests", **here)
         if record["digest"] in {row["parent_digest"], row["digest"]}
-    ]
-    containers = [
-        row["id"]
-        for row in _rows(inventory, "containers", node=here[0], namespace=here[1])
-        if row["image"] == record["name"] or row["image_digest"] == record["digest"]
     ]
     documents = {record["digest"], *(manifest["digest"] for manifest in manifests)}
     leases = {
         row["id"]
-        for row in _rows(inventory, "leases", node=here[0], namespace=here[1])
+        for row in _rows(inventory, "leases", **here)
         if row["resource"] in documents
         or (row["resource_kind"], row["resource"]) == ("images", record["name"])
     }
+    config = record["config_digest"]
     return {
         **record,
         "manifests": manifests,
-        "history": _rows(inventory, "history", digest=record["config_digest"])
-        if record["config_digest"]
-        else [],
-        "used_by": containers,
+        "history": _rows(inventory, "history", digest=config) if config else [],
+        "used_by": [
+            row["id"]
+            for row in _rows(inventory, "containers", **here)
+            if row["image"] == record["name"] or row["image_digest"] == record["digest"]
+        ],
         "leases": sorted(leases),
     }
 
@@ -169,7 +154,7 @@ def _rows(inventory: Inventory, table: str, **where: str) -> list[dict[str, Any]
     return records.rows(rows)
 
 
-def _text(details: dict[str, Any]) -> list[str]:
+def _lines(details: dict[str, Any]) -> list[str]:
     clean = terminal.printable
     lines = [
         clean(details["name"]),

@@ -1,4 +1,4 @@
-"""The application: every command, and the one place where errors become a sentence and an exit code."""
+"""The application: every command, and the one place where an error becomes a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -54,36 +54,33 @@ for command in COMMANDS:
 
 
 def main() -> None:
-    """Run the command line; errors of ours become one sentence on stderr and an exit code."""
-    _streams()
-    _short_life()
+    """Run the command line; imgframe's errors become one sentence on stderr and an exit code."""
+    _prepare_streams()
+    _save_time()
     try:
         app()
-    except ImgframeError as error:
-        print(f"imgframe: {terminal.printable_lines(str(error))}", file=sys.stderr)
+    except (ImgframeError, OSError) as error:
+        message = str(error)
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            message = f"{error.filename}: {error.strerror}"
+        terminal.complain(message, lines=True)
         sys.exit(1)
-    except OSError as error:
-        words = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        print(f"imgframe: {terminal.printable_lines(words)}", file=sys.stderr)
-        sys.exit(1)
 
 
-def _short_life() -> None:
-    """What a process of a second need not do: each of these takes up to 0.1 s of it."""
-    gc.set_threshold(100_000)  # what is imported is no garbage
-    atexit.register(gc.freeze)  # nor is it at the end
-    os.environ.setdefault(
-        "OPENBLAS_NUM_THREADS", "1"
-    )  # numpy's threads wait for work by spinning; there is none
+def _save_time() -> None:
+    """Omit what a process of a second does not need; each of these takes up to 0.1 s."""
+    gc.set_threshold(100_000)  # imported modules are not garbage
+    atexit.register(gc.freeze)  # nor are they at exit
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads spin while they wait for work
 
 
-def _streams() -> None:
-    """Names are UTF-8 whatever the locale says, as Go's tools print them; a stream may be closed from the start."""
+def _prepare_streams() -> None:
+    """Write UTF-8 in every locale, as Go's tools do; cope with streams that are closed from the start."""
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 -- for as long as the process
     if sys.stdout is None:
-        print("imgframe: standard output is closed; send it to a file, a pipe or /dev/null", file=sys.stderr)
+        terminal.complain("standard output is closed; redirect it to a file, a pipe or /dev/null")
         sys.exit(1)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
-    warnings.showwarning = lambda message, *_: print(f"imgframe: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: terminal.complain(str(message))

@@ -1,12 +1,11 @@
-"""Where a command gets its Inventory from: a saved one, or nodes read now; and the options that say so."""
+"""The options that commands share, and the inventory that they name: a saved one, or nodes read now."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,27 +24,27 @@ Addresses = Annotated[
     ),
 ]
 NodesFile = Annotated[Path | None, typer.Option("--nodes", help="nodes.toml with the nodes to read.")]
-Namespaces = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--namespace",
-        "-n",
-        help="containerd namespace; repeat for several. Default: CONTAINERD_NAMESPACE, else default.",
-    ),
-]
+_NAMESPACE = "containerd namespace; repeat for several. Default: CONTAINERD_NAMESPACE, else"
+Namespaces = Annotated[list[str] | None, typer.Option("--namespace", "-n", help=f"{_NAMESPACE} default.")]
 WhichNamespaces = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--namespace",
-        "-n",
-        help="containerd namespace; repeat for several. Default: CONTAINERD_NAMESPACE, else every namespace.",
-    ),
+    list[str] | None, typer.Option("--namespace", "-n", help=f"{_NAMESPACE} every namespace.")
 ]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Every namespace.")]
 From = Annotated[
     Path | None, typer.Option("--from", metavar="DIR", help="Read a saved inventory instead of nodes.")
 ]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Read everything anew.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Read everything from the nodes again.")]
+Filters = Annotated[
+    list[str] | None, typer.Option("--filter", "-f", help="nerdctl's filters, all of them; repeat to narrow.")
+]
+Unused = Annotated[bool, typer.Option("--all", "-a", help="Unused images too, not only dangling ones.")]
+HostsDirs = Annotated[list[Path] | None, typer.Option("--hosts-dir", help="Folder of hosts.toml files.")]
+Insecure = Annotated[
+    bool, typer.Option("--insecure-registry", help="Skip TLS verification and fall back to HTTP.")
+]
+Unverified = Annotated[
+    bool, typer.Option("--insecure-registry", help="Do not verify the certificates of registries.")
+]
 
 PARTIAL, UNREADABLE = 3, 4
 """Exit codes: some nodes failed; none could be read."""
@@ -54,10 +53,10 @@ PARTIAL, UNREADABLE = 3, 4
 def chosen_namespaces(
     namespaces: Sequence[str] | None, everything: bool, *, default: str | None = "default"
 ) -> list[str] | None:
-    """The namespaces named, else CONTAINERD_NAMESPACE, else ``default``; None is all of them.
+    """The namespaces given, else CONTAINERD_NAMESPACE, else ``default``; None is all of them.
 
     Raises:
-        InputError: some are named, and all are asked for.
+        InputError: both some and all are asked for.
     """
     if namespaces and everything:
         raise InputError("--all-namespaces is every namespace; give either it or --namespace, not both")
@@ -68,8 +67,13 @@ def chosen_namespaces(
 
 
 def scope(namespaces: Sequence[str] | None, everything: bool, saved: Path | None) -> list[str] | None:
-    """As :func:`chosen_namespaces`; without a word about it a saved inventory is meant as a whole."""
+    """As :func:`chosen_namespaces`, but by default all namespaces of a saved inventory."""
     return chosen_namespaces(namespaces, everything, default="default" if saved is None else None)
+
+
+def within(rows: Any, namespaces: list[str] | None) -> Any:
+    """The rows of a frame in these namespaces; None: all."""
+    return rows if namespaces is None else rows[rows["namespace"].isin(namespaces)]
 
 
 def known_format(format: str, *names: str) -> None:
@@ -83,6 +87,13 @@ def known_format(format: str, *names: str) -> None:
         raise InputError(f"unsupported format: {format!r}; expected {', '.join(most)} or {last}")
 
 
+def nodes(addresses: Sequence[str] | None, nodes_file: Path | None) -> list[Any] | None:
+    """The nodes of ``--address`` and ``--nodes``; None: the usual ones."""
+    from imgframe.node import load_nodes
+
+    return [*(addresses or ()), *(load_nodes(nodes_file) if nodes_file is not None else ())] or None
+
+
 def load(
     addresses: Sequence[str] | None,
     nodes_file: Path | None,
@@ -92,7 +103,7 @@ def load(
     cache: bool = True,
     usage: Literal["none", "committed", "all"] = "committed",
 ) -> Inventory:
-    """The Inventory that the options name, its errors told on stderr.
+    """The Inventory that the options name; its errors go to stderr.
 
     Raises:
         InputError: ``--from`` together with ``--address`` or ``--nodes``.
@@ -108,49 +119,45 @@ def load(
                 "--from reads a saved inventory; give either it or --address and --nodes, not both"
             )
         opened = open_inventory(saved)
-        _tell_missing(opened, saved, namespaces)
+        _print_missing(opened, saved, namespaces)
         return opened
     from imgframe.collector import collect
-    from imgframe.node import load_nodes
 
-    nodes: list[object] = list(addresses or [])
-    if nodes_file is not None:
-        nodes += load_nodes(nodes_file)
     try:
-        inventory = collect(nodes or None, namespaces=namespaces, cache=cache, usage=usage)
+        inventory = collect(nodes(addresses, nodes_file), namespaces=namespaces, cache=cache, usage=usage)
     except NodeError as error:
-        print(f"imgframe: {terminal.printable_lines(str(error))}", file=sys.stderr)
+        terminal.complain(str(error), lines=True)
         raise typer.Exit(UNREADABLE) from error
-    tell_errors(inventory)
+    _print_errors(inventory)
     if all(status == "failed" for status in inventory.arrow("nodes")["status"].to_pylist()):
         raise typer.Exit(UNREADABLE)
     return inventory
 
 
-def _tell_missing(inventory: Inventory, saved: Path, namespaces: Sequence[str] | None) -> None:
-    """Say which namespaces a saved inventory does not have; those of nodes are rows of ``errors``."""
+def _print_missing(inventory: Inventory, saved: Path, namespaces: Sequence[str] | None) -> None:
+    """Say which namespaces a saved inventory does not have; those that nodes do not have are rows of ``errors``."""
     there = sorted(set(inventory.arrow("namespaces")["namespace"].to_pylist()))
     for name in namespaces or ():
         if name not in there:
-            has = ", ".join(there) or "none"
-            print(f"imgframe: {str(saved)!r} has no namespace {name!r}; it has {has}", file=sys.stderr)
+            terminal.complain(
+                f"{str(saved)!r} has no namespace {name!r}; it has {', '.join(there) or 'none'}"
+            )
 
 
-def tell_errors(inventory: Inventory, most: int = 10) -> None:
-    """What could not be read, a line each on stderr, at most ``most`` of them."""
+def _print_errors(inventory: Inventory, most: int = 10) -> None:
+    """What could not be read, one line each, at most ``most`` of them."""
     errors = inventory.arrow("errors")
     for row in errors.slice(0, most).to_pylist():
         where = "/".join(part for part in (row["node"], row["namespace"]) if part)
-        said = row["message"] if row["message"].startswith(row["node"]) else f"{where}: {row['message']}"
-        print(f"imgframe: {terminal.printable(said)}", file=sys.stderr)
+        message = row["message"]
+        terminal.complain(message if message.startswith(row["node"]) else f"{where}: {message}")
     if errors.num_rows > most:
-        print(
-            f"imgframe: and {errors.num_rows - most} more (imgframe collect saves them all in errors.parquet)",
-            file=sys.stderr,
+        terminal.complain(
+            f"and {errors.num_rows - most} more (imgframe collect saves them all in errors.parquet)"
         )
 
 
 def finish(inventory: Inventory) -> None:
-    """Exit code 3 when a node could not be read; what could is on stdout already."""
+    """Exit with code 3 when a node could not be read; what could be is on stdout already."""
     if any(status == "failed" for status in inventory.arrow("nodes")["status"].to_pylist()):
         raise typer.Exit(PARTIAL)

@@ -1,4 +1,4 @@
-"""What machines read: every row with all its columns, as JSON or CSV on stdout."""
+"""Output for machines: every row with all its columns, as JSON or CSV."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ JSON_COLUMNS = ("labels", "record_labels", "annotations")
 
 
 def rows(table: Any) -> list[dict[str, Any]]:
-    """The rows of an Arrow table for machines: integers raw, times RFC 3339 in UTC to the nanosecond, label maps as objects.
-
-    Unknown values are None.
-    """
+    """The rows of an Arrow table: raw integers, times as RFC 3339 in UTC with nanoseconds, label maps as objects, unknown as None."""
     names = table.column_names
     data = []
     for name in names:
@@ -31,7 +28,7 @@ def rows(table: Any) -> list[dict[str, Any]]:
 
 
 def rfc3339(ns: int | None) -> str | None:
-    """Nanoseconds since 1970 as RFC 3339 in UTC, fraction without trailing zeros.
+    """Nanoseconds since 1970 as RFC 3339 in UTC, the fraction without trailing zeros.
 
     Example:
         >>> rfc3339(1_700_000_000_120_000_000), rfc3339(None)
@@ -44,6 +41,14 @@ def rfc3339(ns: int | None) -> str | None:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}{digits}Z"
 
 
+def print_rows(table: Any, format: str) -> None:
+    """An Arrow table as ``json`` or ``csv``."""
+    if format == "json":
+        print_json(rows(table))
+    else:
+        print_csv(table.column_names, rows(table))
+
+
 def print_json(value: Any) -> None:
     """One JSON value, indented."""
     json.dump(value, sys.stdout, ensure_ascii=False, indent=1)
@@ -51,7 +56,7 @@ def print_json(value: Any) -> None:
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """A line of names, then a line a row: unknown is empty, label maps and truth values are JSON."""
+    """A header and a line per row: unknown is empty, label maps and booleans are JSON."""
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)

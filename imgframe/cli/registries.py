@@ -1,15 +1,13 @@
-"""``imgframe stale`` and ``irreplaceable``: what registries have of the images that are here."""
+"""``imgframe stale`` and ``irreplaceable``: which of the images on nodes registries have."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imgframe.cli import options, records, terminal
-from imgframe.cli.plans import HostsDirs, Unchecked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +25,8 @@ DockerConfig = Annotated[
 
 def stale(
     format: Format = "table",
-    hosts_dirs: HostsDirs = None,
-    insecure: Unchecked = False,
+    hosts_dirs: options.HostsDirs = None,
+    insecure: options.Unverified = False,
     docker_config: DockerConfig = None,
     addresses: options.Addresses = None,
     nodes_file: options.NodesFile = None,
@@ -37,28 +35,28 @@ def stale(
     saved: options.From = None,
     no_cache: options.NoCache = False,
 ) -> None:
-    """Compare every image with its registry, each name asked once for all nodes.
+    """Compare every image with its registry; each name is asked for once, for all nodes.
 
     same; cosmetic: another digest, but the same image for the node's platform; different; missing: the registry does not have
-    the name; unknown: it could not be asked. Exit code 3: a registry gave no answer.
+    the name; unknown: it could not be asked. Exit code 3: a registry did not answer.
     """
     from imgframe import upstream
 
     options.known_format(format, "table", "json", "csv")
     inventory = options.load(addresses, nodes_file, saved, cache=not no_cache)
     wanted = options.scope(namespaces, all_namespaces, saved)
-    images = _within(inventory.images, wanted)
-    found = upstream.stale(inventory.replace(images=images), **_manner(hosts_dirs, insecure, docker_config))
+    chosen = inventory.replace(images=options.within(inventory.images, wanted))
+    found = upstream.stale(chosen, **_registries(hosts_dirs, insecure, docker_config))
     columns = {"local_digest": "LOCAL", "remote_digest": "REMOTE", "status": "STATUS", "reason": "WHY"}
-    _show(found, columns, format)
+    _print(found, columns, format)
     _finish(inventory, found[found["status"] == "unknown"])
 
 
 def irreplaceable(
-    copies: Annotated[int, typer.Option("--copies", "-k", help="On at most so many nodes.")] = 1,
+    copies: Annotated[int, typer.Option("--copies", "-k", help="On at most this many nodes.")] = 1,
     format: Format = "table",
-    hosts_dirs: HostsDirs = None,
-    insecure: Unchecked = False,
+    hosts_dirs: options.HostsDirs = None,
+    insecure: options.Unverified = False,
     docker_config: DockerConfig = None,
     addresses: options.Addresses = None,
     nodes_file: options.NodesFile = None,
@@ -67,32 +65,28 @@ def irreplaceable(
     saved: options.From = None,
     no_cache: options.NoCache = False,
 ) -> None:
-    """List the images that no registry is known to have and at most so many nodes hold: deleting them may be for ever.
+    """List the images that no registry is known to have and at most this many nodes hold: they may be gone for good once deleted.
 
-    Exit code 3: a registry gave no answer for one of them.
+    Exit code 3: a registry did not answer for one of them.
     """
     from imgframe import upstream
 
     options.known_format(format, "table", "json", "csv")
     inventory = options.load(addresses, nodes_file, saved, cache=not no_cache)
     wanted, images = options.scope(namespaces, all_namespaces, saved), inventory.images
-    mine = _within(images, wanted)
-    named = inventory.replace(
-        images=images[images["digest"].isin(mine["digest"])]
+    chosen = images["digest"].isin(
+        options.within(images, wanted)["digest"]
     )  # their names elsewhere count too
-    found = upstream.irreplaceable(named, copies, **_manner(hosts_dirs, insecure, docker_config))
-    found = _within(found, wanted)
+    arguments = _registries(hosts_dirs, insecure, docker_config)
+    found = options.within(
+        upstream.irreplaceable(inventory.replace(images=images[chosen]), copies, **arguments), wanted
+    )
     columns = {"digest": "DIGEST", "copies": "COPIES", "in_registry": "IN REGISTRY", "reason": "WHY"}
-    _show(found, columns, format)
+    _print(found, columns, format)
     _finish(inventory, found[found["in_registry"].isna()])
 
 
-def _within(rows: pd.DataFrame, wanted: list[str] | None) -> pd.DataFrame:
-    """The rows of the namespaces ``wanted``; None: all."""
-    return rows if wanted is None else rows[rows["namespace"].isin(wanted)]
-
-
-def _manner(hosts_dirs: list[Path] | None, insecure: bool, docker_config: Path | None) -> dict[str, Any]:
+def _registries(hosts_dirs: list[Path] | None, insecure: bool, docker_config: Path | None) -> dict[str, Any]:
     return {
         "hosts_dirs": tuple(map(str, hosts_dirs or ())),
         "insecure": insecure,
@@ -100,24 +94,21 @@ def _manner(hosts_dirs: list[Path] | None, insecure: bool, docker_config: Path |
     }
 
 
-def _show(found: pd.DataFrame, columns: dict[str, str], format: str) -> None:
+def _print(found: pd.DataFrame, columns: dict[str, str], format: str) -> None:
     import pyarrow as pa
 
-    rows = records.rows(pa.Table.from_pandas(found, preserve_index=False))
-    if format == "json":
-        records.print_json(rows)
+    table = pa.Table.from_pandas(found, preserve_index=False)
+    if format != "table":
+        records.print_rows(table, format)
         return
-    if format == "csv":
-        records.print_csv(list(found.columns), rows)
-        return
+    rows = records.rows(table)
     front = [name for name in ("node", "namespace") if len({row[name] for row in rows}) > 1]
     shown = {**{name: name.upper() for name in front}, "name": "NAME", **columns}
-    lines = [list(shown.values()), *([_cell(name, row[name]) for name in shown] for row in rows)]
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in terminal.columns(lines)))
+    terminal.print_table([[*shown.values()], *([_cell(name, row[name]) for name in shown] for row in rows)])
 
 
 def _cell(column: str, value: Any) -> str:
-    """A value for people: digests short, control characters as escapes, whether it is in a registry as a word."""
+    """A value for people: digests short, control characters escaped, whether it is in a registry as a word."""
     if column == "in_registry":
         return "?" if value is None else "yes" if value else "no"
     words = "" if value is None else str(value)
@@ -125,7 +116,7 @@ def _cell(column: str, value: Any) -> str:
 
 
 def _finish(inventory: Inventory, unanswered: pd.DataFrame) -> None:
-    """Exit code 3 where a node or a registry could not be asked; a name that no registry can know asks none."""
+    """Exit with code 3 if a node or a registry could not be asked; names that no registry can have do not count."""
     from imgframe.planning.registry_steps import registry_name
 
     options.finish(inventory)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from imgframe.inventory import Inventory
 
 OVER_BUDGET = 5
-"""Exit code: a rule of the budget is not kept."""
+"""Exit code: a rule of the budget is broken."""
 
 
 def report(
@@ -25,24 +24,22 @@ def report(
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder of the report; an older report is replaced."
-        ),
+        typer.Option("--output", "-o", metavar="DIR", help="Folder of the report; replaces an older report."),
     ],
     budget: Annotated[
         Path | None,
-        typer.Option("--budget", metavar="RULES", help="rules.toml; exit code 5 when a rule is not kept."),
+        typer.Option("--budget", metavar="RULES", help="rules.toml; exit code 5 if a rule is broken."),
     ] = None,
     max_age: Annotated[
         str | None,
         typer.Option(
             "--max-age",
             metavar="DURATION",
-            help="Of a dataset: leave out nodes that were not read for so long before its newest collection, such as 720h.",
+            help="Of a dataset: omit nodes that were last read longer before its newest collection, such as 720h.",
         ),
     ] = None,
 ) -> None:
-    """Write a page, charts, Parquet, CSV and totals into a folder; with a budget, say whether it is kept."""
+    """Write a page, charts, Parquet, CSV and totals into a folder; with a budget, check it."""
     from imgframe.report import open_budget, write
 
     rules = open_budget(budget) if budget is not None else None
@@ -54,7 +51,7 @@ def report(
     )
     print(f"report in {output}: open {output / 'index.html'}")
     for one in made.violations:
-        print(f"imgframe: budget: {one.rule}: {terminal.printable(one.words)}", file=sys.stderr)
+        terminal.complain(f"budget: {one.rule}: {one.words}")
     if made.violations:
         raise typer.Exit(OVER_BUDGET)
 
