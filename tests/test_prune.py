@@ -359,7 +359,7 @@ def test_a_saved_plan_is_read_back_and_others_are_refused(tmp_path):
         spoil(tmp_path / "p" / "freed_held.parquet")
         with pytest.raises(SchemaError, match="is an incomplete saved plan, make it again"):
             imf.open_plan(tmp_path / "p")
-    with pytest.raises(InputError, match="undo_for '-1h' is not a time ahead"):
+    with pytest.raises(InputError, match="undo_for '-1h' is not positive"):
         imf.prune(inventory.images, inventory, undo_for="-1h")
 
 

@@ -8,5 +8,5 @@
     fetch, unpack, transfer   blobs from a registry, snapshots from blobs, or both by containerd itself
     node_session              one node during an application; steps: what an action gets and gives
     leases, locks, labels     what protects content, who waits for whom, what ties blobs together
-    progress                  bars
+    progress, tasks           bars; coroutines that fail or end together
 """

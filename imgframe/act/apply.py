@@ -48,12 +48,12 @@ class Application:
     def __init__(
         self,
         plan: Plan,
-        *,
         max_parallel: int,
         timeout: float,
+        registry_timeout: float,
+        *,
         progress: bool | None,
         docker_config: Any,
-        registry_timeout: float,
     ) -> None:
         self._plan, self._timeout = plan, timeout
         registries = RegistrySessions(docker_config, registry_timeout)

@@ -12,8 +12,7 @@ from imgframe.act.leases import leased
 from imgframe.act.node_session import NodeSession
 from imgframe.act.steps import Outcome, Step, StepOptions, done, failed
 from imgframe.act.unpack import Unpacker
-from imgframe.digests import matches
-from imgframe.errors import DocumentError, Missing, NotFound
+from imgframe.errors import Missing, NotFound
 from imgframe.planning.local_image import LocalRecord, find_existing, lookup, not_available, not_existing
 from imgframe.planning.options import PullMode
 from imgframe.wire.records import Image
@@ -129,12 +128,10 @@ class LocalImages:
             self._blobs[namespace][digest] = data
 
     async def _document(self, namespace: str, digest: str) -> bytes | None:
-        with suppress(Missing, DocumentError):
-            data = await self._node.client.content.document(namespace, digest)
-            if matches(data, digest):
-                self._documents.put(digest, data)
-                return data
-        return None
+        data = await self._node.document(namespace, digest)
+        if data is not None:
+            self._documents.put(digest, data)
+        return data
 
     async def _has(self, namespace: str, digest: str) -> bool:
         async with self._locks["digests", namespace]:

@@ -16,7 +16,8 @@ from imgframe.act.locks import IMAGE_LAYERS
 from imgframe.act.node_session import NodeSession
 from imgframe.act.progress import BlobProgress
 from imgframe.act.steps import no_match
-from imgframe.digests import digest_error, matches
+from imgframe.act.tasks import cancel, gather_or_cancel
+from imgframe.digests import digest_error
 from imgframe.errors import Conflict, DocumentError, Missing, RegistryError, WireError
 from imgframe.oci.resolution import best_entry
 from imgframe.platforms import Matcher
@@ -41,20 +42,6 @@ class FetchedImage:
     manifests: list[tuple[oci.Descriptor, oci.Manifest, bytes]] = field(default_factory=list)
     layers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
-    async def settle(self) -> None:
-        """Wait for all layers; the first failure cancels the others."""
-        try:
-            await asyncio.gather(*self.layers.values())
-        except BaseException:
-            await self.cancel()
-            raise
-
-    async def cancel(self) -> None:
-        """Cancel the layers in flight and wait until they have ended."""
-        for task in self.layers.values():
-            task.cancel()
-        await asyncio.gather(*self.layers.values(), return_exceptions=True)
-
 
 class Fetcher:
     """Fetches one image into one namespace of one node, under a lease.
@@ -73,7 +60,7 @@ class Fetcher:
         image: UpstreamImage,
         progress: BlobProgress,
     ) -> None:
-        self._client, self._namespace, self._lease = node.client, namespace, lease
+        self._node, self._client, self._namespace, self._lease = node, node.client, namespace, lease
         self._locks, self._image, self._progress = node.context.locks, image, progress
         self._gate = asyncio.Semaphore(IMAGE_LAYERS)
         self.fetched = 0
@@ -96,7 +83,7 @@ class Fetcher:
         try:
             await self._walk(target, matcher, one, image, ())
         except BaseException:
-            await image.cancel()
+            await cancel(image.layers.values())
             raise
         return image
 
@@ -116,7 +103,9 @@ class Fetcher:
             index = oci.checked_index(data, here.media_type, prefix)
             await self._put(here, "index", data, received, children_labels(index.manifests))
             chosen = _chosen(here, index.manifests, matcher, one)
-            await _all(self._walk(entry, matcher, one, image, (*above, here.digest)) for entry in chosen)
+            await gather_or_cancel(
+                self._walk(entry, matcher, one, image, (*above, here.digest)) for entry in chosen
+            )
         elif oci.is_manifest_type(here.media_type):
             data, received = await self._read(here, "manifest")
             manifest = oci.checked_manifest(data, here.media_type, prefix)
@@ -144,7 +133,7 @@ class Fetcher:
             )
         data = self._locks.documents.get(wanted.digest)
         if data is None:
-            data = await self._local(wanted.digest)
+            data = await self._node.document(self._namespace, wanted.digest)
         if data is not None:
             self._locks.documents.put(wanted.digest, data)
             return data, 0
@@ -170,14 +159,6 @@ class Fetcher:
         self._progress(wanted.digest, len(data), len(data))
         self.fetched += received
         self.present += len(data) - received
-
-    async def _local(self, digest: str) -> bytes | None:
-        """The document on the node, if it has its digest."""
-        with suppress(Missing, DocumentError):
-            data = await self._client.content.document(self._namespace, digest)
-            if matches(data, digest):
-                return data
-        return None
 
     async def _label(self, digest: str, labels: dict[str, str]) -> None:
         """Label a blob that was there, and add the repository to its sources.
@@ -327,15 +308,3 @@ async def _pieces(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             waiting, length = [], 0
     if waiting:
         yield b"".join(waiting)
-
-
-async def _all(work: Any) -> None:
-    """Run coroutines together; the first failure cancels the others before it is raised."""
-    tasks = [asyncio.ensure_future(one) for one in work]
-    try:
-        await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from imgframe.act.tasks import finished
 from imgframe.errors import ImgframeError, Missing, WireError
 from imgframe.wire import Client
 from imgframe.wire.leases import EXPIRE
@@ -25,8 +24,6 @@ PREFIX = "imgframe-"
 
 OWNER = "imgframe.io/owner"
 """Label of our leases: the process that works under it, so that what a killed one left can be told from what a living one needs."""
-
-T = TypeVar("T")
 
 _swept: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 _held: set[str] = set()
@@ -144,22 +141,3 @@ async def _fail(client: Client, namespace: str, lease: str, clean_ups: list[Clea
     if not problems:
         return ""
     return f"what the pull left is held by the lease {lease} for up to {HOURS} h, because cleaning up failed: {problems[0]}"
-
-
-async def finished(work: Coroutine[Any, Any, T]) -> T:
-    """The result of work that is completed even if waiting for it is cancelled."""
-    task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            if task.cancelled():
-                raise
-            cancelled = error
-        except ImgframeError:
-            break
-    result = task.result()
-    if cancelled is not None:
-        raise cancelled
-    return result

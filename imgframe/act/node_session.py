@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ from imgframe import platforms
 from imgframe.act.locks import Locks
 from imgframe.act.progress import ProgressBars
 from imgframe.act.steps import Outcome, Step, failed_by
-from imgframe.errors import ImgframeError, InputError
+from imgframe.act.tasks import finished
+from imgframe.digests import matches
+from imgframe.errors import DocumentError, ImgframeError, InputError, Missing
 from imgframe.upstream.recheck import Recheck
 from imgframe.upstream.sessions import RegistrySessions
 from imgframe.wire import Client, layout
@@ -73,6 +76,14 @@ class NodeSession:
                 else platforms.LINUX_AMD64
             )
 
+    async def document(self, namespace: str, digest: str) -> bytes | None:
+        """A document of the node; None if it is not there, or does not have its digest."""
+        with suppress(Missing, DocumentError):
+            data = await self.client.content.document(namespace, digest)
+            if matches(data, digest):
+                return data
+        return None
+
     async def snapshotter(self, namespace: str, wanted: str) -> str:
         """The snapshotter that is meant: the given one, else the namespace's default, else overlayfs.
 
@@ -101,31 +112,22 @@ class NodeSession:
         Each is in :attr:`outcomes` as soon as it is known. When cancelled, the steps in flight are finished first.
         """
         gate = asyncio.Semaphore(self.context.max_parallel)
-        in_flight: set[asyncio.Task[None]] = set()
 
-        async def one(step: Step) -> None:
-            started_at, clock = time.time_ns(), time.perf_counter()
-            try:
-                outcome = await do(step)
-            except ImgframeError as error:
-                outcome = failed_by(step, error)
-            timing = {"started_at": started_at, "seconds": time.perf_counter() - clock}
-            self.outcomes[step["step"]] = timing | outcome
-
-        async def shielded(step: Step) -> None:
+        async def gated(step: Step) -> None:
             async with gate:
-                task = asyncio.create_task(one(step))
-                in_flight.add(task)
-                try:
-                    await asyncio.shield(task)
-                finally:
-                    if task.done():
-                        in_flight.discard(task)
+                await finished(self._timed(step, do))
 
-        try:
-            await asyncio.gather(*(shielded(step) for step in steps))
-        except asyncio.CancelledError:
-            if in_flight:
-                await asyncio.wait(in_flight)
-            raise
+        ended = await asyncio.gather(*map(gated, steps), return_exceptions=True)  # waits for all of them
+        for error in ended:
+            if error is not None:
+                raise error
         return {step["step"]: self.outcomes[step["step"]] for step in steps}
+
+    async def _timed(self, step: Step, do: Callable[[Step], Awaitable[Outcome]]) -> None:
+        started_at, clock = time.time_ns(), time.perf_counter()
+        try:
+            outcome = await do(step)
+        except ImgframeError as error:
+            outcome = failed_by(step, error)
+        timing = {"started_at": started_at, "seconds": time.perf_counter() - clock}
+        self.outcomes[step["step"]] = timing | outcome

@@ -12,6 +12,7 @@ from imgframe.act.leases import leased
 from imgframe.act.node_session import NodeSession
 from imgframe.act.progress import BlobProgress
 from imgframe.act.steps import Outcome, Step, StepOptions, done, no_match
+from imgframe.act.tasks import cancel, gather_or_cancel
 from imgframe.act.unpack import Unpacker
 from imgframe.errors import Conflict, Missing
 from imgframe.upstream.sessions import UpstreamImage
@@ -63,9 +64,9 @@ async def _pull_as_client(
                 unpacker = Unpacker(node, namespace, lease, snapshotter)
                 clean_ups.insert(0, unpacker.remove_all)
                 await _unpack(fetched, unpacker)
-            await fetched.settle()
+            await gather_or_cancel(fetched.layers.values())
         except BaseException:
-            await fetched.cancel()
+            await cancel(fetched.layers.values())
             raise
         before = await _record(node, namespace, image.reference, target, lease)
     return done(

@@ -14,6 +14,7 @@ from imgframe.act.labels import sources_of
 from imgframe.act.node_session import NodeSession
 from imgframe.act.progress import BlobProgress
 from imgframe.act.steps import Outcome, Step, StepOptions, done, no_match, refused
+from imgframe.act.tasks import gather_or_cancel
 from imgframe.errors import DocumentError, Missing, RegistryError
 from imgframe.upstream.sessions import UpstreamImage
 from imgframe.wire.records import labels_of
@@ -239,14 +240,7 @@ class Uploader:
             async with gate, locks.upload(self._image.host, self._image.repository, blob.digest):
                 await self._blob(blob, content.labels.get(blob.digest, {}))
 
-        tasks = [asyncio.create_task(one(blob)) for blob in content.blobs.values()]
-        try:
-            await asyncio.gather(*tasks)
-        except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            raise
+        await gather_or_cancel(one(blob) for blob in content.blobs.values())
         remote = await self._image.remote()
         for digest, (wanted, data) in content.documents.items():
             tag = self._image.tag if digest == content.target.digest else ""

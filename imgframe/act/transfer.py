@@ -11,10 +11,11 @@ from typing import Any
 import tenacity
 
 from imgframe import oci
-from imgframe.act.leases import collect_garbage, finished
+from imgframe.act.leases import collect_garbage
 from imgframe.act.node_session import DEFAULT_SNAPSHOTTER, NodeSession
 from imgframe.act.progress import BlobProgress
 from imgframe.act.steps import Outcome, Step, StepOptions, done, no_match
+from imgframe.act.tasks import cancel, finished
 from imgframe.errors import (
     InputError,
     Missing,
@@ -326,8 +327,7 @@ class TransferWatch:
                     )
             await task
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel([task])
 
     async def _sweep(self) -> None:
         """Run the garbage collector until the unfinished writes are gone; what another program writes stays.

@@ -75,6 +75,30 @@ def platform_option(platform: Any) -> list[str] | str | None:
     return given or None
 
 
+def registry_options(
+    hosts_dirs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    docker_config: Any,
+    *,
+    insecure: bool,
+) -> dict[str, Any]:
+    """How registries are asked, as a plan holds it: paths, but nothing that is in the files there.
+
+    Raises:
+        InputError: ``docker_config`` is no path.
+    """
+    if docker_config is not None and not isinstance(docker_config, str | os.PathLike):
+        raise InputError(
+            "docker_config of a plan is the path of a config.json: a plan holds no credentials; "
+            "give others when it is applied: plan.apply(docker_config=...)"
+        )
+    dirs = [hosts_dirs] if isinstance(hosts_dirs, str | os.PathLike) else hosts_dirs
+    return {
+        "hosts_dirs": [os.fspath(one) for one in dirs] or None,
+        "insecure": insecure or None,
+        "docker_config": None if docker_config is None else os.fspath(docker_config),
+    }
+
+
 def options_of(
     *,
     platform: Any = None,
@@ -97,20 +121,12 @@ def options_of(
         resolve_unpack(count, unpack)
     if via not in WAYS:
         raise InputError(f"via {via!r} is none of 'client', 'transfer' and None (what serves best)")
-    if docker_config is not None and not isinstance(docker_config, str | os.PathLike):
-        raise InputError(
-            "docker_config of a plan is the path of a config.json: a plan holds no credentials; "
-            "give others when it is applied: plan.apply(docker_config=...)"
-        )
-    dirs = [hosts_dirs] if isinstance(hosts_dirs, str | os.PathLike) else hosts_dirs
     found = {
         "mode": None if mode is None else str(mode),
         "platform": chosen,
         "unpack": unpack,
         "snapshotter": snapshotter or None,
-        "hosts_dirs": [os.fspath(one) for one in dirs] or None,
-        "insecure": insecure or None,
-        "docker_config": None if docker_config is None else os.fspath(docker_config),
+        **registry_options(hosts_dirs, docker_config, insecure=insecure),
         "via": via,
     }
     return json.dumps(

@@ -176,7 +176,11 @@ class Plan:
         seconds; ``registry_timeout``: seconds in which a registry must send or accept something, else the request has failed.
         An interrupt stops after the steps in flight; the Result says what was done and has ``interrupted`` set.
         """
-        application = self._application(max_parallel, timeout, progress, docker_config, registry_timeout)
+        from imgframe.act.apply import Application
+
+        application = Application(
+            self, max_parallel, timeout, registry_timeout, progress=progress, docker_config=docker_config
+        )
         interrupted = False
         try:
             _loop.run(application.run())
@@ -195,28 +199,13 @@ class Plan:
         registry_timeout: float = 60.0,
     ) -> Result:
         """The awaitable twin of :meth:`apply`."""
-        application = self._application(max_parallel, timeout, progress, docker_config, registry_timeout)
-        await _loop.arun(application.run())
-        return self._result(application, audit, interrupted=False)
-
-    def _application(
-        self,
-        max_parallel: int,
-        timeout: float,
-        progress: bool | None,
-        docker_config: Any,
-        registry_timeout: float,
-    ) -> Application:
         from imgframe.act.apply import Application
 
-        return Application(
-            self,
-            max_parallel=max_parallel,
-            timeout=timeout,
-            progress=progress,
-            docker_config=docker_config,
-            registry_timeout=registry_timeout,
+        application = Application(
+            self, max_parallel, timeout, registry_timeout, progress=progress, docker_config=docker_config
         )
+        await _loop.arun(application.run())
+        return self._result(application, audit, interrupted=False)
 
     def _result(
         self, application: Application, audit: str | os.PathLike[str] | None, *, interrupted: bool

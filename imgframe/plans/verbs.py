@@ -16,7 +16,7 @@ from imgframe.errors import InputError
 from imgframe.golang import time as gotime
 from imgframe.node import Node
 from imgframe.node import nodes_of as given_nodes
-from imgframe.planning.options import PullMode, options_of, refuse_transfer
+from imgframe.planning.options import PullMode, options_of, refuse_transfer, registry_options
 from imgframe.planning.registry_steps import fetch_steps, push_steps
 from imgframe.planning.requested import RequestedRecords, records_of
 from imgframe.planning.retention import Reasons, RetentionRules, free, nerdctl_says
@@ -143,7 +143,9 @@ def _judged(
     if required is False:
         return reasons, {}
     options = RegistryOptions.of({} if required is True else required)
-    saved = options.saved()
+    saved = registry_options(options.hosts_dirs, options.docker_config, insecure=options.insecure)
+    saved["timeout"] = None if options.timeout == RegistryOptions().timeout else options.timeout
+    saved = {name: value for name, value in saved.items() if value is not None}
     digests = np.array(records.column("digest").to_pylist(), dtype=object)
     presence = remote_presence(inventory, options, set(digests[free(reasons)]))
     for place in np.flatnonzero(free(reasons)):
@@ -164,27 +166,23 @@ def _deletion(
     undo_for: str | int | None,
     proofs: dict[str, dict[str, Any]],
 ) -> Plan:
-    steps, told = decided.steps, rules.options()
+    steps, options = decided.steps, rules.options()
     digest = one_array(steps["digest"])
-    words = [
-        json.dumps({**told, OPTION: proofs[one]} if one in proofs else told)
+    texts = [
+        json.dumps({**options, OPTION: proofs[one]} if one in proofs else options)
         for one in digest.dictionary.to_pylist()
     ]
-    options = pa.DictionaryArray.from_arrays(digest.indices, pa.array(words, pa.string()))
-    steps = schema.plan_table(
-        "steps", {**{name: steps[name] for name in steps.column_names}, "options": options}
-    )
+    column = pa.DictionaryArray.from_arrays(digest.indices, pa.array(texts, pa.string()))
+    columns = {name: steps[name] for name in steps.column_names}
+    steps = schema.plan_table("steps", {**columns, "options": column})
     return Plan(steps, decided.kept, nodes_of(inventory), decided.freed, seconds_of(undo_for))
 
 
 def nodes_of(inventory: Inventory) -> dict[str, Node]:
-    """The nodes of an inventory, by name, as their addresses say."""
-    rows = inventory.arrow("nodes").select(["node", "address"]).to_pylist()
-    return {
-        row["node"]: Node.of({"name": row["node"], "address": row["address"]})
-        for row in rows
-        if row["address"]
-    }
+    """The nodes of an inventory that have an address, by name."""
+    rows = inventory.arrow("nodes").select(["node", "address"])
+    rows = rows.rename_columns(["name", "address"]).to_pylist()
+    return {row["name"]: Node.of(row) for row in rows if row["address"]}
 
 
 def seconds_of(undo_for: str | int | None) -> int | None:
@@ -193,7 +191,7 @@ def seconds_of(undo_for: str | int | None) -> int | None:
         return None
     seconds = undo_for if isinstance(undo_for, int) else gotime.parse_duration(undo_for) // 10**9
     if seconds <= 0:
-        raise InputError(f"undo_for {undo_for!r} is not a time ahead; expected a duration such as '2h'")
+        raise InputError(f"undo_for {undo_for!r} is not positive; expected a duration such as '2h'")
     return seconds
 
 

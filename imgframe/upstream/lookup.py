@@ -49,25 +49,6 @@ class RegistryOptions:
             raise InputError(f"{unknown[0]!r} is not a registry option; expected some of {', '.join(known)}")
         return cls(**options)
 
-    def saved(self) -> dict[str, Any]:
-        """What a plan may hold of them: paths, but nothing that is in the files there.
-
-        Raises:
-            InputError: ``docker_config`` is no path.
-        """
-        if self.docker_config is not None and not isinstance(self.docker_config, str | os.PathLike):
-            raise InputError(
-                "docker_config of a plan is the path of a config.json: a plan holds no credentials"
-            )
-        dirs = [self.hosts_dirs] if isinstance(self.hosts_dirs, str | os.PathLike) else self.hosts_dirs
-        options = {
-            "insecure": self.insecure or None,
-            "hosts_dirs": [os.fspath(one) for one in dirs] or None,
-            "docker_config": None if self.docker_config is None else os.fspath(self.docker_config),
-            "timeout": None if self.timeout == RegistryOptions().timeout else self.timeout,
-        }
-        return {name: value for name, value in options.items() if value is not None}
-
 
 class QuerySession:
     """An open session with registries, and a bound on the names that are asked for at a time."""

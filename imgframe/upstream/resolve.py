@@ -11,6 +11,14 @@ from imgframe.upstream.lookup import Paths, QuerySession, RegistryOptions, Resol
 if TYPE_CHECKING:
     import pandas as pd
 
+_DTYPES = {
+    "reference": "string",
+    "digest": "string",
+    "media_type": "string",
+    "size": "Int64",
+    "errors": "string",
+}
+
 
 @overload
 def resolve_digest(
@@ -76,27 +84,13 @@ def resolve_digest(
         return await session.each(names, session.resolve)
 
     found = query_registries(work, options) if names else {}
-    rows = [found[name] for name in names]
-    digests = pd.Series(
-        [row.target.digest if row.target else None for row in rows],
-        index=index,
-        dtype="string",
-        name="digest",
-    )
-    if not frame:
-        return digests
-    columns = {
-        "reference": pd.Series(names, index=index, dtype="string"),
-        "digest": digests,
-        "media_type": pd.Series(
-            [row.target.media_type if row.target else None for row in rows], index=index, dtype="string"
-        ),
-        "size": pd.Series(
-            [row.target.size if row.target else None for row in rows], index=index, dtype="Int64"
-        ),
-        "errors": pd.Series([row.reason for row in rows], index=index, dtype="string"),
-    }
-    return pd.DataFrame(columns)
+    rows = []
+    for name in names:
+        target, reason = found[name].target, found[name].reason
+        known = (target.digest, target.media_type, target.size) if target else (None, None, None)
+        rows.append((name, *known, reason))
+    table = pd.DataFrame(rows, columns=list(_DTYPES), index=index).astype(_DTYPES)
+    return table if frame else table["digest"]
 
 
 def _names(references: Any) -> tuple[list[str], Any]:

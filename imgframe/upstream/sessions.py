@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from imgframe import oci, reference
 from imgframe.errors import RegistryError
@@ -16,7 +15,7 @@ from imgframe.registry.credentials import CredentialStore, Login
 _NO_TLS = ("server gave HTTP response to HTTPS client", "connection refused")
 
 
-class RegistrySessions:
+class RegistrySessions(AsyncExitStack):
     """The images that a plan takes from registries or sends to them; for use in ``async with``.
 
     Args:
@@ -25,22 +24,12 @@ class RegistrySessions:
     """
 
     def __init__(self, docker_config: Any, timeout: float) -> None:
-        self._docker_config = docker_config
-        self._timeout = timeout
-        self._stack = AsyncExitStack()
+        super().__init__()
+        self._docker_config, self._timeout = docker_config, timeout
         self._lock = asyncio.Lock()
         self._sessions: dict[tuple[Any, ...], Registry] = {}
         self._images: dict[tuple[Any, ...], UpstreamImage] = {}
         self._credentials: dict[Any, CredentialStore] = {}
-
-    async def __aenter__(self) -> Self:
-        await self._stack.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
 
     def image(self, name: str, options: Mapping[str, Any]) -> UpstreamImage:
         """An image by its name; nothing is asked yet. Options: hosts_dirs, insecure, docker_config, timeout.
@@ -65,7 +54,7 @@ class RegistrySessions:
                     docker_config=self._config(options),
                     timeout=self.timeout(options),
                 )
-                self._sessions[key] = await self._stack.enter_async_context(registry)
+                self._sessions[key] = await self.enter_async_context(registry)
         return self._sessions[key]
 
     def timeout(self, options: Mapping[str, Any]) -> float:
