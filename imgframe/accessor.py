@@ -1,4 +1,4 @@
-"""``DataFrame.img``: what imgframe knows about a frame of images, one line each; the work is done in ``imgframe.filters``."""
+"""``DataFrame.img``: methods on a frame of images, each one a line that calls ``imgframe.filters``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ def register(pandas: Any) -> None:
 
 
 class ImageAccessor:
-    """Queries on a frame of images: filters give the frame of the rows that are true, in their order.
-
-    Every method looks first whether the frame has the columns it reads.
+    """Queries on a frame of images: filters give the rows for which they are true, in the order of the frame.
 
     Raises:
-        MissingColumn: it lacks one; the sentence names it.
+        MissingColumn: the frame lacks a column that the method reads; the message names it.
 
     Example:
         >>> import imgframe as imf

@@ -1,4 +1,4 @@
-"""Folders that are written whole or not at all."""
+"""Folders that are replaced as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from imgframe.errors import InputError
 
 
 def replaceable(path: str | os.PathLike[str], mark: str, kind: str) -> Path:
-    """The folder ``path``, which is not there, or empty, or an older one of this ``kind``.
+    """The folder ``path``, if it does not exist, is empty, or is an older one of this ``kind``.
 
     Raises:
-        InputError: ``path`` exists and is something else.
+        InputError: ``path`` exists and is none of these.
     """
     target = Path(path)
     if target.exists() and not (target / mark).exists() and (not target.is_dir() or any(target.iterdir())):
@@ -26,12 +26,12 @@ def replaceable(path: str | os.PathLike[str], mark: str, kind: str) -> Path:
 
 @contextmanager
 def replaced(path: str | os.PathLike[str], mark: str, kind: str) -> Iterator[Path]:
-    """A fresh folder to write into; at the end it takes the place of ``path``, unless writing failed.
+    """A new folder to write into; it takes the place of ``path`` at the end, unless writing fails.
 
-    ``mark`` is the file by which an older folder of the same ``kind`` is known: anything else is never replaced.
+    ``mark`` is the file that identifies an older folder of the same ``kind``; nothing else is replaced.
 
     Raises:
-        InputError: ``path`` exists and is something else.
+        InputError: ``path`` exists and is none of these.
     """
     target = replaceable(path, mark, kind)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def replaced(path: str | os.PathLike[str], mark: str, kind: str) -> Iterator[Pat
 
 
 def _swap(fresh: Path, target: Path) -> None:
-    """Put ``fresh`` in the place of ``target``; the old one goes only after the new one stands."""
+    """Put ``fresh`` in the place of ``target``; the old folder is removed only once the new one is in place."""
     if not target.exists():
         fresh.rename(target)
         return

@@ -1,7 +1,7 @@
-"""Inventory: a frozen bundle of the tables of one or many nodes, saved as Parquet.
+"""Inventory: a frozen set of the tables of one or many nodes, saved as Parquet.
 
-Inside, every table is a :class:`pyarrow.Table` of :mod:`imgframe.schema` (:meth:`Inventory.arrow`); to the user each is an
-attribute that gives a plain DataFrame.
+Internally every table is a :class:`pyarrow.Table` of :mod:`imgframe.schema` (:meth:`Inventory.arrow`); users get each as an
+attribute, a plain DataFrame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 _Key = TypeVarTuple("_Key")
 
 _LABELLED: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
-    # table, kind of owner, columns that together name the owner, column of labels
+    # table, kind of owner, columns that name the owner, column of labels
     ("images", "record", ("name",), "record_labels"),
     ("configs", "config", ("digest",), "labels"),
     ("blobs", "content", ("digest",), "labels"),
@@ -39,15 +39,15 @@ _LABELLED: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 )
 
 SAVED = ("nodes.parquet", "a saved inventory")
-"""The file by which the folder of a saved inventory is known, and what it is called."""
+"""The file that identifies the folder of a saved inventory, and what errors call such a folder."""
 
 
 class Inventory:
-    """What one or many nodes hold, at one moment: one attribute per table, each a DataFrame.
+    """What one or many nodes hold at one moment: one attribute per table, each a DataFrame.
 
     ``nodes``, ``namespaces``, ``images``, ``manifests``, ``configs``, ``history``, ``layers``, ``labels``, ``blobs``,
     ``snapshots``, ``containers``, ``ingests``, ``leases``, ``documents``, ``errors``: the columns of each are in
-    :data:`imgframe.schema.TABLES`. An Inventory never changes; the frames it gives are yours to change.
+    :data:`imgframe.schema.TABLES`. An Inventory never changes; the frames it gives may be changed freely.
 
     Example:
         >>> import imgframe as imf
@@ -131,16 +131,16 @@ class Inventory:
         return {name: getattr(self, name) for name in schema.TABLES}
 
     def replace(self, **tables: pa.Table | pd.DataFrame) -> Inventory:
-        """Another Inventory in which these tables stand instead."""
+        """Another Inventory with these tables in place of its own."""
         mine = {name: value for name, value in self._tables.items() if name != "labels"}
         return Inventory({**mine, **tables})
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write one Parquet file per table into the folder ``path`` and give the folder.
+        """Write one Parquet file per table into the folder ``path`` and return the folder.
 
-        zstd, int32 dictionaries, schema version, units and meanings in the metadata. All files are written beside the
-        folder first and take its place at the end: a reader never sees half of them, and when writing fails an older
-        inventory stays as it was.
+        The files are compressed with zstd and have int32 dictionaries; their metadata has the schema version, units and
+        meanings. All are written beside the folder first and take its place at the end: a reader never sees half of them,
+        and if writing fails an older inventory stays as it was.
 
         Raises:
             InputError: ``path`` exists and is not a saved inventory.
@@ -185,7 +185,7 @@ def memoised(build: Callable[[Inventory, *_Key], _T]) -> Callable[[Inventory, *_
 
 
 def _summary(inventory: Inventory) -> str:
-    """Nodes, images, bytes and when, in one line."""
+    """Nodes, images, bytes and time of collection in one line."""
     nodes, images = inventory.arrow("nodes"), inventory.arrow("images")
     blobs, snapshots = inventory.arrow("blobs"), inventory.arrow("snapshots")
     content = (
@@ -211,7 +211,7 @@ def _summary(inventory: Inventory) -> str:
 
 
 def human_bytes(size: float, digits: int = 4) -> str:
-    """Bytes with a decimal unit and four significant digits, as Docker's go-units prints them.
+    """Bytes with a decimal unit and four significant digits, as Docker's go-units formats them.
 
     Example:
         >>> human_bytes(0), human_bytes(999), human_bytes(12_345_678)
@@ -246,10 +246,10 @@ def _write(path: Path, name: str, table: pa.Table) -> None:
 
 
 def open_inventory(path: str | os.PathLike[str]) -> Inventory:
-    """The Inventory that :meth:`Inventory.save` wrote into the folder ``path``, equal to it dtype for dtype.
+    """The Inventory that :meth:`Inventory.save` wrote into the folder ``path``, with equal values and dtypes.
 
     Raises:
-        SchemaError: not a saved inventory, or of a schema version or with columns that this version does not know.
+        SchemaError: not a saved inventory, or one with a schema version or columns that this imgframe does not know.
 
     Example:
         >>> import imgframe as imf, tempfile
@@ -292,10 +292,10 @@ def open_inventory(path: str | os.PathLike[str]) -> Inventory:
 
 
 def concat(inventories: Iterable[Inventory]) -> Inventory:
-    """One Inventory of the rows of several: their nodes side by side, what is keyed by digest alone once.
+    """One Inventory with the rows of several; what is keyed by digest alone is there once.
 
     Raises:
-        InputError: two of them hold a node of the same name.
+        InputError: two of them have a node with the same name.
 
     Example:
         >>> import imgframe as imf
@@ -323,7 +323,7 @@ def concat(inventories: Iterable[Inventory]) -> Inventory:
 
 
 def _once(whole: pa.Table, key: str, parts: list[pa.Table]) -> pa.Table:
-    """``whole`` without the rows of a key that an earlier part has already."""
+    """``whole`` without the rows of keys that an earlier part has."""
     import numpy as np
 
     if not whole.num_rows:
@@ -337,7 +337,7 @@ def _once(whole: pa.Table, key: str, parts: list[pa.Table]) -> pa.Table:
 
 
 def _long_labels(inventory: Inventory) -> pa.Table:
-    """The table ``labels`` from the JSON columns of the others: each unique text is read once."""
+    """The table ``labels`` from the JSON columns of the others; each unique text is parsed once."""
     return schema.concat(
         "labels",
         (
@@ -357,7 +357,7 @@ def _labels_of(source: pa.Table, kind: str, owner: tuple[str, ...], column: str)
     counts = np.array([len(pair) for pair in pairs] + [0])
     starts = np.concatenate([[0], np.cumsum(counts)])
     codes = labels.indices.fill_null(len(pairs)).to_numpy(zero_copy_only=False)
-    if column == "labels" and kind == "lease":  # one row per resource: the labels belong to the lease
+    if column == "labels" and kind == "lease":  # one row per resource, but the labels are the lease's
         codes = _first_rows(source, codes, len(pairs))
     repeat = counts[codes]
     rows = np.repeat(np.arange(len(codes)), repeat)

@@ -6,6 +6,7 @@ Once on the bare store, once through the public functions on inventories of the 
 import collections
 import json
 
+import pyarrow.compute as pc
 import pytest
 from testbed.oci_json import go_json
 from testbed.oci_vectors import dump, inventory, lines, store
@@ -14,6 +15,7 @@ import imgframe as imf
 from imgframe import oci, platforms, schema
 from imgframe.errors import DocumentError, InputError, NotFound
 from imgframe.nerdctl.documents import config_in, index_in, manifest_in
+from imgframe.nerdctl.image_list import platform_rows
 
 
 def descriptor(record):
@@ -161,6 +163,30 @@ def test_what_could_not_be_read_is_not_called_missing():
     with pytest.raises(DocumentError, match="another digest") as caught:
         imf.read_manifest(told, name)
     assert caught.value.code == "wrong_digest"
+
+    image = told.images[told.images["name"] == name]
+    for source, words in ((broken, "does not hold its bytes"), (told, "its bytes have another digest")):
+        usage = imf.resource_usage(source, image, platform="*")
+        assert usage["total_size"].isna().all()
+        assert usage["error"].str.contains(words).all()
+        position = image.index.tolist()
+        assert len(platform_rows(source, position)) == len(platform_rows(inv, position)) - 1
+
+
+def test_a_document_of_many_namespaces_is_read_by_each_and_decoded_once(monkeypatch):
+    both = imf.concat([inventory("store-2", "a"), inventory("store-2", "b")])
+    name = "docker.io/bitnami/redis:nightly"
+    first = imf.read_image_config(both, name, node="a")
+    monkeypatch.setattr("imgframe.oci.decode.decode_config", None)
+    assert imf.read_image_config(both, name, node="b").document is first.document
+
+    blobs = both.arrow("blobs")
+    held = pc.or_(pc.equal(blobs["node"], "a"), pc.not_equal(blobs["digest"], first.descriptor.digest))
+    lacking = both.replace(blobs=blobs.filter(held))
+    monkeypatch.undo()
+    assert imf.read_image_config(lacking, name, node="a").document == first.document
+    with pytest.raises(NotFound):
+        imf.read_image_config(lacking, name, node="b")
 
 
 def test_neither_inventory_nor_node():

@@ -156,7 +156,7 @@ def snapshots(**columns):
     return schema.table("snapshots", {**fixed, **columns})
 
 
-def test_circles_and_missing_parents_are_unknown_and_reported():
+def test_cycles_and_missing_parents_are_unknown_and_reported():
     table = snapshots(
         key=["a", "b", "c", "d", "e"],
         parent=["b", "a", "a", "nowhere", ""],
@@ -173,7 +173,7 @@ def test_circles_and_missing_parents_are_unknown_and_reported():
             "code": "broken_chain",
             "message": "snapshot nowhere does not exist: not found; it is the parent of d",
         },
-        {"subject": "o/a", "code": "cycle", "message": "the parents of snapshot a run in a circle of 2"},
+        {"subject": "o/a", "code": "cycle", "message": "the parents of snapshot a form a cycle of 2"},
     ]
 
 

@@ -1,1 +1,1 @@
-"""Tools on Arrow columns: finding the rows of one table from another."""
+"""Lookups between Arrow tables: keys as numbers, rows by key, and the image records that a frame refers to."""

@@ -1,4 +1,4 @@
-"""From the rows of a frame of images to the image records of an inventory."""
+"""The image records of an inventory that the rows of a frame refer to."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def as_table(images: Any, needed_by: str = "reclaim") -> pa.Table:
 
 
 def rows_of(own: pa.Table, images: Any, needed_by: str = "reclaim") -> Ints:
-    """The row of the table ``images`` (``own``) for each row of a frame, found by node, namespace and name; -1: not there.
+    """The row of the table ``images`` (``own``) for each row of a frame, by node, namespace and name; -1: no such record.
 
-    A frame without node or namespace is filled in where the inventory has just one.
+    A frame without node or namespace means the only one of the inventory.
 
     Raises:
         MissingColumn: the frame has no name, or lacks a node or namespace of which the inventory has several.
@@ -42,7 +42,7 @@ def rows_of(own: pa.Table, images: Any, needed_by: str = "reclaim") -> Ints:
 
 
 def _at_their_place(own: pa.Table, images: Any, asked: pa.Table) -> Ints | None:
-    """The index of the frame as row numbers, if that is where those records stand: a slice of ``inventory.images``."""
+    """The index of the frame as row numbers, if those are its records: a slice of ``inventory.images``."""
     index = getattr(images, "index", None)
     if index is None or not len(index) or index.dtype.kind != "i":
         return None
@@ -59,7 +59,7 @@ def _at_their_place(own: pa.Table, images: Any, asked: pa.Table) -> Ints | None:
 
 
 def filled(asked: pa.Table, own: pa.Table, needed_by: str) -> pa.Table:
-    """The table with a node and a namespace in every row: those of the inventory where it has just one.
+    """The table with a node and a namespace in every row: where it has none, the only one of the inventory.
 
     Raises:
         MissingColumn: it lacks a node or namespace of which the inventory has several.
@@ -77,12 +77,12 @@ def filled(asked: pa.Table, own: pa.Table, needed_by: str) -> pa.Table:
 
 
 def distinct(rows: Ints) -> Ints:
-    """The rows that are there, each once."""
+    """The rows that exist, each once."""
     return np.unique(rows[rows >= 0])
 
 
 def nanoseconds(now: Any) -> int | None:
-    """A moment given as a datetime, a Timestamp or ns as integer nanoseconds; None stays None."""
+    """A datetime, a Timestamp or integer nanoseconds as nanoseconds since 1970; None stays None."""
     if now is None or isinstance(now, int):
         return now
     from imgframe.golang import time as gotime

@@ -1,8 +1,8 @@
-"""Finding rows of one table from another: text columns in one space of codes, and keys to row numbers.
+"""Keys of Arrow tables as numbers: text columns in one space of codes, and row numbers by key.
 
 A key of these tables is a scope (node and namespace, or node alone, or with a snapshotter) and a word (digest, key, name).
-Words repeat across scopes, so a key is found through a table of words that is filled anew for each scope: about ten times
-faster than hashing or sorting the pairs, when rows stand scope by scope as a collection leaves them.
+Words repeat across scopes, so keys are looked up in a table of words that is filled anew for each scope: about ten times
+faster than hashing or sorting the pairs, if rows are grouped by scope as a collection leaves them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 NONE = -1
-"""The row number or code of what is not there."""
+"""The row number or code that means none."""
 
 
 def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -68,19 +68,19 @@ def plain_codes(column: pa.Array | pa.ChunkedArray) -> Ints:
 
 
 def combined(*codes: Ints, sizes: Sequence[int]) -> Ints:
-    """Several code columns as one: a mixed-radix number; ``sizes`` are the numbers of words, NA is one more."""
+    """Several code columns as one mixed-radix number; ``sizes`` are the numbers of words, NA is one more."""
     out = codes[0] + 1
     for column, size in zip(codes[1:], sizes[1:], strict=True):
         out *= (
             size + 1
-        )  # in place: at millions of rows the memory of every intermediate costs more than the sum
+        )  # in place: with millions of rows the memory of each intermediate costs more than the sum
         out += column
         out += 1
     return out
 
 
 def scopes(tables: Sequence[pa.Table]) -> tuple[list[Ints], int]:
-    """Node and namespace of each row of several tables as one number, and the number of one node's namespaces.
+    """Node and namespace of each row of several tables as one number, and the width of a node in these numbers.
 
     ``scope // width`` is a number for the node alone.
     """
@@ -91,9 +91,9 @@ def scopes(tables: Sequence[pa.Table]) -> tuple[list[Ints], int]:
 
 
 def find(scope: Ints, word: Ints, asked_scope: Ints, asked_word: Ints, words: int) -> Ints:
-    """For each asked (scope, word) its row number in the table given by ``scope`` and ``word``, or -1.
+    """The row number of each asked (scope, word) in the table given by ``scope`` and ``word``, or -1.
 
-    Where a key stands in several rows the last is given, so that ``find(k, w, k, w, n)`` names one row per key.
+    Of several rows with one key the last is taken, so that ``find(k, w, k, w, n)`` gives one row per key.
 
     Example:
         >>> import numpy as np
@@ -117,7 +117,7 @@ def find(scope: Ints, word: Ints, asked_scope: Ints, asked_word: Ints, words: in
 
 
 def _by_scope(scope: Ints, word: Ints) -> tuple[Ints | None, Ints, Ints]:
-    """The rows scope by scope; the order is None where they stand so already."""
+    """The rows grouped by scope; the order is None if they already are."""
     if (scope[1:] >= scope[:-1]).all():
         return None, scope, word
     order = stable_order(scope)
@@ -141,7 +141,7 @@ def stable_order(values: Ints) -> Ints:
 
 
 def _by_words(scope: Ints, word: Ints, asked_scope: Ints, asked_word: Ints, words: int, starts: Ints) -> Ints:
-    place = np.full(words + 1, NONE, np.int64)  # the last place is that of NA, which is never found
+    place = np.full(words + 1, NONE, np.int64)  # the last entry is for NA, which is never found
     out = np.empty(len(asked_word), np.int64)
     wanted = asked_scope[starts]
     begins, ends = np.searchsorted(scope, wanted), np.searchsorted(scope, wanted, side="right")
@@ -171,7 +171,7 @@ def _by_sorting(
 
 
 def ascending(keys: Ints) -> Ints:
-    """The different numbers, in order: ``np.unique``, which hashes, in a tenth of its time.
+    """The distinct numbers in ascending order: ``np.unique``, which hashes, in a tenth of its time.
 
     Example:
         >>> import numpy as np
@@ -185,7 +185,7 @@ def ascending(keys: Ints) -> Ints:
 
 
 def ranges(starts: Ints, counts: Ints) -> Ints:
-    """The numbers ``start, start + 1, ...`` of each range one after the other.
+    """The numbers ``start, start + 1, ...`` of each range, one range after the other.
 
     Example:
         >>> import numpy as np

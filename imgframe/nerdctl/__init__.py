@@ -1,1 +1,1 @@
-"""What nerdctl's package imgutil shows and selects: its listing, its readers of documents, its choice of images."""
+"""What nerdctl shows and selects: the image list, ReadIndex and its siblings, and the images that its commands choose."""

@@ -1,4 +1,4 @@
-"""What nerdctl finds in an image: the rows of its listing, and ReadIndex, ReadManifest, ReadImageConfig."""
+"""What nerdctl reads of an image from a content store: the platforms it lists, the index, the manifest, the config."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imgframe.platforms import Matcher, format, normalize  # noqa: A004 -- the n
 
 
 class ListedPlatform(NamedTuple):
-    """What nerdctl's image listing shows of one platform of an image."""
+    """One platform of an image as nerdctl lists it."""
 
     manifest_descriptor: Descriptor
     manifest: Manifest
@@ -22,29 +22,28 @@ class ListedPlatform(NamedTuple):
 
     @property
     def blob_size(self) -> int:
-        """Bytes as the descriptors say: the manifest, its config and its layers."""
+        """Size of the manifest, its config and its layers by their descriptors [bytes]."""
         sizes = (self.manifest_descriptor.size, self.manifest.config.size)
         return sum(sizes) + sum(layer.size for layer in self.manifest.layers)
 
 
 def is_attestation(entry: Descriptor) -> bool:
-    """Whether an entry of an index is BuildKit's attestation of another entry, by its annotation."""
+    """Whether an entry of an index is annotated by BuildKit as the attestation of another entry."""
     return (entry.annotations or {}).get("vnd.docker.reference.type") == "attestation-manifest"
 
 
 def listed_platforms(target: Descriptor, documents: Documents) -> dict[str, ListedPlatform]:
-    """What nerdctl's listing finds in an image: normalised platform of the config → manifest and config.
+    """The platforms that nerdctl lists for an image: normalised platform of the config → manifest and config.
 
-    Of an index every entry that is no attestation is looked at, whatever its type; one that cannot be read is left out;
-    of two with the same platform the later one is shown. Nested indexes are not followed. Nothing is checked against the
-    media type.
+    In an index every entry that is no attestation counts, whatever its type; unreadable ones are left out, and of two with
+    the same platform the later one is listed. Nested indexes are not followed, and media types are not checked.
 
     Raises:
-        NotFound: the target, or the config of a manifest as target, is not there.
+        NotFound: the target, or the config of a target that is a manifest, is absent.
         DocumentError: it cannot be used, or is neither a manifest nor an index.
     """
     if is_manifest_type(target.media_type):
-        name, found = _listed(target, documents)
+        name, found = _listed_platform(target, documents)
         return {name: found}
     if not is_index_type(target.media_type):
         raise DocumentError(f"unknown media type: {target.media_type}")
@@ -53,21 +52,21 @@ def listed_platforms(target: Descriptor, documents: Documents) -> dict[str, List
         if is_attestation(entry):
             continue
         try:
-            name, found = _listed(entry, documents)
+            name, found = _listed_platform(entry, documents)
         except DocumentError:
             continue
         shown[name] = found
     return shown
 
 
-def _listed(entry: Descriptor, documents: Documents) -> tuple[str, ListedPlatform]:
+def _listed_platform(entry: Descriptor, documents: Documents) -> tuple[str, ListedPlatform]:
     manifest = documents.unchecked_manifest(entry)
     config = documents.config(manifest.config)
     return format(normalize(config.platform, documents.host)), ListedPlatform(entry, manifest, config)
 
 
 class LocatedDocument(NamedTuple):
-    """A document and the descriptor that leads to it; both None where Go finds nothing and reports no error."""
+    """A document and its descriptor; both None where Go finds nothing and returns no error."""
 
     document: Any
     descriptor: Descriptor | None
@@ -77,10 +76,10 @@ NO_DOCUMENT = LocatedDocument(None, None)
 
 
 def index_in(target: Descriptor, documents: Documents) -> LocatedDocument:
-    """The index of an image; nothing if its target is none (nerdctl's ReadIndex).
+    """The index of an image; none if its target is not an index (nerdctl's ReadIndex).
 
     Raises:
-        DocumentError: it cannot be read (NotFound: it is not there); ``descriptor`` is that of the index.
+        DocumentError: it cannot be read (NotFound: it is absent); ``descriptor`` is that of the index.
     """
     if not is_index_type(target.media_type):
         return NO_DOCUMENT
@@ -90,11 +89,11 @@ def index_in(target: Descriptor, documents: Documents) -> LocatedDocument:
 def manifest_in(target: Descriptor, matcher: Matcher | None, documents: Documents) -> LocatedDocument:
     """The manifest of an image for a platform (nerdctl's ReadManifest).
 
-    In an index it is the first entry whose config is the one that the platform finds, whatever the entry's own platform;
-    nothing if none has it, as with nested indexes.
+    In an index it is the first entry with the config that the image resolves to, whatever the entry's own platform; none if
+    no entry has it, as with nested indexes.
 
     Raises:
-        DocumentError: a document on the way cannot be read; ``descriptor`` is that of a manifest as target.
+        DocumentError: a document on the way cannot be read; ``descriptor`` is that of a target that is a manifest.
     """
     if is_manifest_type(target.media_type):
         return LocatedDocument(_at(target, documents.unchecked_manifest), target)
@@ -117,7 +116,7 @@ def config_in(target: Descriptor, matcher: Matcher | None, documents: Documents)
     """The config of an image for a platform (nerdctl's ReadImageConfig).
 
     Raises:
-        DocumentError: no config is found or it cannot be read; then ``descriptor`` is that of the config.
+        DocumentError: no config is found, or it cannot be read; then ``descriptor`` is that of the config.
     """
     wanted = find_config(target, matcher, documents)
     return LocatedDocument(_at(wanted, documents.config), wanted)

@@ -1,4 +1,4 @@
-"""GetExistingImage on an inventory: which record of each store an argument means."""
+"""GetExistingImage on an inventory: the record of each store that an argument refers to."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 def get_existing_images(
     inventory: Inventory, reference: str, platform: str | platforms.Platform | None = None
 ) -> pd.DataFrame:
-    """The record that an argument means on each node, as nerdctl's GetExistingImage decides it.
+    """The record that an argument refers to on each node (nerdctl's GetExistingImage).
 
-    A record fits by its normalised name, by the argument itself, or by a digest that begins so; the first in the store's order
-    whose config can be read for the platform is the one.
+    A record matches by its normalised name, by the argument itself, or by the beginning of its digest; of several the first
+    in the store's order whose config can be read for the platform is taken.
 
     Args:
-        inventory: with the documents of the images.
+        inventory: one with the documents of its images.
         reference: a name, or the beginning of a digest, with or without ``sha256:``.
-        platform: exactly this one; by default each node's own.
+        platform: exactly this one; default: each node's own.
 
     Returns:
-        One row per node and namespace that has images: node, namespace, ref, name and digest of the record (NA: none),
-        snapshotter that it is unpacked into (NA: none), and error: why there is none.
+        One row per node and namespace with images: node, namespace, ref, name and digest of the record (NA: none),
+        the snapshotter it is unpacked into (NA: none), and error: why there is no record.
 
     Raises:
-        FilterError: the argument cannot stand in containerd's filter; Go fails so too.
+        FilterError: the argument cannot be written in a containerd filter; Go fails as well.
         PlatformError: a platform that cannot be parsed.
 
     Example:
@@ -73,7 +73,7 @@ def get_existing_images(
 
 
 def _unpacked(inventory: Inventory, node: str, namespace: str, chain: list[str]) -> str | None:
-    """The first snapshotter that has the whole chain; None: it is unpacked nowhere, or has no layers."""
+    """The first snapshotter with the whole chain; None: unpacked nowhere, or no layers."""
     if not chain:
         return None
     snapshots = inventory.arrow("snapshots")

@@ -1,6 +1,6 @@
 """What ``nerdctl images`` lists, from the tables of an Inventory: one row per record and readable platform.
 
-Pure, and without pandas: the command prints ten images in the time that pandas needs to be imported.
+Without pandas: the command prints ten images in the time it takes to import pandas.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from imgframe import oci
 from imgframe.errors import DocumentError
-from imgframe.inventory import Inventory
+from imgframe.inventory import Inventory, memoised
 from imgframe.inventory_documents import documents_of
 from imgframe.nerdctl.documents import listed_platforms
 
 
 class PlatformRow(NamedTuple):
-    """One row of the wide listing. ``size`` (snapshots) is None where it is not unpacked or not known; bytes."""
+    """One row of the wide list; sizes in bytes. ``size`` (snapshots) is None where the image is not unpacked or it is unknown."""
 
     node: str
     namespace: str
@@ -32,7 +32,7 @@ class PlatformRow(NamedTuple):
 
 
 class ImageRow(NamedTuple):
-    """One row of the default listing: the platforms of one record added up; bytes."""
+    """One row of the default list: the platforms of one record added up; sizes in bytes."""
 
     node: str
     namespace: str
@@ -70,7 +70,6 @@ def platform_rows(inventory: Inventory, positions: Sequence[int] | None = None) 
     columns = [images[name].to_pylist() for name in names]
     created = images["created_at"].cast("int64").to_pylist()
     chosen = range(images.num_rows) if positions is None else positions
-    listed = _Platforms(inventory)
     size_of = _chain_sizes(inventory)
     rows = []
     for at in sorted(chosen, key=lambda row: -(created[row] if created[row] is not None else -(2**63))):
@@ -87,15 +86,15 @@ def platform_rows(inventory: Inventory, positions: Sequence[int] | None = None) 
                 size_of(node, namespace, snapshotter, one.chain_id),
                 one.blob_size,
             )
-            for platform, one in sorted(listed.of(node, namespace, target).items())
+            for platform, one in _listed(inventory, node, namespace, target)
         ]
     return rows
 
 
 def image_rows(inventory: Inventory, rows: Iterable[PlatformRow]) -> list[ImageRow]:
-    """The rows of :func:`platform_rows` added up per record, ordered by the name that the listing shows.
+    """The rows of :func:`platform_rows` added up per record, sorted by the name that the list shows.
 
-    ``used``: a container of the same node and namespace was made from a record with this digest.
+    ``used``: a container of the same node and namespace was created from a record with this digest.
     """
     from imgframe.reference import list_ref
 
@@ -121,31 +120,24 @@ class _PlatformSizes(NamedTuple):
     chain_id: str
 
 
-class _Platforms:
-    """The readable platforms of a target; each target of a namespace is decoded once."""
-
-    def __init__(self, inventory: Inventory) -> None:
-        self._inventory = inventory
-        self._known: dict[tuple[str, ...], dict[str, _PlatformSizes]] = {}
-
-    def of(self, node: str, namespace: str, target: oci.Descriptor) -> dict[str, _PlatformSizes]:
-        key = (node, namespace, target.media_type, target.digest)
-        if key not in self._known:
-            self._known[key] = _platform_sizes(target, documents_of(self._inventory, node, namespace))
-        return self._known[key]
-
-
-def _platform_sizes(target: oci.Descriptor, documents: oci.Documents) -> dict[str, _PlatformSizes]:
+@memoised
+def _listed(
+    inventory: Inventory, node: str, namespace: str, target: oci.Descriptor
+) -> list[tuple[str, _PlatformSizes]]:
+    """The readable platforms of a target, in alphabetical order."""
     try:
-        found = listed_platforms(target, documents)
+        found = listed_platforms(target, documents_of(inventory, node, namespace))
     except DocumentError:
-        return {}  # nerdctl leaves the record out; the collection has it as a row of errors
-    return {
-        platform: _PlatformSizes(
-            one.manifest.config.digest, one.blob_size, oci.chain_id(one.config.rootfs.diff_ids)
+        return []  # nerdctl leaves the record out; the table errors says why
+    return [
+        (
+            platform,
+            _PlatformSizes(
+                one.manifest.config.digest, one.blob_size, oci.chain_id(one.config.rootfs.diff_ids)
+            ),
         )
-        for platform, one in found.items()
-    }
+        for platform, one in sorted(found.items())
+    ]
 
 
 def _chain_sizes(inventory: Inventory) -> Callable[[str, str, str | None, str], int | None]:

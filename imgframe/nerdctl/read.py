@@ -1,7 +1,7 @@
-"""ReadIndex, ReadManifest and ReadImageConfig of nerdctl on a saved inventory or on a live node.
+"""nerdctl's ReadIndex, ReadManifest and ReadImageConfig on a saved inventory or a live node.
 
-The bytes that an inventory holds (table ``documents``) are decoded again, so the answer is exact: the typed document, and
-the descriptor that leads to it.
+They decode the bytes that the inventory holds (table ``documents``), so the result is exact: the typed document and its
+descriptor.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def read_index(
     """The index of an image, as ``(document, descriptor)``: an :class:`imgframe.oci.Index`; both None if it has none.
 
     Args:
-        source: an Inventory, or a node to collect from (anything that :func:`imgframe.collect` takes).
+        source: an Inventory, or a node to collect from (anything that :func:`imgframe.collect` accepts).
         name: the record's name, byte for byte; else as it is normalised (``alpine`` for ``docker.io/library/alpine:latest``).
-        node: which node, where several have the name.
-        namespace: which namespace, where several have the name.
+        node: the node, if several have the name.
+        namespace: the namespace, if several have the name.
 
     Raises:
-        NotFound: there is no image of that name, or its document is not in the store.
+        NotFound: there is no image with that name, or its document is not in the store.
         InputError: several nodes or namespaces have the name and none was chosen.
-        DocumentError: the document cannot be read, with Go's words; ``descriptor`` says which one.
+        DocumentError: the document cannot be read, with Go's error text; ``descriptor`` says which one.
 
     Example:
         >>> import imgframe as imf
@@ -55,7 +55,7 @@ def read_manifest(
 ) -> LocatedDocument:
     """The manifest of an image for a platform, as ``(document, descriptor)``: an :class:`imgframe.oci.Manifest`.
 
-    Both are None where Go finds none and reports no error (nested indexes). ``platform``: None is what the node itself
+    Both are None where Go finds none and returns no error (nested indexes). ``platform``: None is what the node itself
     would run, ``"*"`` any, a specifier such as ``linux/arm64`` exactly that, or a matcher of :mod:`imgframe.platforms`.
     Other arguments and errors as :func:`read_index`; NotFound also when no manifest matches.
 
@@ -94,7 +94,7 @@ def read_image_config(
 def _open(
     source: Any, name: str, node: str | None, namespace: str | None
 ) -> tuple[oci.Descriptor, oci.Documents]:
-    """The target of the one image that is meant, and the documents of its store."""
+    """The target of the one image with this name, and the documents of its namespace."""
     inventory = source if isinstance(source, Inventory) else _collected(source, namespace)
     row = _only(inventory.arrow("images"), name, node, namespace)
     target = oci.Descriptor(row["media_type"] or "", row["digest"], row["target_size"] or 0)
@@ -114,7 +114,7 @@ def _collected(source: Any, namespace: str | None) -> Inventory:
 
 
 def _only(images: pa.Table, name: str, node: str | None, namespace: str | None) -> dict[str, Any]:
-    """The one row of the name."""
+    """The only row with the name."""
     chosen = images.select(["node", "namespace", "name", "digest", "media_type", "target_size"])
     for column, wanted in (("node", node), ("namespace", namespace)):
         if wanted is not None:

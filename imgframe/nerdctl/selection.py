@@ -17,17 +17,17 @@ from imgframe.filters.references import filter_dangling_images
 from imgframe.inventory import Inventory
 
 _BITMAP = 1 << 27
-"""Up to so many (store, name) pairs the used ones are marked in a table of bits; above it they are searched."""
+"""Up to this many (store, name) pairs the used ones are marked in a bit table; above, they are searched for."""
 
 
 def get_dangling_images(images: pd.DataFrame, *filters: Filter) -> pd.DataFrame:
-    """The dangling images that all filters keep (nerdctl's GetDanglingImages): dangling first, then the filters.
+    """The dangling images that all filters keep (nerdctl's GetDanglingImages); the filters see dangling images only.
 
-    Dangling is a name without a tag: ``repo@sha256:…``, bare digests (the CRI's), CIDs, and names that do not parse.
-    Containers do not matter.
+    Dangling means a name without a tag: ``repo@sha256:…``, bare digests (the CRI's), CIDs, and names that do not parse.
+    Containers are not considered.
 
     Raises:
-        FilterError: Go refuses a filter.
+        FilterError: a filter that Go refuses.
 
     Example:
         >>> import imgframe as imf
@@ -43,12 +43,11 @@ def get_unused_images(inventory: Inventory, *filters: Filter) -> pd.DataFrame:
     """The images that no container names and that all filters keep (nerdctl's GetUnusedImages).
 
     Used is a record whose name equals the image field of a container of the same node and namespace byte for byte: another
-    tag or digest of a running image counts as unused (``used_by_digest`` in the table says more, and ``prune`` keeps it).
-    Where the containers of a node or namespace could not be read (the table ``errors`` says so), its images are not
-    selected.
+    tag or digest of a running image counts as unused (the column ``used_by_digest`` knows better, and ``prune`` keeps it).
+    Images of a node or namespace whose containers could not be read (see the table ``errors``) are not selected.
 
     Raises:
-        FilterError: Go refuses a filter.
+        FilterError: a filter that Go refuses.
 
     Example:
         >>> import imgframe as imf
@@ -66,7 +65,7 @@ def get_unused_images(inventory: Inventory, *filters: Filter) -> pd.DataFrame:
 
 
 def unused(inventory: Inventory) -> Any:
-    """Per row of ``inventory.images`` whether it is known that no container names it, as a boolean array."""
+    """A boolean array over ``inventory.images``: where it is known that no container names the image."""
     images = inventory.images
     free = ~_named_by(images, inventory.containers)
     errors = inventory.errors
@@ -81,7 +80,7 @@ def unused(inventory: Inventory) -> Any:
 
 
 def _named_by(images: pd.DataFrame, containers: pd.DataFrame) -> Any:
-    """Which images are named by a container of their store."""
+    """Which images a container of the same store names."""
     names = columns.text(images, "name", "get_unused_images")
     wanted = columns.text(containers, "image", "get_unused_images")
     (rows, held), size = columns.store_numbers(images, containers)
@@ -139,12 +138,12 @@ def select_images(
 ) -> pd.DataFrame:
     """The image records that ``nerdctl images [argument] --filter …`` lists, newest ``created_at`` first.
 
-    ``filters`` are the values of the ``--filter`` flags. ``argument`` is a name: with tag or digest it selects the record of
-    the normalised name, without one every tag of the repository. Equal times stay in the order of the frame, missing ones
-    come last.
+    ``filters`` are the values of the ``--filter`` flags. ``argument`` is a name: with a tag or digest it selects the record
+    with the normalised name, without one every tag of the repository. Equal times keep the order of the frame, missing
+    times come last.
 
     Raises:
-        FilterError: nerdctl refuses the argument or a filter, with its words.
+        FilterError: nerdctl refuses the argument or a filter; the message is its own.
 
     Example:
         >>> import imgframe as imf
@@ -167,7 +166,7 @@ def select_images(
 
 
 def _by_argument(frame: pd.DataFrame, argument: str) -> Any:
-    """Which records ``nerdctl images argument`` asks for."""
+    """Which records ``nerdctl images argument`` lists."""
     try:
         wanted = reference.parse(argument)
     except ReferenceError_ as error:
@@ -191,12 +190,12 @@ def prune_candidates(
     """The image records that ``nerdctl image prune [--all] --filter …`` would remove, in the order of the table.
 
     Without ``all`` every dangling record, used or not; with it every record that no container names. Of the filters only
-    ``label`` and ``until`` count; the others are read, and then ignored by nerdctl (:func:`lint_filters` warns). This is
-    nerdctl's answer, with its traps: :func:`imgframe.prune` keeps what is pinned, used or unknown.
+    ``label`` and ``until`` have an effect; nerdctl parses the others and ignores them (:func:`lint_filters` warns). This is
+    what nerdctl would do, pitfalls included: :func:`imgframe.prune` keeps what is pinned, used or unknown.
 
     Raises:
-        FilterError: nerdctl refuses a filter, with its words.
-        InputError: ``all`` without an Inventory, which alone knows the containers.
+        FilterError: nerdctl refuses a filter; the message is its own.
+        InputError: ``all`` with a frame, which knows no containers.
 
     Example:
         >>> import imgframe as imf

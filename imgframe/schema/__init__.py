@@ -1,9 +1,9 @@
 """One Arrow schema per table: the type, the unit and the meaning of every column.
 
 Tables travel inside imgframe as :class:`pyarrow.Table` (:func:`table`) and reach the user as plain
-:class:`pandas.DataFrame` (:func:`to_frame`). Text that repeats is dictionary-encoded with sorted values: an Arrow
-dictionary of int32 indices here, a pandas categorical there. Maps and lists (labels, env, annotations) are compact JSON
-text, so that they can be compared, grouped and written to Parquet like any other text.
+:class:`pandas.DataFrame` (:func:`to_frame`). Repeated text is dictionary-encoded with sorted values: an Arrow
+dictionary with int32 indices, or a pandas categorical. Maps and lists (labels, env, annotations) are compact JSON text, so
+that they can be compared, grouped and written to Parquet like any other text.
 
 Example:
     >>> from imgframe import schema

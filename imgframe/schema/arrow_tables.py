@@ -1,4 +1,4 @@
-"""Arrow tables of a schema, from columns that come as lists, numpy or Arrow arrays."""
+"""Arrow tables of a schema, built from columns given as lists, numpy or Arrow arrays."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from imgframe.schema.tables import TABLES
 def table(name: str, columns: Mapping[str, Any]) -> pa.Table:
     """A table of the schema ``name`` from columns given as lists, numpy or Arrow arrays.
 
-    A column that is not given is all NA. Text becomes a dictionary with sorted values.
+    A column that is left out is NA throughout. Text becomes a dictionary with sorted values.
 
     Raises:
-        SchemaError: a column that the table does not have.
+        SchemaError: the table has no such column.
 
     Example:
         >>> from imgframe import schema
@@ -38,7 +38,7 @@ def table(name: str, columns: Mapping[str, Any]) -> pa.Table:
 
 
 def plan_table(name: str, columns: Mapping[str, Any]) -> pa.Table:
-    """A table of :data:`PLANS` from columns given as lists, Series or Arrow arrays; what is not given is NA."""
+    """A table of :data:`PLANS` from columns given as lists, Series or Arrow arrays; what is left out is NA."""
     wanted = PLANS[name]
     plain = {
         key: values if isinstance(values, pa.Array | pa.ChunkedArray) else list(values)
@@ -62,7 +62,7 @@ def empty(name: str) -> pa.Table:
 
 
 def concat(name: str, tables: Iterable[pa.Table]) -> pa.Table:
-    """The rows of several tables of the schema ``name`` one after the other, in one chunk, dictionaries united."""
+    """The rows of several tables of the schema ``name`` in one chunk, with their dictionaries unified."""
     parts = [part for part in tables if part.num_rows]
     if not parts:
         return empty(name)
@@ -73,7 +73,7 @@ def concat(name: str, tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def ordered(source: pa.Table) -> pa.Table:
-    """Any table with its text as one int32 dictionary of sorted values per column, as :func:`table` makes them."""
+    """Any table with its text as one int32 dictionary of sorted values per column, as :func:`table` builds them."""
     fields = [
         pa.field(field.name, CATEGORY) if pa.types.is_dictionary(field.type) else field
         for field in source.schema
@@ -83,7 +83,7 @@ def ordered(source: pa.Table) -> pa.Table:
 
 
 def _column(field: pa.Field, values: Any, rows: int) -> pa.Array:
-    """One column of the right type; text is dictionary-encoded with sorted values and int32 indices."""
+    """A column of the right type; text is dictionary-encoded with sorted values and int32 indices."""
     if values is None:
         values = pa.nulls(rows, field.type)
     if isinstance(values, pa.ChunkedArray):
@@ -104,7 +104,7 @@ def _column(field: pa.Field, values: Any, rows: int) -> pa.Array:
 
 
 def _sorted_dictionary(values: pa.DictionaryArray) -> pa.DictionaryArray:
-    """The same values with a sorted dictionary without repeats, nulls or unused entries.
+    """The same values with a sorted dictionary that has no repeats, nulls or unused entries.
 
     Sorted by code point, which is the byte order of UTF-8 and the order of Go's stores.
     """

@@ -1,4 +1,4 @@
-"""The types that columns have, and how one is described: its type, its meaning, its unit."""
+"""The types of columns, and how a schema states the meaning and the unit of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BINARY = pa.large_binary()
 
 
 def described(**columns: tuple[pa.DataType, str]) -> pa.Schema:
-    """An Arrow schema whose fields carry their meaning as metadata; a unit stands in brackets: ``[bytes]``."""
+    """An Arrow schema whose fields have their meaning as metadata, with the unit in brackets: ``[bytes]``."""
     return pa.schema([pa.field(name, type_, metadata={"doc": doc}) for name, (type_, doc) in columns.items()])
 
 

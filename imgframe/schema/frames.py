@@ -1,4 +1,4 @@
-"""Between Arrow tables and plain DataFrames."""
+"""Conversion between Arrow tables and plain DataFrames."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _filled(column: pa.Array, value: Any) -> Any:
 
 
 def _masked(column: pa.Array, value: Any) -> Any:
-    """A pandas masked array: the values, and where they are missing."""
+    """A pandas masked array of the values, with those missing masked."""
     import numpy as np
     import pandas as pd
 
@@ -65,9 +65,9 @@ def _masked(column: pa.Array, value: Any) -> Any:
 
 
 def from_frame(name: str, frame: pd.DataFrame) -> pa.Table:
-    """The table of the schema ``name`` from a frame, whatever wrote it: categories, plain strings, other int sizes.
+    """The table of the schema ``name`` from a frame with categories or plain strings and integers of any size.
 
-    Columns that the schema does not know are left out; those that the frame lacks are NA.
+    Columns that are not in the schema are left out; those that the frame lacks are NA.
     """
     wanted = TABLES[name]
     columns = {}

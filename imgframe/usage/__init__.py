@@ -1,8 +1,8 @@
-"""Sizes: what snapshots, manifests and images take, and what of it images share.
+"""Sizes: what snapshots, manifests and images take, and how much of it images share.
 
-The column functions take Arrow tables of :mod:`imgframe.schema` and give Arrow columns; they import no pandas.
-:func:`resource_usage` and :func:`unpacked_image_size` decide as the Go functions of the same names. Every size is defined in
-``docs/bytes.md``.
+The column functions take Arrow tables of :mod:`imgframe.schema` and give Arrow columns, without pandas.
+:func:`resource_usage` and :func:`unpacked_image_size` decide as the Go functions of these names. ``docs/bytes.md`` defines
+every size.
 """
 
 from imgframe.usage.chains import SnapshotTotals, snapshot_totals

@@ -1,9 +1,9 @@
 """Snapshot chains: what a snapshot and all its parents take together.
 
-Sums by pointer doubling: each round adds what the row points at and points twice as far, so chains of 60 need six rounds
-over all snapshots at once. Every chain ends at one of two extra rows, "whole" (a snapshot without parent) or "broken"
-(a parent that is not there); what has not ended after log2(n) rounds runs in a circle. Rows are worked on node by node,
-which keeps the steps of a chain close together in memory.
+Sums by pointer doubling: each round adds the row pointed at and points twice as far, so chains of 60 need six rounds over
+all snapshots at once. Every chain ends at one of two extra rows, "whole" (a snapshot without parent) or "broken" (a missing
+parent); one that has not ended after log2(n) rounds is a cycle. Rows are processed node by node, which keeps the steps of a
+chain close together in memory.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _PACKED_BITS = 24  # depth below 2**24 and a sum of inodes below 2**39 travel in
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """Where the parents of snapshots are, and what stands above each: arrays over the rows of the table ``snapshots``.
+    """The parent of each snapshot and the sums over its chain: arrays over the rows of the table ``snapshots``.
 
     ``parent`` is the row of the parent, -1 where there is none or it is ``missing``. ``size``, ``inodes`` and ``depth``
-    are sums over the chain in which an unknown size counts 0; they mean nothing where the chain is not ``whole``.
-    ``known_size`` and ``known_inodes`` say that the chain is whole and every size of it known. ``blocks`` are the rows in
-    parts that no chain leaves, as slices or as row numbers, each small enough for the cache where a store is.
+    are sums over the chain with an unknown size as 0; they mean nothing unless the chain is ``whole``. ``known_size`` and
+    ``known_inodes`` say that the chain is whole and every size in it known. ``blocks`` are slices or row numbers of parts
+    that no chain leaves, each small enough for the cache where a store is.
     """
 
     parent: Ints
@@ -60,7 +60,7 @@ class Chains:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotTotals:
-    """Columns for the table ``snapshots``, rows for the table ``errors``, and the chains they come from."""
+    """Columns of the table ``snapshots``, rows of the table ``errors``, and the chains they come from."""
 
     total_size: pa.Array
     total_inodes: pa.Array
@@ -73,8 +73,8 @@ def snapshot_totals(snapshots: pa.Table) -> SnapshotTotals:
     """The columns total_size, total_inodes and depth of the table ``snapshots`` from its other columns.
 
     The sums are those of Go's ``ResourceUsage``: the snapshot and all its parents. They are NA where the size of one of
-    them is, and depth too where a parent is missing or the chain runs in a circle; for each missing parent and each
-    circle there is a row of errors (stage ``snapshots``, code ``broken_chain`` or ``cycle``).
+    them is, and so is depth where a parent is missing or the chain is a cycle; each missing parent and each cycle has a
+    row in errors (stage ``snapshots``, code ``broken_chain`` or ``cycle``).
 
     Example:
         >>> from imgframe import schema, usage
@@ -127,14 +127,14 @@ def snapshot_scope(snapshots: pa.Table) -> Ints:
 
 
 def code_of(words: pa.Array, word: str) -> int:
-    """The code of one word; -2, which is no code, where it is not among the words."""
+    """The code of a word; -2, which is no code, if it is not among the words."""
     place = pc.index(words, pa.scalar(word, words.type)).as_py() if len(words) else NONE
     return place if place >= 0 else -2
 
 
 def _resolve(columns: list[Any], empty: int, words: int) -> Chains:
     scope, key, parent, size, inodes, known_size, known_inodes = columns
-    has_parent = parent != empty  # NA is a parent that cannot be found
+    has_parent = parent != empty  # NA is a parent that is never found
     rows = find(scope, key, scope, parent, words)
     rows[~has_parent] = NONE
     missing = has_parent & (rows < 0)
@@ -156,7 +156,7 @@ def _resolve(columns: list[Any], empty: int, words: int) -> Chains:
 
 
 def _back(chains: Chains, order: Ints) -> Chains:
-    """The chains of sorted rows for the rows as they stood."""
+    """The chains of sorted rows in the original order of the rows."""
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     parent = np.where(chains.parent < 0, NONE, order[chains.parent])
@@ -166,7 +166,7 @@ def _back(chains: Chains, order: Ints) -> Chains:
 
 
 def block_bounds(scope: Ints) -> list[int]:
-    """Bounds of blocks of whole scopes, for rows that stand scope by scope: chains stay in their scope."""
+    """Bounds of blocks of whole scopes, for rows grouped by scope: chains stay within a scope."""
     count = len(scope)
     changes = np.flatnonzero(scope[1:] != scope[:-1]) + 1
     at = np.searchsorted(changes, np.arange(_BLOCK, count, _BLOCK))
@@ -177,7 +177,7 @@ def block_bounds(scope: Ints) -> list[int]:
 def climb_blocks(
     bounds: list[int], parent: Ints, missing: Bools, size: Ints, inodes: Ints
 ) -> tuple[Ints, Ints, Ints, Ints]:
-    """:func:`climb` block by block: what fits the cache is summed in a fraction of the time."""
+    """:func:`climb` block by block: what fits in the cache is summed in a fraction of the time."""
     count = len(parent)
     total, nodes, depth, ends = (np.empty(count, np.int64) for _ in range(4))
     for begin, end in itertools.pairwise(bounds):
@@ -190,9 +190,9 @@ def climb_blocks(
 
 
 def climb(parent: Ints, missing: Bools, size: Ints, inodes: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """Sums of size and inodes over each chain, its depth, and its end: ``n`` whole, ``n + 1`` broken, else a circle.
+    """Sums of size and inodes over each chain, its depth, and its end: ``n`` whole, ``n + 1`` broken, else a cycle.
 
-    ``parent`` holds row numbers, -1 for none; where ``missing``, the parent is not there.
+    ``parent`` holds row numbers, -1 for none; where ``missing``, the parent does not exist.
     """
     count = len(parent)
     up = np.append(np.where(missing, count + 1, np.where(parent < 0, count, parent)), [count, count + 1])
@@ -216,7 +216,7 @@ def climb(parent: Ints, missing: Bools, size: Ints, inodes: Ints) -> tuple[Ints,
 def _any_above(parent: Ints, flag: Bools) -> Bools:
     """Whether the row or one of its parents has the flag."""
     if not flag.any() or not (flag[parent] & (parent >= 0)).any():
-        return flag  # nobody stands on a flagged row: usual where only active snapshots have no size
+        return flag  # no row has a flagged parent: usual where only active snapshots have no size
     count = len(parent)
     up = np.append(np.where(parent < 0, count, parent), count)
     out = np.append(flag, False)
@@ -228,8 +228,8 @@ def _any_above(parent: Ints, flag: Bools) -> Bools:
 
 def _errors(snapshots: pa.Table, chains: Chains) -> pa.Table:
     broken = np.flatnonzero(chains.missing)
-    circles = _circles(chains)
-    rows = np.concatenate([broken, [row for row, _ in circles]]).astype(np.int64)
+    cycles = _cycles(chains)
+    rows = np.concatenate([broken, [row for row, _ in cycles]]).astype(np.int64)
     if not len(rows):
         return schema.empty("errors")
     taken = snapshots.select(["node", "namespace", "snapshotter", "key", "parent"]).take(pa.array(rows))
@@ -238,8 +238,8 @@ def _errors(snapshots: pa.Table, chains: Chains) -> pa.Table:
         f"snapshot {parent} does not exist: not found; it is the parent of {key}"
         for key, parent in zip(keys[: len(broken)], taken["parent"].to_pylist(), strict=False)
     ] + [
-        f"the parents of snapshot {keys[len(broken) + n]} run in a circle of {length}"
-        for n, (_, length) in enumerate(circles)
+        f"the parents of snapshot {keys[len(broken) + n]} form a cycle of {length}"
+        for n, (_, length) in enumerate(cycles)
     ]
     return schema.table(
         "errors",
@@ -248,14 +248,14 @@ def _errors(snapshots: pa.Table, chains: Chains) -> pa.Table:
             "namespace": taken["namespace"],
             "stage": ["snapshots"] * len(rows),
             "subject": [f"{s}/{k}" for s, k in zip(snapshotters, keys, strict=True)],
-            "code": ["broken_chain"] * len(broken) + ["cycle"] * len(circles),
+            "code": ["broken_chain"] * len(broken) + ["cycle"] * len(cycles),
             "message": says,
         },
     )
 
 
-def _circles(chains: Chains) -> list[tuple[int, int]]:
-    """One row and the length of each circle."""
+def _cycles(chains: Chains) -> list[tuple[int, int]]:
+    """One row and the length of each cycle."""
     out: list[tuple[int, int]] = []
     seen: set[int] = set()
     for start in np.flatnonzero(chains.cycle).tolist():

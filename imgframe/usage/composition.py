@@ -1,9 +1,9 @@
-"""What images consist of: which blobs and which snapshots each target digest needs.
+"""What images consist of: the blobs and snapshots that each target digest needs.
 
-The documents say it (tables ``manifests`` and ``layers``), not the collector's labels: a target needs its own blob, and
-through every blob that is there an index needs its manifests, a manifest its config and layers, and each manifest the
-snapshots of its chain in every snapshotter of its namespace. What is not in the namespace is not needed further: an index
-does not hold the layers of a manifest that was never fetched.
+The documents decide (tables ``manifests`` and ``layers``), not the labels of garbage collection. A target needs its own blob;
+an index needs its manifests, a manifest its config and layers and the snapshots of its chain in every snapshotter of its
+namespace. This goes through blobs that are present only: an index does not need the layers of a manifest that was never
+fetched.
 """
 
 from __future__ import annotations
@@ -32,40 +32,39 @@ from imgframe.arrow.keys import (
 )
 from imgframe.usage.chains import Chains, chains_of
 
-CHUNK = 1 << 16  # edges or snapshots per step: what stays in the cache
+CHUNK = 1 << 16  # edges or snapshots per step: what fits in the cache
 DOCUMENT_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-"""Media types of targets that name other blobs."""
+"""Media types of targets that refer to other blobs."""
 
 
 class DocumentParts(NamedTuple):
-    """Document ``d`` consists of ``parts[bounds[d]:bounds[d + 1]]``: itself first, then the digests it names, each once."""
+    """Document ``d`` has the parts ``parts[bounds[d]:bounds[d + 1]]``: itself first, then each digest it refers to, once."""
 
     bounds: Ints
     parts: Ints
 
     @property
     def has_parts(self) -> Bools:
-        """Whether the digest names others."""
+        """Whether the document refers to others."""
         return np.diff(self.bounds) > 1
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """The needs of every target (an image digest in a namespace of a node), as edges sorted by target.
+    """What every target (an image digest in a namespace of a node) needs, as edges sorted by target.
 
-    ``target`` gives the target for each row of ``images``, ``first`` one such row for each target. ``group`` joins the
-    targets of one digest in several namespaces of a node. ``known`` is False where the needs cannot be known: the target is
-    not there, or it or a config is not readable. Target ``t`` needs the blobs ``blob[bounds[t]:bounds[t + 1]]``, each once,
-    ``content[t]`` bytes in all: rows of ``blobs``, one row for each blob of a node whatever namespaces list it (``physical``
-    gives it for every row). ``sole`` says which of those rows one group alone needs. ``top_target`` and ``top`` are the tops
-    of the snapshot chains needed, rows of ``snapshots``; ``snapshots`` are the bytes of a target's chains, each snapshot once,
-    where they are ``whole``. ``levels`` are the snapshots that have a parent, with their parents, each after all that stand
-    on it.
+    ``target`` is the target of each row of ``images``, ``first`` one such row of each target. ``group`` joins the targets of
+    one digest in several namespaces of a node. ``known`` is False where the needs cannot be known: the target is absent, or
+    it or a config is unreadable. Target ``t`` needs the blobs ``blob[bounds[t]:bounds[t + 1]]``, each once, ``content[t]``
+    bytes in all: rows of ``blobs``, one row per blob of a node however many namespaces list it (``physical`` maps every row
+    to it). ``sole`` marks the rows that only one group needs. ``top_target`` and ``top`` are the top snapshots of the chains
+    needed, as rows of ``snapshots``; ``snapshots`` are the bytes of a target's chains, each snapshot once, where they are
+    ``whole``. ``levels`` are the snapshots that have a parent, with their parents, each after all its children.
     """
 
     target: Ints
@@ -90,7 +89,7 @@ class Composition:
 def compose(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Composition:
     """The composition of all images from the tables images, manifests, layers, blobs and snapshots.
 
-    ``chains`` are those of the table snapshots, where they are resolved already.
+    ``chains`` are those of the table snapshots, if already resolved.
 
     Example:
         >>> from imgframe import schema
@@ -154,7 +153,7 @@ def compose(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Com
 
 
 def sums_within(bounds: Ints, blob: Ints, size: Ints, counts: Bools | None = None) -> Ints:
-    """Exact sums of sizes over the blobs between bounds, of those that count; so many at a time as the cache holds.
+    """Exact sums of sizes over the blobs between bounds, of those that count; as many at a time as fit in the cache.
 
     Example:
         >>> import numpy as np
@@ -177,7 +176,7 @@ def sums_within(bounds: Ints, blob: Ints, size: Ints, counts: Bools | None = Non
 
 
 def _chain_totals(count: int, top_target: Ints, top: Ints, chains: Chains, size: Ints) -> tuple[Ints, Bools]:
-    """Bytes of all snapshots of each target, each once, and whether they are all known."""
+    """Bytes of all snapshots of each target, each counted once, and whether all are known."""
     out = np.zeros(count, np.int64)
     known = np.ones(count, np.bool_)
     known[top_target[~chains.known_size[top]]] = False
@@ -197,14 +196,14 @@ def _chain_totals(count: int, top_target: Ints, top: Ints, chains: Chains, size:
 
 
 def _groups(keys: Ints) -> Ints:
-    """A number for each different key, in their order."""
+    """A number for each distinct key, in ascending order."""
     if (keys[1:] > keys[:-1]).all():
         return np.arange(len(keys))
     return np.unique(keys, return_inverse=True)[1]
 
 
 def _holders(group: Ints, bounds: Ints, blob: Ints, count: int) -> Ints:
-    """How many groups need each blob: the edges to it, those of several targets of one group once."""
+    """How many groups need each blob: the edges to it, with those from targets of one group counted once."""
     holders = np.bincount(blob, minlength=count)
     several = np.flatnonzero(np.bincount(group)[group] > 1) if len(group) else group
     if len(several):
@@ -216,7 +215,7 @@ def _holders(group: Ints, bounds: Ints, blob: Ints, count: int) -> Ints:
 
 
 def _levels(chains: Chains) -> list[tuple[Ints, Ints]]:
-    """Snapshots with a parent and their parents, block by block and deepest first; without circles."""
+    """Snapshots with a parent and their parents, block by block and deepest first; without cycles."""
     out = []
     usable = ~chains.cycle & (chains.parent >= 0)
     for block in chains.blocks:
@@ -256,13 +255,13 @@ def _documents(pairs: Sequence[tuple[Ints, Ints]], words: int) -> DocumentParts:
 
 
 def _targets(scope: Ints, digest: Ints, words: int) -> tuple[Ints, Ints]:
-    """The target of each image, and one image of each target, sorted by scope."""
+    """The target of each image, and one image per target, sorted by scope."""
     _, first, target = np.unique(scope * (words + 1) + digest + 1, return_index=True, return_inverse=True)
     return target, first
 
 
 def _expand(found: Ints, scope: Ints, blobs: _Blobs, documents: DocumentParts) -> tuple[Ints, Ints]:
-    """The blobs that each target needs, as bounds and rows: its own and its parts, then the parts of those, and so on."""
+    """The blobs that each target needs, as bounds and rows: its own, its parts, the parts of those, and so on."""
     count = max(len(blobs.digest), 1)
     target = np.flatnonzero(found >= 0)
     done = read = target * count + found[target]
@@ -285,7 +284,7 @@ def _expand(found: Ints, scope: Ints, blobs: _Blobs, documents: DocumentParts) -
 
 
 def _among(keys: Ints, ordered: Ints) -> Bools:
-    """Which keys are among others that stand in order."""
+    """Which keys are among others that are sorted."""
     at = np.searchsorted(ordered, keys)
     at[at == len(ordered)] = 0
     return ordered[at] == keys
@@ -294,7 +293,7 @@ def _among(keys: Ints, ordered: Ints) -> Bools:
 def _step(
     target: Ints, rows: Ints, scope: Ints, blobs: _Blobs, documents: DocumentParts
 ) -> tuple[Ints, Ints]:
-    """The parts of the documents in ``rows`` that are in the namespace, the documents themselves among them."""
+    """The parts of the documents in ``rows`` that are in the namespace, including the documents themselves."""
     digest = blobs.digest[rows]
     start = documents.bounds[digest]
     counts = documents.bounds[digest + 1] - start
@@ -305,14 +304,14 @@ def _step(
 
 
 def _illegible(media_type: pa.ChunkedArray, first: Ints, has_parts: Bools) -> Bools:
-    """Targets that should name other blobs by their type, and of which none is known."""
+    """Targets that should refer to other blobs by their type, but no reference of theirs is known."""
     media = one_array(media_type)
     kinds = np.array([kind in DOCUMENT_TYPES for kind in media.dictionary.to_pylist()] + [True])
     return kinds[plain_codes(media)[first]] & ~has_parts
 
 
 def _chain_codes(manifests: pa.Table, manifest: Ints, snapshots: pa.Table, words: int) -> tuple[Ints, Ints]:
-    """For each digest the code of its chain ID (-1: not known), and the key of each snapshot in the same codes."""
+    """For each digest the code of its chain ID (-1: not known), and the snapshot keys in the same codes."""
     (chain, key), names = unify([manifests["chain_id"], snapshots["key"]])
     out = np.full(words, NONE, np.int64)
     given = (chain >= 0) & (manifest >= 0)
@@ -321,7 +320,7 @@ def _chain_codes(manifests: pa.Table, manifest: Ints, snapshots: pa.Table, words
 
 
 def _without_chain(target: Ints, row: Ints, blobs: _Blobs, chain: Ints, manifest: Ints, config: Ints) -> Ints:
-    """Targets that need a manifest whose config is in the namespace and was not readable: its snapshots are unknown."""
+    """Targets that need a manifest whose config is in the namespace but unreadable: its snapshots are unknown."""
     config_of = np.full(blobs.words, NONE, np.int64)
     config_of[manifest[manifest >= 0]] = config[manifest >= 0]
     config_of[chain >= 0] = NONE
@@ -340,7 +339,7 @@ def _tops(
     snapshot_scope: Ints,
     keys: Ints,
 ) -> tuple[Ints, Ints]:
-    """The tops of the chains of the manifests that each target needs, in every snapshotter: each pair once."""
+    """The top snapshots of the chains of the manifests that each target needs, in every snapshotter; each pair once."""
     edges = np.flatnonzero(chain[digest] >= 0)
     target, wanted = target[edges], chain[digest[edges]]
     snapshotter = one_array(snapshots["snapshotter"])

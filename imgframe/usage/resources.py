@@ -1,4 +1,4 @@
-"""ResourceUsage and UnpackedImageSize of nerdctl, for whole frames."""
+"""nerdctl's ResourceUsage and UnpackedImageSize for whole frames."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def resource_usage(
     snapshotter: str | None = None,
     platform: str | platforms.Platform | platforms.Matcher | None = None,
 ) -> pd.DataFrame:
-    """What the snapshots of images take, as Go's ``ResourceUsage`` counts it: a frame on ``images.index``.
+    """What the snapshots of images take, counted as by Go's ``ResourceUsage``: a frame on ``images.index``.
 
     Columns: ``size`` [bytes] and ``inodes`` of the top snapshot alone (Go's first result), ``total_size`` and ``total_inodes`` of
-    it and all its parents (the second), ``error``: why they are <NA>, in Go's words. No layers is 0, not <NA>. A frame with a
-    column ``snapshot_key`` (``inventory.containers``) or ``key`` (``inventory.snapshots``) is taken by those snapshots instead;
-    an empty key is 0.
+    it and all its parents (the second), ``error``: why they are <NA>, in Go's words. An image without layers has 0, not <NA>.
+    In a frame with a column ``snapshot_key`` (``inventory.containers``) or ``key`` (``inventory.snapshots``) the rows mean
+    those snapshots instead; an empty key is 0.
 
     Args:
         inventory: where the images and snapshots are.
         images: rows with node, namespace and name, of one or many nodes.
-        snapshotter: default: the one of each image's row, else the node's.
+        snapshotter: default: the one in each image's row, else the node's.
         platform: default: what the node itself would run; ``"*"`` any, or a specifier such as ``linux/arm64``.
 
     Raises:
-        MissingColumn: the frame does not say which records or snapshots are meant.
+        MissingColumn: the frame does not identify records or snapshots.
 
     Example:
         >>> import imgframe as imf
@@ -82,10 +82,10 @@ def unpacked_image_size(
     snapshotter: str | None = None,
     platform: str | platforms.Platform | platforms.Matcher | None = None,
 ) -> pd.Series:
-    """What images take unpacked, as Go's ``UnpackedImageSize`` counts it: a nullable integer Series on ``images.index`` [bytes].
+    """What images take unpacked, counted as by Go's ``UnpackedImageSize``: nullable integers on ``images.index`` [bytes].
 
-    The sum over the snapshots of the chain of all diff IDs. No layers is 0; what Go reports as an error is <NA>, and
-    :func:`resource_usage` says why. Arguments and errors as there.
+    The sum over the snapshots of the chain of all diff IDs. An image without layers has 0; what Go reports as an error is
+    <NA>, and :func:`resource_usage` says why. Arguments and errors are the same.
 
     Example:
         >>> import imgframe as imf
@@ -97,7 +97,7 @@ def unpacked_image_size(
 
 
 class _Asked(NamedTuple):
-    """The snapshot that each row means: where, in which snapshotter, its key (None: not known), or why there is none."""
+    """The snapshot of each row: its store, its snapshotter, its key (None: not known), or why there is none."""
 
     place: pa.Table
     snapshotter: list[str | None]
@@ -124,11 +124,21 @@ def _asked(
     chains: list[str | None] = [None] * len(rows)
     problems = [_NOT_THERE] * len(rows)
     given = place["chain_id"].to_pylist()
-    resolve = _Resolver(inventory, platform)
+    targets = place.select(["node", "namespace", "digest", "media_type", "target_size"])
+    known: dict[tuple[str, str, str], tuple[str | None, str]] = {}  # each target of a namespace once
+
+    def chain_of(at: int) -> tuple[str | None, str]:
+        row = targets.slice(at, 1).to_pylist()[0]
+        key = (row["node"], row["namespace"], row["digest"])
+        if key not in known:
+            target = oci.Descriptor(row["media_type"] or "", row["digest"] or "", row["target_size"] or 0)
+            known[key] = _chain(target, documents_of(inventory, *key[:2]), platform)
+        return known[key]
+
     for at in there.tolist():
         chains[at], problems[at] = given[at], ""
         if platform is not None or given[at] is None:
-            chains[at], problems[at] = resolve(place, at)
+            chains[at], problems[at] = chain_of(at)
     return _Asked(place, kinds, chains, problems)
 
 
@@ -153,34 +163,19 @@ def _snapshotters(inventory: Inventory, place: pa.Table, snapshotter: str | None
     return [own or node for own, node in zip(place["snapshotter"].to_pylist(), of_node, strict=True)]
 
 
-class _Resolver:
-    """Chain IDs by platform, from the documents that the inventory holds; each target of a namespace once."""
-
-    def __init__(
-        self, inventory: Inventory, platform: str | platforms.Platform | platforms.Matcher | None
-    ) -> None:
-        self._inventory = inventory
-        self._platform = platform
-        self._known: dict[tuple[str, str, str], tuple[str | None, str]] = {}
-
-    def __call__(self, place: pa.Table, at: int) -> tuple[str | None, str]:
-        node, namespace, digest = (place[name][at].as_py() for name in ("node", "namespace", "digest"))
-        key = (node, namespace, digest)
-        if key not in self._known:
-            target = oci.Descriptor(
-                place["media_type"][at].as_py() or "", digest or "", place["target_size"][at].as_py() or 0
-            )
-            self._known[key] = self._chain(target, documents_of(self._inventory, node, namespace))
-        return self._known[key]
-
-    def _chain(self, target: oci.Descriptor, documents: oci.Documents) -> tuple[str | None, str]:
-        try:
-            resolved = oci.resolve(target, platforms.matcher_of(self._platform, documents.host), documents)
-        except DocumentError as error:
-            return None, str(error)
-        if resolved.config is None:
-            return None, str(resolved.config_error)
-        return oci.chain_id(resolved.config.rootfs.diff_ids), ""
+def _chain(
+    target: oci.Descriptor,
+    documents: oci.Documents,
+    platform: str | platforms.Platform | platforms.Matcher | None,
+) -> tuple[str | None, str]:
+    """The chain ID of a target for a platform, or why it is not known."""
+    try:
+        resolved = oci.resolve(target, platforms.matcher_of(platform, documents.host), documents)
+    except DocumentError as error:
+        return None, str(error)
+    if resolved.config is None:
+        return None, str(resolved.config_error)
+    return oci.chain_id(resolved.config.rootfs.diff_ids), ""
 
 
 def _snapshot_rows(asked: _Asked, snapshots: pa.Table) -> Ints:

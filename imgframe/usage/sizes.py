@@ -1,4 +1,4 @@
-"""The size columns of the table ``images``, from the composition of the images."""
+"""The size columns of the table ``images``, computed from the composition of the images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from imgframe.usage.composition import CHUNK, Composition, compose, sums_within
 
 
 class Shares(NamedTuple):
-    """Per target: bytes of its content and of its snapshots, and how much of each no other target digest needs."""
+    """Per target: the bytes of its content and its snapshots, and of each how many no other target digest needs."""
 
     content: Ints
     content_unique: Ints
@@ -47,9 +47,9 @@ def node_snapshotters(node: pa.ChunkedArray, nodes: pa.Table) -> pa.DictionaryAr
 def unpacked_sizes(
     rows: pa.Table, snapshotter: pa.Array | pa.ChunkedArray, snapshots: pa.Table
 ) -> tuple[Ints, Bools, Bools]:
-    """Sum over the chain ``chain_id`` of each row in a snapshotter: the sum, whether it is known, whether the top is there.
+    """Per row the sum over the chain ``chain_id`` in a snapshotter, whether it is known, and whether the top snapshot exists.
 
-    ``snapshots`` has its column total_size. An empty chain ID is no layers: 0, known, there.
+    ``snapshots`` has its column total_size. An empty chain ID means no layers: 0, known, present.
     """
     (chain, key), words = unify([rows["chain_id"], snapshots["key"]])
     (asked_scope, scope), _ = scopes([rows, snapshots])
@@ -70,11 +70,12 @@ def image_sizes(tables: Mapping[str, pa.Table], chains: Chains | None = None) ->
 
     They are content_size, content_present_size, unpacked_size, unique_size and shared_size.
     ``tables`` holds images (with digest, media_type, manifest_digest, chain_id, snapshotter), manifests (with content_size
-    and chain_id), layers, blobs and snapshots (with total_size, see :func:`snapshot_totals`). The columns are on the rows of
-    ``images``, ``chains`` (see :attr:`SnapshotTotals.chains`) saves resolving them again. The columns mean what :data:`imgframe.schema.TABLES` says; what cannot be known is NA, never 0:
+    and chain_id), layers, blobs and snapshots (with total_size, see :func:`snapshot_totals`); ``chains`` (see
+    :attr:`SnapshotTotals.chains`) saves resolving them again. :data:`imgframe.schema.TABLES` defines the columns; what
+    cannot be known is NA, never 0:
 
     - content_present_size, unique_size and shared_size are NA where the target is not in the store or cannot be read;
-    - unique_size and shared_size also where a snapshot of the image has no known size or no whole chain;
+    - unique_size and shared_size also where a snapshot of the image has an unknown size or a broken chain;
       unique_size + shared_size = content_present_size + the snapshots of all the image's chains, each once.
 
     Example:
@@ -100,15 +101,15 @@ def image_sizes(tables: Mapping[str, pa.Table], chains: Chains | None = None) ->
 
 
 def shares(made: Composition) -> Shares:
-    """What each target needs, and needs alone."""
+    """What each target needs, and what it alone needs."""
     unique = sums_within(made.bounds, made.blob, made.blob_size, made.sole)
     return Shares(made.content, unique, made.snapshots, _chain_unique(made), made.known & made.whole)
 
 
 def _chain_unique(made: Composition) -> Ints:
-    """Bytes of the snapshots that only one target needs, per target.
+    """Per target the bytes of the snapshots that no other target needs.
 
-    From the tops upwards every snapshot learns the lowest and the highest target that stands on it.
+    From the tops to the bases each snapshot gets the lowest and the highest number of the targets that need it.
     """
     count, rows = len(made.first), len(made.snapshot_size)
     low, high = np.full(rows, count, np.int32), np.full(rows, NONE, np.int32)
@@ -119,7 +120,7 @@ def _chain_unique(made: Composition) -> Ints:
     for below, parent in made.levels:
         np.minimum.at(low, parent, low[below])
         np.maximum.at(high, parent, high[below])
-    out = np.zeros(count + 1, np.int64)  # the last is that of snapshots of none or several
+    out = np.zeros(count + 1, np.int64)  # the last entry is for snapshots of no target or several
     for begin in range(0, rows, CHUNK):
         some = slice(begin, begin + CHUNK)
         owner = np.where(low[some] == high[some], high[some], count).astype(np.int64)
@@ -128,7 +129,7 @@ def _chain_unique(made: Composition) -> Ints:
 
 
 def _content_sizes(images: pa.Table, manifests: pa.Table) -> tuple[Ints, Bools]:
-    """The content_size of the manifest that the node's platform resolves to, and whether it is known."""
+    """The content_size of the manifest that the image resolves to on the node's platform, and whether it is known."""
     (asked, manifest), words = unify([images["manifest_digest"], manifests["digest"]])
     (asked_scope, scope), _ = scopes([images, manifests])
     size, known = numbers(manifests["content_size"])
