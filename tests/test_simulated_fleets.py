@@ -209,7 +209,7 @@ def test_bad_arguments_say_what_was_expected():
     with pytest.raises(InputError, match="a dict, not list"):
         simulator.from_dump([])
     running = simulator.from_dump({})
-    with running, pytest.raises(InputError, match="already runs"):
+    with running, pytest.raises(InputError, match="already running"):
         running.__enter__()
 
 

@@ -1,7 +1,6 @@
-"""containerd's services over plain dicts, served over real gRPC on unix sockets, with faults on demand.
+"""Simulated nodes: containerd's services over plain dicts, served by gRPC on Unix sockets, with faults on demand.
 
-It is what ``make demo`` and the notebooks run on, and the way to a thousand nodes. Nothing here is needed to read a real
-node.
+``make demo``, the notebooks and tests with a thousand nodes use it; reading a real node does not.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ __all__ = [
 def from_dump(store: Mapping[str, Any], *, faults: Iterable[Fault] = (), name: str = "node") -> Simulator:
     """A simulated daemon that serves the dump ``store``: a context manager with ``.address``.
 
-    It has ``namespace`` (default ``default``), ``images``, ``blobs``, ``snapshots`` (by snapshotter), ``containers``,
+    The dump has ``namespace`` (default ``default``), ``images``, ``blobs``, ``snapshots`` (by snapshotter), ``containers``,
     ``leases``, ``ingests``, each as :meth:`Store.dump` writes it and each optional; or ``namespaces``: a dict of these by
-    namespace. ``daemon`` is the version text. A blob has ``text`` or ``base64``, or only a ``size``; a lease without
+    namespace. ``daemon`` is containerd's version. A blob has ``text`` or ``base64``, or only a ``size``; a lease without
     ``resources`` holds every blob.
 
     Example:

@@ -1,12 +1,11 @@
-"""Made-up repositories and the images they released: real documents, real digests, layers known by size only.
+"""A catalogue of generated repositories and releases: real documents and digests, layers known by size only.
 
-Everything follows from a seed and is built when first asked for, once, and shared by all nodes.
+Everything is determined by a seed, built on first use, and shared by all nodes.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import math
 import random
@@ -14,12 +13,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from imgframe import digests
+
 DAY = 86_400 * 10**9  # nanoseconds
 TEAMS = ("payments", "search", "media", "platform", "web", "data")
 HOST = "registry.example"
 
 _BASES = (
-    # name, layers with their megabytes as downloaded
+    # name and download sizes of layers [MB]
     ("base/debian", (48.5,)),
     ("base/alpine", (3.4,)),
     ("base/python", (48.5, 22.9, 61.2, 6.1)),
@@ -51,7 +52,7 @@ TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer: bytes as downloaded, and bytes and inodes on disk."""
+    """A layer: bytes to download, and bytes and inodes on disk."""
 
     digest: str
     diff_id: str
@@ -83,7 +84,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Release:
-    """One image as built and pushed: an index over platforms, or a single manifest."""
+    """A release of an image: an index of platforms, or a single manifest."""
 
     repository: str
     version: str
@@ -94,7 +95,7 @@ class Release:
 
     @property
     def target(self) -> dict[str, Any]:
-        """The descriptor that its names point at."""
+        """The descriptor of the index or manifest."""
         top = self.index or self.variants[0].manifest
         kind = "index" if self.index else "manifest"
         return {
@@ -105,13 +106,13 @@ class Release:
         }
 
     def variant(self, platform: str) -> Variant:
-        """What a node of that platform takes; the first where there is none."""
+        """The variant for a platform, or the first if there is none."""
         return next((each for each in self.variants if each.platform == platform), self.variants[0])
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository: who owns it, on what it builds, how often it releases."""
+    """A repository: its team, base image and release cadence."""
 
     name: str
     team: str
@@ -125,7 +126,7 @@ class Repository:
 
 
 class Catalogue:
-    """The repositories of one made-up company, from ``seed``; releases are numbered from ``start`` on.
+    """The repositories of a company, generated from ``seed``; releases are numbered from ``start`` on.
 
     Example:
         >>> from imgframe.simulator.catalogue import Catalogue
@@ -139,34 +140,32 @@ class Catalogue:
         self.seed = seed
         self.start = start
         self.repositories = [self._repository(number) for number in range(repositories)]
-        self.placed: dict[
-            tuple[str, str, bool], Any
-        ] = {}  # what releases leave in a store, by who pulls them
+        self.placed: dict[tuple[str, str, bool], Any] = {}  # rows of pulled releases
         self._releases: dict[tuple[str, int], Release] = {}
         self._layers: dict[tuple[str, int, str], tuple[Layer, ...]] = {}
 
     def newest(self, repository: Repository, at: int) -> int:
-        """Number of the newest release built by ``at``; negative where there is none yet."""
+        """Number of the newest release at the time ``at``; negative before the first."""
         return math.floor(((at - self.start) / DAY - repository.offset) / repository.cadence)
 
     def built_at(self, repository: Repository, number: int) -> int:
-        """When a release was built."""
+        """Build time of a release."""
         return self.start + int((repository.offset + number * repository.cadence) * DAY)
 
     def release(self, repository: Repository, number: int) -> Release:
-        """The release with that number."""
+        """A release by its number."""
         key = (repository.name, number)
         if key not in self._releases:
             self._releases[key] = self._release(repository, number)
         return self._releases[key]
 
     def pause(self) -> Release:
-        """The sandbox image that the CRI pins."""
+        """The sandbox image, which the CRI pins."""
         repository = Repository(f"{HOST}/base/pause", "platform", "", 365.0, -400.0, "oci", _BOTH, False, 0.2)
         return self.release(repository, 0)
 
     def _random(self, *what: object) -> random.Random:
-        return random.Random("/".join(map(str, (self.seed, *what))))  # noqa: S311 -- made-up data
+        return random.Random("/".join(map(str, (self.seed, *what))))  # noqa: S311 -- generated data
 
     def _repository(self, number: int) -> Repository:
         rng = self._random("repository", number)
@@ -185,7 +184,7 @@ class Catalogue:
         )
 
     def _base_layers(self, base: str, built_at: int, platform: str) -> tuple[Layer, ...]:
-        """The layers of a base as it was then; bases are rebuilt every 30 days, and share their first layer by size."""
+        """The layers of a base image at a time; bases are rebuilt every 30 days and share first layers of one size."""
         edition = (built_at - self.start) // (30 * DAY)
         key = (base, edition, platform)
         if key not in self._layers:
@@ -222,7 +221,7 @@ class Catalogue:
         self, repository: Repository, number: int, version: str, built_at: int, platform: str
     ) -> Variant:
         rng = self._random("release", repository.name, platform, number)
-        # dependencies change with every fourth release, the program with each
+        # dependencies change with every fourth release, the application with each
         own = [
             (f"{repository.name}/{platform}/deps/{number // 4}", 60 * repository.weight),
             (f"{repository.name}/{platform}/app/{number}", repository.weight * rng.lognormvariate(3, 0.5)),
@@ -230,7 +229,7 @@ class Catalogue:
         layers = self._base_layers(repository.base, built_at, platform)
         layers += tuple(self._layer(identity, megabytes) for identity, megabytes in own)
         os, architecture = platform.split("/")
-        created = _rfc3339(built_at)
+        created = rfc3339(built_at)
         labels = {
             "com.example.team": repository.team,
             "org.opencontainers.image.source": f"https://git.example/{repository.name.partition('/')[2]}",
@@ -285,7 +284,7 @@ def _manifest(types: str, config: Document, layers: tuple[Layer, ...]) -> Docume
 
 
 def _attestation(of: Variant) -> Variant:
-    """An attestation manifest as build tools add them, for one platform."""
+    """The attestation manifest of a platform, as build tools add it."""
     statement = Layer(_sha256(f"attest {of.manifest.digest}"), of.manifest.digest, 4321, 0, 0)
     config = _document(
         {
@@ -339,9 +338,10 @@ def _document(value: dict[str, Any]) -> Document:
 
 
 def _sha256(text: str) -> str:
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return digests.sha256(text.encode())
 
 
 @functools.cache
-def _rfc3339(nanoseconds: int) -> str:
+def rfc3339(nanoseconds: int) -> str:
+    """A time in whole seconds."""
     return datetime.fromtimestamp(nanoseconds // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

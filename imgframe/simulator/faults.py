@@ -1,4 +1,4 @@
-"""Faults on demand: which call of which node fails, and how."""
+"""Faults on demand: which calls of which node fail, and how."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from imgframe.simulator.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One thing that goes wrong, in every call that fits ``call``, ``node`` and ``subject``.
+    """A fault in every call that matches ``call``, ``node`` and ``subject``.
 
-    What fits:
+    Conditions:
         call: ``Images/List``, or ``*`` for every call.
-        node: name of a node; empty fits all.
-        subject: text that the request must contain, such as a digest, key or name; empty fits all.
-        after: so many fitting calls pass untouched first.
-        times: and so many are struck; None: all that follow.
+        node: name of a node; empty matches all.
+        subject: text in the request, such as a digest, key or name; empty matches all.
+        after: number of matching calls before the first fault.
+        times: number of faults; None: no limit.
 
-    What happens, in this order, each only if given:
-        change: is called with the :class:`~imgframe.simulator.store.Store` of the node before the call is served.
-        delay: the call is held back so many seconds.
+    Effects, in this order:
+        change: called with the :class:`~imgframe.simulator.store.Store` of the node before the call is served.
+        delay: of the call [s].
         hang: the call is never answered.
-        die: the daemon goes away in the middle of the call; its socket is closed and removed.
-        code: a gRPC status name; the call fails with it and with ``details``.
-        messages: a stream sends so many messages first, then fails with ``code`` or breaks off (UNAVAILABLE).
+        die: the daemon dies during the call; its socket is closed and removed.
+        code: name of the gRPC status with which the call fails, with ``details``.
+        messages: number of messages that a stream sends before it fails with ``code``, or UNAVAILABLE.
 
     Raises:
-        InputError: a status name that gRPC does not know.
+        InputError: unknown gRPC status.
 
     Example:
         >>> from imgframe import simulator
@@ -58,20 +58,20 @@ class Fault:
             raise InputError(f"{self.code!r} is not a gRPC status; expected one of {known}")
 
     def status(self) -> tuple[grpc.StatusCode, str]:
-        """Code and text with which the call fails."""
+        """Status and text of the failure."""
         if self.code:
             return grpc.StatusCode[self.code], self.details
         return grpc.StatusCode.UNAVAILABLE, "Socket closed"
 
 
 class Faults:
-    """The faults of one node, each with its count of fitting calls."""
+    """The faults of a node, with the number of matching calls of each."""
 
     def __init__(self, faults: Iterable[Fault], node: str) -> None:
         self._seen = {fault: 0 for fault in faults if fault.node in {"", node}}
 
-    def striking(self, call: str, request: bytes) -> Iterator[Fault]:
-        """The faults that strike this call, in the order given."""
+    def of_call(self, call: str, request: bytes) -> Iterator[Fault]:
+        """The faults of a call, in the given order."""
         for fault, seen in self._seen.items():
             if fault.call not in {"*", call} or fault.subject.encode() not in request:
                 continue

@@ -1,4 +1,4 @@
-"""Fleets of simulated nodes: served over gRPC, or told day by day as dumps."""
+"""Fleets of simulated nodes: served over gRPC, or as dumps day by day."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imgframe.errors import InputError
 from imgframe.inventory import Inventory
 from imgframe.simulator.catalogue import DAY
 from imgframe.simulator.faults import Fault
-from imgframe.simulator.node_life import HOUR, NodeLife, crowded, fleet_lives
+from imgframe.simulator.node_life import HOUR, NodeLife, filled_node, fleet_lives
 from imgframe.simulator.server import Simulator
 from imgframe.simulator.store import Store
 
@@ -24,7 +24,7 @@ SEED = 20
 
 
 class NodeDay(NamedTuple):
-    """One node on one day: the day from 0, when it was looked at, the node, and its store."""
+    """A node on a day: number of the day from 0, time of the dump, name of the node, and its store."""
 
     day: int
     at: datetime
@@ -40,11 +40,11 @@ def history(
     until: datetime | None = None,
     every: int = 1,
 ) -> Iterator[NodeDay]:
-    """A fleet as it lived: for each day the dump of each node at its end, oldest day first.
+    """The history of a fleet: the dump of each node at the end of each day, oldest day first.
 
-    Releases arrive, tags move, containers roll over, and kubelets prune at 85 % of the disk down to 60 %, so usage runs like
-    a saw. The last day ends at ``until`` (default: this hour) and equals what :func:`fleet` serves for the same arguments.
-    ``every``: only each so many days, the last one included. A dump is yours; its rows are shared, so do not edit them.
+    Releases arrive, tags move, containers are replaced, and kubelets prune from 85 % of the disk to 60 %, so usage is a
+    sawtooth. The last day ends at ``until`` (default: this hour) and equals what :func:`fleet` serves for the same arguments.
+    ``every``: interval in days, counted back from the last one. Dumps share their rows: do not modify those.
 
     Raises:
         InputError: ``days``, ``nodes`` or ``every`` below 1, or ``until`` without a time zone.
@@ -79,9 +79,9 @@ def fleet(
     until: datetime | None = None,
     faults: Iterable[Fault] = (),
 ) -> Simulator:
-    """A fleet of simulated nodes after ``days`` of life, each on a socket of its own.
+    """A fleet of simulated nodes after ``days``, each on its own socket.
 
-    A store is made when its node is first called: a thousand nodes start in about a second.
+    The store of a node is built on its first call: a thousand nodes start in about a second.
 
     Raises:
         InputError: ``days`` or ``nodes`` below 1, or ``until`` without a time zone.
@@ -119,9 +119,9 @@ def relive(
     until: datetime | None = None,
     every: int = 1,
 ) -> Iterator[tuple[datetime, Simulator]]:
-    """:func:`history` served over gRPC: gives for each day its end and the running fleet as it was then.
+    """:func:`history` served over gRPC: yields the end of each day and the running fleet at that time.
 
-    Collect while you hold the fleet, with one cache file for all days, and date the inventory with :func:`dated`.
+    Collect each yielded fleet before the next one, with one cache file for all days, and date its inventory by :func:`dated`.
 
     Example:
         >>> import imgframe as imf
@@ -131,15 +131,15 @@ def relive(
         >>> inv.nodes.collected_at[0] == at
         True
     """
-    story = history(days, nodes, seed=seed, until=until, every=every)
+    days_of_nodes = history(days, nodes, seed=seed, until=until, every=every)
     with fleet(nodes, days=1, seed=seed, until=until) as served:
-        for at, rows in itertools.groupby(story, key=lambda row: row.at):
-            served.become({row.node: functools.partial(Store, row.dump) for row in rows})
+        for at, rows in itertools.groupby(days_of_nodes, key=lambda row: row.at):
+            served.replace_stores({row.node: functools.partial(Store, row.dump) for row in rows})
             yield at, served
 
 
 def dated(inventory: Inventory, at: datetime) -> Inventory:
-    """The same inventory as if collected at ``at``."""
+    """The inventory as if collected at the time ``at``."""
     nodes = inventory.arrow("nodes")
     when = pa.array([at] * nodes.num_rows, nodes.schema.field("collected_at").type)
     place = nodes.schema.get_field_index("collected_at")
@@ -151,8 +151,8 @@ def dump(
 ) -> Dump:
     """A generated store with at least ``images`` image records, for :func:`imgframe.simulator.from_dump`.
 
-    ``namespace`` ``k8s.io`` gives the three records per image that the CRI keeps; pinned, running and unused images, shared
-    bases, multi-platform indexes whose other children are not there, attestations, leases.
+    It has pinned, running and unused images, shared bases, multi-platform indexes without the manifests of other platforms,
+    attestations and leases; in the namespace ``k8s.io`` each image has three records, as the CRI keeps them.
 
     Example:
         >>> from imgframe import simulator
@@ -161,7 +161,7 @@ def dump(
         True
     """
     end = _end(until)
-    return crowded(images, seed, end, namespace).dump(end)
+    return filled_node(images, seed, end, namespace).dump(end)
 
 
 def node(
@@ -186,12 +186,12 @@ def node(
 
 
 def _about(life: NodeLife) -> dict[str, Any]:
-    """What a nodes.toml would say of the node."""
+    """Labels and disk size of the node, as in a nodes.toml."""
     return {"labels": {"role": life.name.partition("-")[0]}, "disk_total": life.disk_total}
 
 
 def _end(until: datetime | None) -> int:
-    """The end of a story in nanoseconds."""
+    """The end of a history in nanoseconds."""
     if until is None:
         return time.time_ns() // HOUR * HOUR
     if until.tzinfo is None:

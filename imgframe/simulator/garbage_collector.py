@@ -1,7 +1,7 @@
 """Garbage collection of a simulated store, by containerd's rules; it shares no code with :mod:`imgframe.reclaiming`.
 
-Everything is one graph of nodes ``(namespace, kind, key)``. What no root reaches is removed from its namespace; the bytes of
-a blob go when no namespace lists it any more.
+The nodes of the graph are ``(namespace, kind, key)``. What is not reachable from a root is removed from its namespace; the bytes
+of a blob are removed once no namespace lists it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _IMAGE_REF = "containerd.io/gc.ref.image"
 
 
 def collect_garbage(store: Store) -> list[GraphNode]:
-    """Remove what no root reaches and give it, as (namespace, kind, key); a snapshot's key is ``snapshotter/key``.
+    """Removes and returns what is unreachable, as (namespace, kind, key); a snapshot's key is ``snapshotter/key``.
 
     Example:
         >>> from imgframe.simulator.garbage_collector import collect_garbage
@@ -55,12 +55,12 @@ def collect_garbage(store: Store) -> list[GraphNode]:
 
 
 def has_image_rules(store: Store) -> bool:
-    """Whether images are part of the graph: they expire, and leases hold them, since containerd 2.0."""
+    """Whether images can expire and be resources of leases: since containerd 2.0."""
     return not store.version.startswith("1.")
 
 
 def expired(labels: Labels, now: int) -> bool:
-    """Whether the expiry among the labels has passed; one that cannot be read is none."""
+    """Whether the labels have an expiry in the past; one that cannot be parsed is ignored."""
     text = labels.get(EXPIRE, "")
     if not _RFC3339.fullmatch(text):
         return False
@@ -82,7 +82,7 @@ def _everything(store: Store) -> Iterator[GraphNode]:
 
 
 def _reached(store: Store) -> set[GraphNode]:
-    """Every node that a root reaches. What a flat lease holds is kept without following its labels."""
+    """Every node reachable from a root. References of resources of a flat lease are not followed."""
     followed: set[GraphNode] = set()
     flat: set[GraphNode] = set()
     pending: list[GraphNode] = []
@@ -165,14 +165,14 @@ def _references(store: Store, node: GraphNode) -> Iterator[GraphNode]:
 
 
 def _parent(space: StoredNamespace, key: str) -> str | None:
-    """The key of the parent of ``snapshotter/key``; None where it has none."""
+    """The key of the parent of ``snapshotter/key``, if any."""
     snapshotter, _, own = key.partition("/")
     snapshot = space.snapshots.get(snapshotter, {}).get(own)
     return f"{snapshotter}/{snapshot.parent}" if snapshot is not None and snapshot.parent else None
 
 
 def _labelled(name: str, labels: Labels) -> Iterator[GraphNode]:
-    """What labels refer to: a prefix counts alone or before a dot or a slash."""
+    """References in labels: a prefix must be the whole key or be followed by a dot or a slash."""
     for key, value in labels.items():
         if key.startswith(_CONTENT_REF):
             if key[len(_CONTENT_REF) : len(_CONTENT_REF) + 1] in {"", ".", "/"}:

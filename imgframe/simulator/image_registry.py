@@ -1,7 +1,6 @@
-"""A small registry on loopback that serves generated images over plain HTTP: what pulls from the simulator's fleets talk to.
+"""A registry on loopback that serves generated images over HTTP, for pulls onto simulated nodes.
 
-It answers what a client needs in order to pull: manifests by tag and digest, and blobs, whole or from an offset. It keeps
-nothing and takes no uploads.
+It serves manifests by tag and digest, and blobs, whole or from an offset; it accepts no pushes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _OCI = TYPES["oci"]
 
 
 class ServedBlob(NamedTuple):
-    """Served bytes and their media type."""
+    """The bytes of a blob or manifest and their media type."""
 
     data: bytes
     media_type: str
@@ -39,10 +38,9 @@ class ServedBlob(NamedTuple):
 class ImageRegistry:
     """A registry that serves while the ``with`` block lasts.
 
-    ``images``: ``repository:tag`` each; images of one repository share all layers but the last, all images share the first.
-    ``host`` is host:port, ``references`` are the full names, ``requests`` counts what was asked (``HEAD manifests``,
-    ``GET blobs``, ...) and ``sent_bytes`` what was sent of blobs. ``hosts_dir`` writes a ``hosts.toml`` under which the
-    images can be pulled by another name.
+    ``images`` are ``repository:tag``; images of one repository share all layers but the last, all images share the first.
+    ``host`` is host:port, ``references`` are the full names, ``requests`` counts requests (``HEAD manifests``,
+    ``GET blobs``, ...), ``sent_bytes`` the bytes of sent blobs. ``hosts_dir`` makes the images available under another name.
 
     Example:
         >>> from imgframe import simulator
@@ -69,7 +67,7 @@ class ImageRegistry:
         return [f"{self.host}/{name}" for name in self.images]
 
     def hosts_dir(self, folder: Path, name: str = "registry.example") -> Path:
-        """Write into ``folder`` that the registry ``name`` is served from here; give it as ``hosts_dirs=[folder]``."""
+        """Writes a ``hosts.toml`` for the registry ``name``; pass the folder as ``hosts_dirs=[folder]``."""
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
         (place / "hosts.toml").write_text(f'server = "http://{self.host}"\n', encoding="utf-8")
@@ -110,9 +108,7 @@ class ImageRegistry:
             return web.Response(status=405)
         if found is None:
             code = "MANIFEST_UNKNOWN" if kind == "manifests" else "BLOB_UNKNOWN"
-            return web.json_response(
-                {"errors": [{"code": code, "message": f"{key} is not here"}]}, status=404
-            )
+            return web.json_response({"errors": [{"code": code, "message": f"{key} is unknown"}]}, status=404)
         headers = {"Docker-Content-Digest": found.digest, "Accept-Ranges": "bytes"}
         start = request.http_range.start or 0
         part = found.data[start:]

@@ -1,4 +1,4 @@
-"""What unpacking a layer gives: its diff ID and the bytes and inodes it takes on disk."""
+"""Layer archives: their diff ID, and the bytes and inodes of the unpacked files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BLOCK = 4096
 
 
 class UnpackedLayer(NamedTuple):
-    """A layer as unpacked."""
+    """An unpacked layer."""
 
     diff_id: str
     size: int
@@ -27,8 +27,8 @@ class UnpackedLayer(NamedTuple):
 def unpack(data: bytes) -> UnpackedLayer:
     """The layer in ``data``: a tar, plain, gzip or zstd.
 
-    Disk size counts blocks of 4 KiB: files rounded up, a block for each folder and for the root of the snapshot; hard links
-    once. That is what an ext4 overlay reports for small folders.
+    The disk size is in blocks of 4 KiB, as ext4 reports small folders: files rounded up, a block for each folder and for the
+    root of the snapshot, hard links once.
 
     Raises:
         ValueError: not a tar, or damaged.
@@ -48,7 +48,7 @@ def unpack(data: bytes) -> UnpackedLayer:
             for member in archive:
                 path = member.name.strip("/").removeprefix("./")
                 above = path.rpartition("/")[0]
-                while above not in folders:  # folders that are only implied exist too
+                while above not in folders:  # parent folders without an entry
                     folders.add(above)
                     disk, inodes = disk + _BLOCK, inodes + 1
                     above = above.rpartition("/")[0]
@@ -78,7 +78,7 @@ def _plain(data: bytes) -> bytes:
 
 
 def _gunzip(data: bytes) -> bytes:
-    """All members of a gzip file; a cut one is an error."""
+    """All members of a gzip file; a truncated one is an error."""
     parts, rest = [], data
     while rest:
         member = zlib.decompressobj(wbits=31)

@@ -1,4 +1,4 @@
-"""Seeded nodes that live: they pull releases, move tags, run containers, and prune when the disk fills up."""
+"""The life of generated nodes: they pull releases, move tags, run containers, and prune when the disk fills up."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from imgframe.simulator.catalogue import DAY, Catalogue, Release, Repository
+from imgframe.simulator.catalogue import DAY, Catalogue, Release, Repository, rfc3339
 from imgframe.simulator.pulled_content import SNAPSHOTTER, PulledObject, pieces
 
 Row = dict[str, Any]
@@ -23,7 +22,7 @@ _VERSIONS = ("2.1.9", "2.1.9", "1.7.24", "1.6.20~ds1")
 
 @dataclass(slots=True)
 class Pull:
-    """A release on a node: under which names, since when, and the time of its last use."""
+    """A pulled release: its names, time of the pull and of its last use."""
 
     release: Release
     names: dict[str, tuple[int, int]]  # name -> created, updated
@@ -35,7 +34,7 @@ class Pull:
 
 @dataclass(slots=True)
 class Workload:
-    """A container that a node runs, always of the newest release that it pulled."""
+    """A container on a node, of the newest release that the node pulled."""
 
     id: str
     repository: Repository
@@ -45,10 +44,10 @@ class Workload:
 
 @dataclass
 class NodeLife:
-    """One node from its first day on: call :meth:`live` day by day, :meth:`dump` at any time.
+    """A node: call :meth:`begin` once, :meth:`live` for each day, :meth:`dump` at any time.
 
-    ``namespace`` ``k8s.io`` keeps three records per image and runs pods; any other keeps names as nerdctl does.
-    ``disk_total`` is the size of its disk in bytes, ``None`` for one that never fills.
+    The namespace ``k8s.io`` has three records per image and runs pods; any other has names as nerdctl writes them.
+    ``disk_total`` is the size of the disk [bytes], ``None`` for one that never fills up.
     """
 
     name: str
@@ -69,10 +68,10 @@ class NodeLife:
     _number: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._rng = random.Random(f"{self.seed}/{self.name}")  # noqa: S311 -- made-up data
+        self._rng = random.Random(f"{self.seed}/{self.name}")  # noqa: S311 -- generated data
 
     def begin(self, at: int) -> None:
-        """The first day: the sandbox image and the first pods."""
+        """Starts the node: the sandbox image and the first containers."""
         if self.namespace == "k8s.io":
             self.pull(self.catalogue.pause(), at, pinned=True)
         weights = [repository.weight for repository in self.catalogue.repositories]
@@ -89,7 +88,7 @@ class NodeLife:
             self._running.append(Workload(self._id(name), repository, pull, pull.at))
 
     def live(self, start: int) -> None:
-        """One day that begins at ``start``: rollouts in the order they were built, each followed by a prune if need be."""
+        """Simulates the day from ``start``: rollouts in the order of builds, each followed by a prune if necessary."""
         rollouts = []
         for workload in self._running:
             newest = self.catalogue.newest(workload.repository, start + DAY)
@@ -107,7 +106,7 @@ class NodeLife:
             self.prune()
 
     def pull(self, release: Release, at: int, *, pinned: bool = False) -> Pull:
-        """Have the release under its names; ``latest`` moves here from an older one."""
+        """Pulls a release under its names; ``latest`` moves to it."""
         digest = release.target["digest"]
         pull = self.pulls.get(digest)
         if pull is None:
@@ -128,7 +127,7 @@ class NodeLife:
         return pull
 
     def prune(self) -> None:
-        """As a kubelet does: over 85 % of the disk, drop unused images, longest unused first, down to 60 %."""
+        """Prunes like a kubelet: above 85 % of the disk, deletes unused images, least recently used first, down to 60 %."""
         if self.disk_total is None or self.used <= 0.85 * self.disk_total:
             return
         running = {id(workload.pull) for workload in self._running}
@@ -136,10 +135,10 @@ class NodeLife:
         for pull in sorted(idle, key=lambda each: each.used_at):
             if self.used <= 0.6 * self.disk_total:
                 return
-            self.drop(pull)
+            self.delete(pull)
 
-    def drop(self, pull: Pull) -> None:
-        """Delete an image and what nothing else needs."""
+    def delete(self, pull: Pull) -> None:
+        """Deletes an image and everything that only it uses."""
         del self.pulls[pull.release.target["digest"]]
         for name in pull.names:
             del self.names[name]
@@ -151,15 +150,15 @@ class NodeLife:
                 self.used -= piece.size
 
     def dump(self, now: int) -> Row:
-        """The store at ``now``, as :func:`imgframe.simulator.from_dump` takes it."""
+        """The store at the time ``now``, for :func:`imgframe.simulator.from_dump`."""
         snapshots = list(self._rows("snapshots"))
         containers = []
         for workload in self._running:
             row, layer = self._container(workload)
             containers.append(row)
             snapshots.append(layer)
-        lost = self._lost()
-        blobs = [row for row in self._rows("blobs") if row["digest"] not in lost]
+        missing = self._missing_layers()
+        blobs = [row for row in self._rows("blobs") if row["digest"] not in missing]
         part = {
             "labels": {},
             "images": [row for pull in self.pulls.values() for row in self._records(pull)],
@@ -167,7 +166,7 @@ class NodeLife:
             "snapshots": {SNAPSHOTTER: snapshots},
             "containers": containers,
         }
-        part |= self._unfinished(now)
+        part |= self._leases_and_ingests(now)
         return {
             "store": self.name,
             "uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.seed}/{self.name}")),
@@ -211,9 +210,9 @@ class NodeLife:
             }
 
     def _container(self, workload: Workload) -> tuple[Row, Row]:
-        """The container and the active snapshot that it writes to."""
+        """The container and its active snapshot."""
         variant = workload.pull.release.variant(self.platform)
-        rng = random.Random(workload.id)  # noqa: S311 -- made-up data
+        rng = random.Random(workload.id)  # noqa: S311 -- generated data
         app = workload.repository.name.rpartition("/")[2]
         labels = {"app": app, "com.example.team": workload.repository.team}
         if self.namespace == "k8s.io":
@@ -243,15 +242,15 @@ class NodeLife:
         }
         return container, snapshot
 
-    def _lost(self) -> set[str]:
-        """Digests of layers that are gone though a kept image names them, as after ``discard_unpacked_layers``."""
+    def _missing_layers(self) -> set[str]:
+        """Digests of missing layers of a present image, as after ``discard_unpacked_layers``."""
         if not self.pulls or int(_hex(self.name)[:4], 16) % 4:
             return set()
         layers = next(reversed(self.pulls.values())).release.variant(self.platform).layers
         return {layer.digest for layer in layers[-1:]}
 
-    def _unfinished(self, now: int) -> Row:
-        """Leases live, expired and endless, and on some nodes a pull that was cut off."""
+    def _leases_and_ingests(self, now: int) -> Row:
+        """Active, expired and permanent leases, and on some nodes an interrupted pull."""
         held = [{"type": "content", "id": key} for table, key in list(self._since)[:3] if table == "blobs"]
         leases = [
             _lease(f"{now - 2 * HOUR}-live", now - 2 * HOUR, now + 22 * HOUR, held),
@@ -275,7 +274,7 @@ class NodeLife:
 
 
 def _lease(name: str, created: int, expires: int | None, resources: list[Row]) -> Row:
-    labels = {} if expires is None else {"containerd.io/gc.expire": _rfc3339(expires)}
+    labels = {} if expires is None else {"containerd.io/gc.expire": rfc3339(expires)}
     return {"id": name, "created_at_ns": created, "labels": labels, "resources": resources}
 
 
@@ -283,19 +282,15 @@ def _hex(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _rfc3339(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def fleet_lives(nodes: int, seed: int, start: int) -> list[NodeLife]:
-    """The nodes of a fleet on their first day: mostly Kubernetes workers, every fourth a build or edge machine.
+    """The nodes of a fleet: mostly Kubernetes workers, every fourth a build or edge machine.
 
-    Every node has its own size, containerd and platform; all share one catalogue.
+    Nodes differ in size, containerd version and platform, and share one catalogue.
     """
     catalogue = Catalogue(seed, start)
     lives = []
     for place in range(nodes):
-        rng = random.Random(f"{seed}/node/{place}")  # noqa: S311 -- made-up data
+        rng = random.Random(f"{seed}/node/{place}")  # noqa: S311 -- generated data
         role = "worker" if place % 4 else ("build" if place % 8 else "edge")
         life = NodeLife(
             name=f"{role}-{place:02d}",
@@ -313,8 +308,8 @@ def fleet_lives(nodes: int, seed: int, start: int) -> list[NodeLife]:
     return lives
 
 
-def crowded(images: int, seed: int, now: int, namespace: str = "default") -> NodeLife:
-    """A node with at least ``images`` image records, pulled over the last ninety days without a prune."""
+def filled_node(images: int, seed: int, now: int, namespace: str = "default") -> NodeLife:
+    """A node with at least ``images`` image records, pulled in the last ninety days without a prune."""
     start = now - 90 * DAY
     per_image = 3 if namespace == "k8s.io" else 1.2
     catalogue = Catalogue(seed, start, repositories=max(12, int(images / per_image / 12)))

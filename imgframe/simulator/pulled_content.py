@@ -1,6 +1,6 @@
-"""What a pulled release leaves in a store: rows of blobs and snapshots as in a dump, without their times.
+"""The blobs and snapshots of a pulled release, as rows of a dump without times.
 
-Rows are shared by all nodes that hold the release: who puts them into a dump adds the time to a copy.
+Rows are shared by all nodes that have the release; a dump adds the time to a copy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SOURCE = f"containerd.io/distribution.source.{HOST}"
 
 
 class PulledObject(NamedTuple):
-    """A blob or snapshot: its key in the store, the bytes that it takes, and its row."""
+    """A blob or snapshot: its table, key, size [bytes] and row."""
 
     table: str
     key: str
@@ -25,9 +25,9 @@ class PulledObject(NamedTuple):
 
 
 def pieces(release: Release, platform: str, metadata: bool) -> tuple[PulledObject, ...]:
-    """Everything a pull of ``release`` for ``platform`` writes.
+    """Everything that a pull of ``release`` for ``platform`` writes.
 
-    ``metadata``: manifests and configs of the other platforms too, as ``ctr`` of containerd 2 fetches them.
+    ``metadata``: with manifests and configs of other platforms, as ``ctr`` of containerd 2 fetches them.
     """
     source = {_SOURCE: release.repository.partition("/")[2]}
     found = []

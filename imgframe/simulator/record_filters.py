@@ -1,25 +1,25 @@
-"""containerd's filter expressions (:mod:`imgframe.containerd_filters`), as its services evaluate them over their records.
+"""containerd's filters (:mod:`imgframe.containerd_filters`), as its services apply them to their records.
 
-Several expressions mean or; an empty one, or none, matches all.
+A record matches if any filter does; an empty filter, or none, matches all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from imgframe.containerd_filters import holds, parse
 
 T = TypeVar("T")
 Field = Callable[[T, list[str]], str | None]
-"""Value of a field of a record, or None where it is absent."""
+"""The value of a record's field by its path, or None if it is absent."""
 
 
 def select(filters: Iterable[str], records: Iterable[T], field: Field[T]) -> list[T]:
-    """The records that any of the filters matches, in their order; all where there is no filter.
+    """The records that match any of the filters, in their order.
 
     Raises:
-        FilterError: containerd would refuse a filter; each call appends an ending of its own to its words.
+        FilterError: containerd would refuse a filter; each call appends its own ending to the message.
 
     Example:
         >>> from imgframe.simulator.record_filters import select
@@ -40,6 +40,29 @@ def select(filters: Iterable[str], records: Iterable[T], field: Field[T]) -> lis
     return [row for place, row in enumerate(rows) if place in kept]
 
 
-def of_map(values: Mapping[str, str], path: list[str]) -> str | None:
-    """The value under the rest of a path in a map of labels; dots in it belong to the key."""
-    return values.get(".".join(path))
+def by_name(records: Mapping[str, T]) -> list[T]:
+    """Records sorted by name, as containerd lists them."""
+    return [records[name] for name in sorted(records, key=str.encode)]
+
+
+def fields(
+    names: Mapping[tuple[str, ...], str], maps: tuple[str, ...] = ("labels",), *, empty: str | None = None
+) -> Field[Any]:
+    """Fields of records: the attributes ``names`` by path, and the keys of ``maps``; an empty text gives ``empty``.
+
+    Example:
+        >>> from imgframe.simulator.record_filters import fields
+        >>> from imgframe.simulator.store import StoredLease
+        >>> field = fields({("id",): "id"})
+        >>> field(StoredLease("x", {"a.b": "c"}, 0, {}), ["labels", "a", "b"])
+        'c'
+    """
+
+    def field(record: Any, path: list[str]) -> str | None:
+        if path[0] in maps:  # dots belong to the key
+            value: str | None = getattr(record, path[0]).get(".".join(path[1:]))
+            return value
+        name = names.get(tuple(path))
+        return None if name is None else getattr(record, name) or empty
+
+    return field

@@ -1,7 +1,6 @@
-"""Simulated daemons: each a gRPC server on a unix socket of its own, all on imgframe's event-loop thread.
+"""Simulated daemons: each is a gRPC server on its own Unix socket, all on imgframe's event-loop thread.
 
-The clients live on that thread too: one interpreter serves and asks, and without a change of threads between question and
-answer it does so half as fast again.
+Clients run on that thread too: without a thread switch between request and reply, calls are half as fast again.
 """
 
 from __future__ import annotations
@@ -48,17 +47,17 @@ _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
-    # containerd takes thousands of calls in flight
+    # containerd accepts thousands of calls in flight
     ("grpc.server.max_pending_requests", 1 << 20),
     ("grpc.server.max_pending_requests_hard_limit", 1 << 20),
 ]
 
 
 class Daemon:
-    """One simulated daemon.
+    """A simulated daemon.
 
-    ``address`` is its socket (``unix:///...``), ``name`` the name of its node, ``calls`` counts what was asked of it. The
-    store is built at the first call or look at it.
+    ``address`` is its socket (``unix:///...``), ``name`` the name of its node, ``calls`` counts its calls. The store is built
+    on first use.
     """
 
     def __init__(self, name: str, socket: Path, store: Callable[[], Store], faults: Iterable[Fault]) -> None:
@@ -69,28 +68,28 @@ class Daemon:
         self._build = store
         self._faults = Faults(faults, name)
         self._server: grpc.aio.Server | None = None
-        self._dying: list[asyncio.Future[None]] = []  # keeps a reference to what runs
+        self._dying: list[asyncio.Future[None]] = []  # keeps references to running tasks
 
     def __repr__(self) -> str:
         return f"<simulated containerd {self.name} at {self.address}>"
 
     @functools.cached_property
     def store(self) -> Store:
-        """What the daemon keeps. Look at it at any time; change it through :meth:`Simulator.change`."""
+        """The store of the daemon, to be changed by :meth:`Simulator.change` only."""
         return self._build()
 
     @functools.cached_property
     def _services(self) -> dict[str, Service]:
         return {service.descriptor.full_name: service(self.store) for service in SERVICES}
 
-    def become(self, store: Callable[[], Store]) -> None:
-        """Serve another store from the next call on."""
+    def replace_store(self, store: Callable[[], Store]) -> None:
+        """Replaces the store from the next call on."""
         self.__dict__.pop("_services", None)
         self._build = store
         self.__dict__.pop("store", None)
 
     async def start(self) -> None:
-        """Open the socket, once one that dies has closed and removed its own."""
+        """Opens the socket, after a dying daemon has removed its own."""
         await asyncio.gather(*self._dying)
         self._dying.clear()
         server = grpc.aio.server(options=_OPTIONS)
@@ -100,14 +99,14 @@ class Daemon:
         self._server = server
 
     async def stop(self) -> None:
-        """Close the socket and break every call."""
+        """Closes the socket and aborts every call."""
         server, self._server = self._server, None
         if server is not None:
             await server.stop(None)
         self._socket.unlink(missing_ok=True)
 
     async def serve(self, path: str, request: bytes, context: Context) -> bytes | None:
-        """Answer one call, whatever its shape; a refusal ends it with code and text."""
+        """Answers a call with one request; a refusal ends it with code and text."""
         try:
             return await self._answer(path, request, context)
         except Refusal as refusal:
@@ -118,12 +117,12 @@ class Daemon:
         return None
 
     async def converse(self, path: str, requests: AsyncIterator[bytes], context: Context) -> None:
-        """Answer one call that streams both ways."""
+        """Answers a call with a stream of requests."""
         service, method, kind = self._method(path)
 
         async def messages() -> AsyncIterator[Any]:
             async for request in requests:
-                if (cut := await self._strike(path, request)) is not None:
+                if (cut := await self._apply_faults(path, request)) is not None:
                     raise Refusal(*cut.status())
                 yield kind.FromString(_received(request))
 
@@ -134,7 +133,7 @@ class Daemon:
             await context.abort(refusal.code, refusal.details)
 
     async def _answer(self, path: str, request: bytes, context: Context) -> bytes | None:
-        cut = await self._strike(path, request)
+        cut = await self._apply_faults(path, request)
         service, method, kind = self._method(path)
         answer = method(kind.FromString(_received(request)), _caller(service, context))
         if not isinstance(answer, Iterator):
@@ -152,12 +151,12 @@ class Daemon:
         service = self._services[name]
         return service, getattr(service, rpc.lower()), _request_class(path)
 
-    async def _strike(self, path: str, request: bytes) -> Fault | None:
-        """Count the call and let its faults happen; gives the one that is to cut the stream later, if any."""
+    async def _apply_faults(self, path: str, request: bytes) -> Fault | None:
+        """Counts the call and applies its faults; returns the one that cuts the stream later, if any."""
         call = short(path)
         self.calls[call] += 1
         cut = None
-        for fault in self._faults.striking(call, request):
+        for fault in self._faults.of_call(call, request):
             if fault.change is not None:
                 fault.change(self.store)
             if fault.delay:
@@ -174,7 +173,7 @@ class Daemon:
 
 
 class _Handlers(grpc.GenericRpcHandler):
-    """Finds the handler of a call when it is first made."""
+    """Makes the handler of a method on its first call."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
@@ -227,7 +226,7 @@ def _request_class(path: str) -> Any:
 
 
 def _caller(service: Service, context: Context) -> Caller:
-    """Namespace and lease of the headers, checked as containerd does."""
+    """Namespace and lease from the headers, validated as containerd does."""
     headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     caller = Caller(headers.get("containerd-namespace", ""), headers.get("containerd-lease", ""))
     if service.namespaced:
@@ -236,25 +235,25 @@ def _caller(service: Service, context: Context) -> Caller:
 
 
 def _received(request: bytes) -> bytes:
-    if len(request) > LIMIT:
-        text = f"grpc: received message larger than max ({len(request)} vs. {LIMIT})"
-        raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-    return request
+    return _limited(request, "received message")
 
 
 def _sized(reply: bytes) -> bytes:
-    if len(reply) > LIMIT:
-        text = f"grpc: trying to send message larger than max ({len(reply)} vs. {LIMIT})"
+    return _limited(reply, "trying to send message")
+
+
+def _limited(message: bytes, what: str) -> bytes:
+    if len(message) > LIMIT:
+        text = f"grpc: {what} larger than max ({len(message)} vs. {LIMIT})"
         raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-    return reply
+    return message
 
 
 class Simulator:
-    """Simulated daemons that serve while the ``with`` block lasts.
+    """Simulated daemons that serve while the ``with`` block lasts, on sockets in a temporary folder.
 
-    ``address`` is that of the first, ``addresses`` of all, ``nodes`` what :func:`imgframe.collect` takes, ``daemons`` the
-    daemons by name. Sockets lie in a folder of
-    their own that is gone at the end.
+    ``address`` is that of the first, ``addresses`` are those of all, ``nodes`` are for :func:`imgframe.collect`, ``daemons``
+    are by name.
 
     Example:
         >>> from imgframe import simulator
@@ -277,7 +276,9 @@ class Simulator:
 
     def __enter__(self) -> Self:
         if self._folder is not None:
-            raise InputError("this simulator already runs; a with block can be entered once at a time")
+            raise InputError(
+                "this simulator is already running; its with block can be entered once at a time"
+            )
         self._folder = Path(tempfile.mkdtemp(prefix="imgframe-"))
         self.daemons = {
             name: Daemon(name, self._folder / f"{place}.sock", store, self._faults)
@@ -308,7 +309,7 @@ class Simulator:
 
     @property
     def nodes(self) -> list[Node]:
-        """The nodes with their names, labels and disks, as :func:`imgframe.collect` takes them."""
+        """The nodes with names, labels and disk sizes, for :func:`imgframe.collect`."""
         return [Node(address, name, **self._about.get(name, {})) for name, address in self.addresses.items()]
 
     @property
@@ -317,7 +318,7 @@ class Simulator:
         return next(iter(self.daemons.values())).store
 
     def change(self, change: Callable[[Store], T], node: str = "") -> T:
-        """Call ``change`` with the store of ``node`` (default: the first) between two calls, and give what it gives."""
+        """Calls ``change`` with the store of ``node`` (default: the first) between two calls; returns its result."""
 
         async def now() -> T:
             return change(self._of(node).store)
@@ -325,19 +326,19 @@ class Simulator:
         return _loop.run(now())
 
     def kill(self, node: str = "") -> None:
-        """Take a daemon away as if it had been killed: calls break, the socket is gone."""
+        """Kills a daemon: calls are aborted, the socket is removed."""
         _loop.run(self._of(node).stop())
 
     def revive(self, node: str = "") -> None:
-        """Bring a daemon back at the same address with the same store."""
+        """Restarts a daemon at the same address with the same store."""
         _loop.run(self._of(node).start())
 
-    def become(self, stores: Mapping[str, Callable[[], Store]]) -> None:
-        """Give daemons other stores, as if time had passed."""
+    def replace_stores(self, stores: Mapping[str, Callable[[], Store]]) -> None:
+        """Replaces stores of daemons."""
 
         async def now() -> None:
             for name, store in stores.items():
-                self.daemons[name].become(store)
+                self.daemons[name].replace_store(store)
 
         _loop.run(now())
 

@@ -1,4 +1,4 @@
-"""What every simulated service shares: its store, who calls, and times on the wire."""
+"""Base of the simulated services: their store, the caller, and timestamps."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class Caller(NamedTuple):
-    """Who calls: the namespace and the lease of the request's headers; empty where not given."""
+    """Namespace and lease from the headers of a request; empty if not given."""
 
     namespace: str
     lease: str
 
 
 class Service:
-    """One gRPC service of one store.
+    """A gRPC service of a store.
 
-    Each call is a method with the name of the RPC in small letters: it takes the request message and the caller and gives
-    the reply (None: an empty one), or yields replies where the RPC streams.
+    Each method is named like its RPC in lower case, takes the request message and the caller, and returns the reply (None: an
+    empty one), or yields the replies of a stream.
     """
 
     descriptor: ClassVar[Any]
     namespaced: ClassVar[bool] = True
-    # what a bad filter is answered: code, and how the text ends
+    # status and ending of the message for an invalid filter
     bad_filter: ClassVar[tuple[grpc.StatusCode, str]] = (_INVALID, ": invalid argument: invalid argument")
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def lease(self, caller: Caller) -> StoredLease | None:
-        """The lease that the caller writes under; an expired one counts, containerd accepts it silently."""
+        """The lease of the caller, even if expired: containerd accepts it."""
         if not caller.lease:
             return None
         lease = self.store.space(caller.namespace).leases.get(caller.lease)
@@ -46,5 +46,5 @@ class Service:
 
 
 def stamp(message: Any, nanoseconds: int) -> None:
-    """Set a protobuf timestamp."""
+    """Sets a protobuf timestamp."""
     message.seconds, message.nanos = divmod(nanoseconds, _SECOND)

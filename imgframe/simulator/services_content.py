@@ -1,4 +1,4 @@
-"""The Content service over a simulated store."""
+"""The content service of a simulated store."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import grpc
 
 from imgframe import digests
 from imgframe._proto import content_pb2 as api
-from imgframe.simulator.record_filters import of_map, select
+from imgframe.simulator.record_filters import by_name, fields, select
 from imgframe.simulator.service import Caller, Service, stamp
 from imgframe.simulator.status import (
     Refusal,
     check_labels,
-    digest_problem,
     exists,
     invalid,
     not_found,
@@ -29,17 +28,8 @@ _DAY = 86_400 * 10**9
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
-def _blob_field(blob: StoredBlob, path: list[str]) -> str | None:
-    match path:
-        case ["digest"]:
-            return blob.digest
-        case ["labels", *rest]:
-            return of_map(blob.labels, rest)
-    return None
-
-
-def _ingest_field(ingest: StoredIngest, path: list[str]) -> str | None:
-    return ingest.ref if path == ["ref"] else None
+_BLOB_FIELDS = fields({("digest",): "digest"})
+_INGEST_FIELDS = fields({("ref",): "ref"}, ())
 
 
 def _info(blob: StoredBlob) -> api.Info:
@@ -57,19 +47,19 @@ def _status(ingest: StoredIngest) -> api.Status:
 
 
 class ContentService(Service):
-    """Blobs and unfinished writes. A layer that is known by its size only cannot be read."""
+    """Blobs and ingests. A layer known by its size only cannot be read."""
 
     descriptor = api.DESCRIPTOR.services_by_name["Content"]
     bad_filter = (_INVALID, ": invalid argument")
 
     def info(self, request: api.InfoRequest, caller: Caller) -> api.InfoResponse:
-        if digest_problem(request.digest):
+        if digests.digest_error(request.digest):
             raise Refusal(_INVALID, f'"{request.digest}" failed validation')
         return api.InfoResponse(info=_info(self._find(request.digest, caller)))
 
     def update(self, request: api.UpdateRequest, caller: Caller) -> api.UpdateResponse:
         digest, paths = request.info.digest, list(request.update_mask.paths)
-        if digest_problem(digest):
+        if digests.digest_error(digest):
             raise Refusal(_INVALID, f'"{digest}" failed validation')
         blob = self._find(digest, caller)
         for path in paths:
@@ -82,18 +72,18 @@ class ContentService(Service):
 
     def list(self, request: api.ListContentRequest, caller: Caller) -> Iterator[api.ListContentResponse]:
         content = self.store.space(caller.namespace).content
-        rows = select(request.filters, (content[digest] for digest in sorted(content)), _blob_field)
+        rows = select(request.filters, by_name(content), _BLOB_FIELDS)
         for start in range(0, len(rows), BLOCK):
             yield api.ListContentResponse(info=map(_info, rows[start : start + BLOCK]))
 
     def delete(self, request: api.DeleteContentRequest, caller: Caller) -> None:
-        if problem := digest_problem(request.digest):
+        if problem := digests.digest_error(request.digest):
             raise Refusal(_INVALID, problem)
         blob = self._find(request.digest, caller)
         del self.store.namespaces[caller.namespace].content[blob.digest]
 
     def read(self, request: api.ReadContentRequest, caller: Caller) -> Iterator[api.ReadContentResponse]:
-        if problem := digest_problem(request.digest):
+        if problem := digests.digest_error(request.digest):
             raise Refusal(_INVALID, f"{request.digest}: {problem}")
         blob = self._find(request.digest, caller)
         data = self.store.read(blob.digest)
@@ -107,7 +97,7 @@ class ContentService(Service):
             raise Refusal(grpc.StatusCode.OUT_OF_RANGE, f"read past object length {len(data)} bytes")
         end = offset + request.size if 0 < request.size < len(data) - offset else len(data)
         for start in range(offset, end, CHUNK):
-            # the offset of a reply counts from where the request began
+            # offsets of replies are relative to that of the request
             yield api.ReadContentResponse(offset=start - offset, data=data[start : min(start + CHUNK, end)])
 
     def status(self, request: api.StatusRequest, caller: Caller) -> api.StatusResponse:
@@ -116,9 +106,7 @@ class ContentService(Service):
 
     def liststatuses(self, request: api.ListStatusesRequest, caller: Caller) -> api.ListStatusesResponse:
         ingests = self.store.space(caller.namespace).ingests
-        rows = select(
-            request.filters, (ingests[ref] for ref in sorted(ingests, key=str.encode)), _ingest_field
-        )
+        rows = select(request.filters, by_name(ingests), _INGEST_FIELDS)
         return api.ListStatusesResponse(statuses=map(_status, rows))
 
     def abort(self, request: api.AbortRequest, caller: Caller) -> None:
@@ -151,7 +139,7 @@ class ContentService(Service):
                 if request.action == api.COMMIT:
                     break
             if reply is not None:
-                yield reply  # containerd says the last one twice
+                yield reply  # containerd sends the last one twice
         finally:
             if ingest is not None:
                 ingest.locked = False
@@ -169,7 +157,7 @@ class ContentService(Service):
         return ingest
 
     def _open(self, request: api.WriteContentRequest, caller: Caller) -> StoredIngest:
-        """The unfinished write that the first message of a stream names, begun or resumed, and locked."""
+        """The ingest of a stream's first message, started or resumed, and locked."""
         if not request.ref:
             raise Refusal(_INVALID, "first message must have a reference")
         lease = self.lease(caller)
@@ -183,7 +171,7 @@ class ContentService(Service):
             expires = None if lease else now + _DAY
             ingest = StoredIngest(request.ref, 0, request.total, now, now, expires, request.expected)
             shared = self.store.read(request.expected) if request.expected else None
-            if shared is not None:  # another namespace has it: nothing needs to travel
+            if shared is not None:  # another namespace has it: no bytes need to be sent
                 ingest.data, ingest.offset, ingest.total = bytearray(shared), len(shared), len(shared)
             space.ingests[request.ref] = ingest
             if lease is not None:
@@ -196,7 +184,7 @@ class ContentService(Service):
             )
             raise Refusal(grpc.StatusCode.UNAVAILABLE, text)
         elif request.total and ingest.total and request.total != ingest.total:
-            ingest.data.clear()  # containerd begins again when the total is another
+            ingest.data.clear()  # containerd starts over if the total differs
             ingest.offset, ingest.total = 0, request.total
         ingest.locked = True
         return ingest

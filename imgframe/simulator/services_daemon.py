@@ -1,4 +1,4 @@
-"""Leases, Containers, Tasks, Introspection and Version over a simulated store."""
+"""The leases, containers, tasks, introspection and version services of a simulated store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imgframe._proto import (
 )
 from imgframe._proto.types_pb2 import Platform
 from imgframe.simulator.garbage_collector import collect_garbage, has_image_rules
-from imgframe.simulator.record_filters import of_map, select
+from imgframe.simulator.record_filters import by_name, fields, select
 from imgframe.simulator.service import Caller, Service, stamp
 from imgframe.simulator.status import Refusal, check_labels, exists, invalid, not_found
 from imgframe.simulator.store import STATUSES, Store, StoredContainer, StoredLease
@@ -25,13 +25,9 @@ from imgframe.simulator.store import STATUSES, Store, StoredContainer, StoredLea
 _NEVER = -62_135_596_800  # Go's zero time, in seconds
 
 
-def _lease_field(lease: StoredLease, path: list[str]) -> str | None:
-    match path:
-        case ["id"]:
-            return lease.id or None
-        case ["labels", *rest]:
-            return of_map(lease.labels, rest)
-    return None
+_LEASE_FIELDS = fields({("id",): "id"})
+_CONTAINER_FIELDS = fields({("id",): "id", ("runtime", "name"): "runtime", ("image",): "image"})
+_PLUGIN_FIELDS = fields({("type",): "type", ("id",): "id"}, ())
 
 
 def _lease_message(lease: StoredLease) -> leases_pb2.Lease:
@@ -41,7 +37,7 @@ def _lease_message(lease: StoredLease) -> leases_pb2.Lease:
 
 
 class LeasesService(Service):
-    """Leases and what they hold."""
+    """Leases and their resources."""
 
     descriptor = leases_pb2.DESCRIPTOR.services_by_name["Leases"]
 
@@ -63,9 +59,7 @@ class LeasesService(Service):
 
     def list(self, request: leases_pb2.ListRequest, caller: Caller) -> leases_pb2.ListResponse:
         leases = self.store.space(caller.namespace).leases
-        rows = select(
-            request.filters, (leases[name] for name in sorted(leases, key=str.encode)), _lease_field
-        )
+        rows = select(request.filters, by_name(leases), _LEASE_FIELDS)
         return leases_pb2.ListResponse(leases=map(_lease_message, rows))
 
     def addresource(self, request: leases_pb2.AddResourceRequest, caller: Caller) -> None:
@@ -106,19 +100,6 @@ class LeasesService(Service):
             )
 
 
-def _container_field(container: StoredContainer, path: list[str]) -> str | None:
-    match path:
-        case ["id"]:
-            return container.id or None
-        case ["runtime", "name"]:
-            return container.runtime or None
-        case ["image"]:
-            return container.image or None
-        case ["labels", *rest]:
-            return of_map(container.labels, rest)
-    return None
-
-
 def _container_message(container: StoredContainer) -> containers_pb2.Container:
     message = containers_pb2.Container(
         id=container.id,
@@ -135,7 +116,7 @@ def _container_message(container: StoredContainer) -> containers_pb2.Container:
 
 
 class ContainersService(Service):
-    """Containers, streamed."""
+    """Containers, as a stream."""
 
     descriptor = containers_pb2.DESCRIPTOR.services_by_name["Containers"]
 
@@ -145,14 +126,14 @@ class ContainersService(Service):
         containers = self.store.space(caller.namespace).containers
         for container in select(
             request.filters,
-            (containers[name] for name in sorted(containers, key=str.encode)),
-            _container_field,
+            by_name(containers),
+            _CONTAINER_FIELDS,
         ):
             yield containers_pb2.ListContainerMessage(container=_container_message(container))
 
 
 class TasksService(Service):
-    """Tasks: the containers that have a status."""
+    """Tasks of the containers with a status."""
 
     descriptor = tasks_pb2.DESCRIPTOR.services_by_name["Tasks"]
 
@@ -162,7 +143,7 @@ class TasksService(Service):
         containers = self.store.space(caller.namespace).containers
         for place, container in enumerate(containers.values()):
             if container.status:
-                # the id of the container stands in id; container_id stays empty
+                # containerd sets id to that of the container and leaves container_id empty
                 task = reply.tasks.add(
                     id=container.id, pid=1000 + place, status=STATUSES.index(container.status)
                 )
@@ -173,7 +154,7 @@ class TasksService(Service):
 
 
 class IntrospectionService(Service):
-    """Identity and plug-ins of the daemon."""
+    """Identity and plugins of the daemon."""
 
     descriptor = introspection_pb2.DESCRIPTOR.services_by_name["Introspection"]
     namespaced = False
@@ -186,21 +167,12 @@ class IntrospectionService(Service):
         self, request: introspection_pb2.PluginsRequest, caller: Caller
     ) -> introspection_pb2.PluginsResponse:
         del caller
-        rows = select(request.filters, _plugins(self.store), _plugin_field)
+        rows = select(request.filters, _plugins(self.store), _PLUGIN_FIELDS)
         return introspection_pb2.PluginsResponse(plugins=rows)
 
 
-def _plugin_field(plugin: introspection_pb2.Plugin, path: list[str]) -> str | None:
-    match path:
-        case ["type"]:
-            return plugin.type or None
-        case ["id"]:
-            return plugin.id or None
-    return None
-
-
 def _plugins(store: Store) -> list[introspection_pb2.Plugin]:
-    """The plug-ins that matter to a reader: content store, metadata and the usable snapshotters."""
+    """The plugins that matter to clients: content store, metadata and usable snapshotters."""
     os, _, rest = store.platform.partition("/")
     architecture, _, variant = rest.partition("/")
     platforms = [Platform(os=os, architecture=architecture, variant=variant)]
@@ -229,7 +201,7 @@ def _plugins(store: Store) -> list[introspection_pb2.Plugin]:
 
 
 class VersionService(Service):
-    """The version text of the daemon."""
+    """The version of the daemon."""
 
     descriptor = version_pb2.DESCRIPTOR.services_by_name["Version"]
     namespaced = False

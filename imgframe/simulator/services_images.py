@@ -1,20 +1,20 @@
-"""The Images and Namespaces services over a simulated store."""
+"""The images and namespaces services of a simulated store."""
 
 from __future__ import annotations
 
 import grpc
 
+from imgframe import digests
 from imgframe._proto import images_pb2 as api
 from imgframe._proto import namespaces_pb2 as namespaces_api
 from imgframe._proto.types_pb2 import Descriptor
 from imgframe.simulator.garbage_collector import collect_garbage, has_image_rules
-from imgframe.simulator.record_filters import of_map, select
+from imgframe.simulator.record_filters import by_name, fields, select
 from imgframe.simulator.service import Caller, Service, stamp
 from imgframe.simulator.status import (
     Refusal,
     check_identifier,
     check_labels,
-    digest_problem,
     exists,
     invalid,
     not_found,
@@ -23,21 +23,10 @@ from imgframe.simulator.status import (
 )
 from imgframe.simulator.store import Store, StoredImage
 
-
-def image_field(image: StoredImage, path: list[str]) -> str | None:
-    """A field of an image record as containerd's filters see it."""
-    match path:
-        case ["name"]:
-            return image.name or None
-        case ["target", "digest"]:
-            return image.digest or None
-        case ["target", "mediatype"]:
-            return image.media_type or None
-        case ["labels", *rest]:
-            return of_map(image.labels, rest)
-        case ["annotations", *rest]:
-            return of_map(image.annotations, rest)
-    return None
+_FIELDS = fields(
+    {("name",): "name", ("target", "digest"): "digest", ("target", "mediatype"): "media_type"},
+    ("labels", "annotations"),
+)
 
 
 def _message(image: StoredImage) -> api.Image:
@@ -55,7 +44,7 @@ def _check(image: api.Image, release: tuple[int, int]) -> None:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "Image.Name required")
     check_labels(image.labels, "image.Labels: ")
     target = "target" if release >= (2, 3) else "Target"
-    if problem := digest_problem(image.target.digest):
+    if problem := digests.digest_error(image.target.digest):
         raise invalid(f'{target}.Digest "{image.target.digest}" invalid: {problem}')
     if image.target.size <= 0:
         raise invalid(f"{target}.Size must be greater than zero")
@@ -64,7 +53,7 @@ def _check(image: api.Image, release: tuple[int, int]) -> None:
 
 
 class ImagesService(Service):
-    """Image records. A delete collects garbage only when it asks to wait for it (``sync``)."""
+    """Image records. Garbage is collected only by a delete with ``sync``."""
 
     descriptor = api.DESCRIPTOR.services_by_name["Images"]
 
@@ -73,7 +62,7 @@ class ImagesService(Service):
 
     def list(self, request: api.ListImagesRequest, caller: Caller) -> api.ListImagesResponse:
         images = self.store.space(caller.namespace).images
-        rows = select(request.filters, (images[name] for name in sorted(images, key=str.encode)), image_field)
+        rows = select(request.filters, by_name(images), _FIELDS)
         return api.ListImagesResponse(images=map(_message, rows))
 
     def create(self, request: api.CreateImageRequest, caller: Caller) -> api.CreateImageResponse:
@@ -147,7 +136,7 @@ class ImagesService(Service):
 
 
 class NamespacesService(Service):
-    """Namespaces; one that is not there is empty everywhere else, only the list tells."""
+    """Namespaces; for all other services one that does not exist is empty."""
 
     descriptor = namespaces_api.DESCRIPTOR.services_by_name["Namespaces"]
     namespaced = False

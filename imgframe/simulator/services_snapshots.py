@@ -1,4 +1,4 @@
-"""The Snapshots and Diff services over a simulated store."""
+"""The snapshots and diff services of a simulated store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imgframe._proto import diff_pb2 as diff_api
 from imgframe._proto import snapshots_pb2 as api
 from imgframe._proto.types_pb2 import Descriptor, Mount
 from imgframe.simulator.layer_archive import UnpackedLayer, unpack
-from imgframe.simulator.record_filters import of_map, select
+from imgframe.simulator.record_filters import by_name, fields, select
 from imgframe.simulator.service import Caller, Service, stamp
 from imgframe.simulator.services_content import BLOCK
 from imgframe.simulator.status import Refusal, check_labels, exists, not_found, precondition
@@ -26,17 +26,7 @@ _EMPTY_FOLDER = 4096  # bytes of a snapshot without files
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
-def _field(snapshot: StoredSnapshot, path: list[str]) -> str | None:
-    match path:
-        case ["kind"]:
-            return snapshot.kind
-        case ["name"]:
-            return snapshot.key
-        case ["parent"]:
-            return snapshot.parent
-        case ["labels", *rest]:
-            return of_map(snapshot.labels, rest)
-    return None
+_FIELDS = fields({("kind",): "kind", ("name",): "key", ("parent",): "parent"}, empty="")
 
 
 def _info(snapshot: StoredSnapshot) -> api.Info:
@@ -48,14 +38,14 @@ def _info(snapshot: StoredSnapshot) -> api.Info:
 
 
 class SnapshotsService(Service):
-    """Snapshots of every snapshotter; usage is that of one layer alone."""
+    """Snapshots of every snapshotter; their usage is without parents."""
 
     descriptor = api.DESCRIPTOR.services_by_name["Snapshots"]
     bad_filter = (grpc.StatusCode.UNKNOWN, ": invalid argument")
 
     def list(self, request: api.ListSnapshotsRequest, caller: Caller) -> Iterator[api.ListSnapshotsResponse]:
         rows = self._rows(request.snapshotter, caller)
-        found = select(request.filters, (rows[key] for key in sorted(rows, key=str.encode)), _field)
+        found = select(request.filters, by_name(rows), _FIELDS)
         for start in range(0, len(found), BLOCK):
             yield api.ListSnapshotsResponse(info=map(_info, found[start : start + BLOCK]))
 
@@ -181,13 +171,13 @@ class SnapshotsService(Service):
 
 
 def _folder(root: str, snapshotter: str, namespace: str, key: str) -> str:
-    """Where a snapshot would lie; the name of the last folder tells which one it is."""
+    """The folder of a snapshot, whose name identifies it."""
     name = quote(f"{namespace}/{key}", safe="")
     return f"{root}/io.containerd.snapshotter.v1.{snapshotter}/snapshots/{name}"
 
 
 class DiffService(Service):
-    """Unpacking of a layer into an active snapshot."""
+    """Unpacking of layers into active snapshots."""
 
     descriptor = diff_api.DESCRIPTOR.services_by_name["Diff"]
 
@@ -197,9 +187,7 @@ class DiffService(Service):
             raise not_found(f"failed to get reader from content store: content digest {request.diff.digest}")
         snapshot = self._target(request, caller)
         data = self.store.read(blob.digest)
-        if (
-            data is None
-        ):  # known by its size only: what its label says of it, and a guess of its bytes on disk
+        if data is None:  # only the size is known: diff ID from the label, disk size estimated
             layer = UnpackedLayer(
                 blob.labels.get(_UNCOMPRESSED, ""), blob.size, _EMPTY_FOLDER + 2 * blob.size, 1
             )
@@ -213,7 +201,7 @@ class DiffService(Service):
         return diff_api.ApplyResponse(applied=applied)
 
     def _target(self, request: diff_api.ApplyRequest, caller: Caller) -> StoredSnapshot:
-        """The active snapshot that the mounts write to."""
+        """The active snapshot of the mounts."""
         for mount in request.mounts:
             places = [
                 option.removeprefix("upperdir=") for option in mount.options if option.startswith("upperdir=")

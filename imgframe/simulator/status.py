@@ -1,4 +1,4 @@
-"""What a simulated service raises to refuse a call: a gRPC status, its text ending as containerd's errors do."""
+"""Refusals of the simulated services: gRPC statuses with containerd's texts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ _MAX_LABEL = 4096
 _MAX_NAMESPACE = 76
 _NAMESPACE_PATTERN = "^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$"
 _NAMESPACE = re.compile(_NAMESPACE_PATTERN)
-_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
-_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
-class Refusal(Exception):  # noqa: N818 -- an answer, not a failure of the simulator
-    """The call ends with this code and text."""
+class Refusal(Exception):  # noqa: N818 -- a reply, not an error of the simulator
+    """Ends a call with a status and a text."""
 
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
         super().__init__(details)
@@ -45,20 +43,8 @@ def precondition(text: str) -> Refusal:
     return Refusal(grpc.StatusCode.FAILED_PRECONDITION, f"{text}: failed precondition")
 
 
-def digest_problem(text: str) -> str:
-    """Why a digest is none, in Go's words; empty where it is one."""
-    algorithm, colon, encoded = text.partition(":")
-    if not colon or not encoded or not _DIGEST.fullmatch(text):
-        return "invalid checksum digest format"
-    if algorithm not in _LENGTHS:
-        return "unsupported digest algorithm"
-    if len(encoded) != _LENGTHS[algorithm]:
-        return "invalid checksum digest length"
-    return "" if re.fullmatch("[a-f0-9]+", encoded) else "invalid checksum digest format"
-
-
 def check_labels(labels: Labels, owner: str = "") -> None:
-    """Refuse a label whose key and value together are over 4,096 bytes."""
+    """Refuses a label of more than 4,096 bytes of key and value."""
     for key, value in labels.items():
         total = len(key.encode()) + len(value.encode())
         if total > _MAX_LABEL:
@@ -84,14 +70,14 @@ def updated(old: Labels, new: Labels, paths: list[str]) -> Labels:
 
 
 def check_namespace(name: str) -> None:
-    """Refuse a call without a namespace, or with one that cannot be."""
+    """Refuses a call without a valid namespace."""
     if not name:
         raise precondition("namespace is required")
     check_identifier(name, "namespace validation: ")
 
 
 def check_identifier(name: str, owner: str = "") -> None:
-    """Refuse a name that no namespace can have."""
+    """Refuses an invalid name of a namespace."""
     if not name:
         raise invalid(f"{owner}identifier must not be empty")
     if len(name) > _MAX_NAMESPACE:

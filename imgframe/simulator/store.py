@@ -1,8 +1,8 @@
-"""One simulated containerd store: plain records in dicts, built from a dump and written back as one.
+"""A simulated containerd store: plain records in dicts, built from a dump and written back as one.
 
-A dump is a dict as JSON could hold it: ``images``, ``containers``, ``blobs``, ``snapshots``, ``leases``, ``ingests`` of one
+A dump is a dict of JSON types: ``images``, ``containers``, ``blobs``, ``snapshots``, ``leases``, ``ingests`` of one
 ``namespace``; or ``{"namespaces": {name: dump}}`` for several. Times are integer nanoseconds since the epoch (``..._ns``).
-Records share the label dicts of the dump, so a change replaces a dict and never edits it.
+Records share the label dicts of the dump; a change replaces them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EXPIRE = "containerd.io/gc.expire"
 
 @dataclass(slots=True)
 class StoredImage:
-    """An image record: a name and the descriptor it points at."""
+    """An image record: a name and a descriptor."""
 
     name: str
     labels: Labels
@@ -44,7 +44,7 @@ class StoredImage:
 
 @dataclass(slots=True)
 class StoredBlob:
-    """A blob as one namespace knows it."""
+    """A blob in one namespace."""
 
     digest: str
     size: int
@@ -55,7 +55,7 @@ class StoredBlob:
 
 @dataclass(slots=True)
 class StoredSnapshot:
-    """A snapshot; ``size`` and ``inodes`` are of this one alone, without its parents."""
+    """A snapshot; ``size`` and ``inodes`` are without its parents."""
 
     key: str
     parent: str
@@ -69,7 +69,7 @@ class StoredSnapshot:
 
 @dataclass(slots=True)
 class StoredContainer:
-    """A container; ``status`` is empty where there is no task."""
+    """A container; ``status`` is empty if it has no task."""
 
     id: str
     image: str
@@ -85,7 +85,7 @@ class StoredContainer:
 
 @dataclass(slots=True)
 class StoredLease:
-    """A lease and what it holds, as (type, id) in the order added."""
+    """A lease and its resources, as (type, ID) in the order added."""
 
     id: str
     labels: Labels
@@ -95,7 +95,7 @@ class StoredLease:
 
 @dataclass(slots=True)
 class StoredIngest:
-    """An unfinished write; ``data`` has the bytes so far where they came over the wire."""
+    """An unfinished write; ``data`` has the bytes received so far."""
 
     ref: str
     offset: int
@@ -110,7 +110,7 @@ class StoredIngest:
 
 @dataclass(slots=True)
 class StoredNamespace:
-    """Everything that one containerd namespace holds."""
+    """Everything in one namespace."""
 
     labels: Labels = field(default_factory=dict)
     images: dict[str, StoredImage] = field(default_factory=dict)
@@ -122,13 +122,13 @@ class StoredNamespace:
 
 
 class Store:
-    """What one simulated daemon keeps: namespaces of records, and the bytes of blobs, once for all namespaces.
+    """The store of a simulated daemon: records by namespace, and the bytes of blobs, shared by all namespaces.
 
-    ``version``, ``platform``, ``uuid``, ``root`` are what the daemon says of itself. ``bytes_of`` maps digests to bytes,
-    or text, or None for a layer that is known by its size only. ``clock`` gives now in nanoseconds.
+    ``version``, ``platform``, ``uuid``, ``root`` are those of the daemon. ``bytes_of`` maps digests to bytes or text, or None
+    for a layer known by its size only. ``clock`` returns the current time in nanoseconds.
 
     Raises:
-        InputError: the dump is not one.
+        InputError: the dump is not a dict.
 
     Example:
         >>> from imgframe.simulator.store import Store
@@ -188,20 +188,20 @@ class Store:
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
     def read(self, digest: str) -> bytes | None:
-        """The bytes of a blob; None where only its size is known."""
+        """The bytes of a blob; None if only its size is known."""
         data = self.bytes_of.get(digest)
         return data.encode() if isinstance(data, str) else data
 
     def space(self, name: str) -> StoredNamespace:
-        """The namespace ``name``; an empty one that belongs to no store where there is none."""
+        """The namespace ``name``, or an empty one outside the store."""
         return self.namespaces.get(name) or StoredNamespace()
 
     def writable(self, name: str) -> StoredNamespace:
-        """The namespace ``name``, made by the first write as containerd does."""
+        """The namespace ``name``, created if necessary, as by a write to containerd."""
         return self.namespaces.setdefault(name, StoredNamespace())
 
     def dump(self) -> Record:
-        """The store as a dump of several namespaces, from which an equal store can be built."""
+        """The store as a dump of its namespaces, from which an equal store can be built."""
         return {
             "daemon": self.version,
             "platform": self.platform,
@@ -246,7 +246,7 @@ def _labels(row: Mapping[str, Any], name: str = "labels") -> Labels:
 
 
 def _times(row: Record) -> tuple[int, int]:
-    """When a record was created and when changed; the one stands for the other."""
+    """Times of creation and change; a missing one equals the other."""
     created: int = row.get("created_at_ns") or row.get("updated_at_ns") or 0
     updated: int = row.get("updated_at_ns", created)
     return created, updated
@@ -312,7 +312,7 @@ def _container(row: Record) -> StoredContainer:
 
 
 def _lease(row: Record, space: StoredNamespace) -> StoredLease:
-    """A lease; one that names no resources holds every blob, which is how a recorded store was written."""
+    """A lease; without ``resources`` it holds every blob, as in recorded stores."""
     if "resources" in row:
         resources = {(each["type"], each["id"]): None for each in row["resources"]}
     else:
@@ -334,7 +334,7 @@ def _ingest_row(ingest: StoredIngest) -> Record:
 
 
 def _fields(record: Any) -> Record:
-    """A record as a row of a dump: times end in ``_ns``, labels are copies."""
+    """A record as a row of a dump: names of times end in ``_ns``, labels are copied."""
     return dict(_pairs(record))
 
 
