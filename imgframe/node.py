@@ -1,4 +1,4 @@
-"""Where the images are: a node is a name and the socket of its containerd.
+"""Nodes: a node is a name and the socket of its containerd.
 
 Example:
     >>> from imgframe import Node
@@ -21,18 +21,18 @@ from typing import Any
 
 from imgframe.errors import NodeError
 
-USUAL = {
+WELL_KNOWN = {
     "/run/containerd/containerd.sock": "",
     "/run/k3s/containerd/containerd.sock": "k3s",
     "/run/k0s/containerd.sock": "k0s",
     "/var/snap/microk8s/common/run/containerd.sock": "microk8s",
     "/run/docker/containerd/containerd.sock": "docker",
 }
-"""Sockets that are looked for, and what is added to the host's name for each (rke2 uses k3s's)."""
+"""Well-known sockets, and the suffix of the node's name for each (rke2 uses that of k3s)."""
 
-_LATER = {
-    "tcp": "an address over the network needs TLS, which imgframe does not speak yet; run it on the node, or forward the socket with ssh -L",
-    "ssh": "imgframe does not open ssh connections yet; forward the socket yourself: ssh -L /tmp/NODE.sock:/run/containerd/containerd.sock NODE",
+_UNSUPPORTED = {
+    "tcp": "an address over the network needs TLS, which imgframe does not support yet; run it on the node, or forward the socket with ssh -L",
+    "ssh": "imgframe does not open SSH connections yet; forward the socket yourself: ssh -L /tmp/NODE.sock:/run/containerd/containerd.sock NODE",
 }
 _KEYS = ("name", "address", "namespaces", "labels", "disk_total")
 
@@ -43,11 +43,11 @@ class Node:
 
     Args:
         address: path of its socket, or a ``unix://`` address.
-        name: what the column ``node`` shows; by default the host's name for the usual sockets (with ``:k3s`` and the
-            like where it is not containerd's own), else the path.
-        namespaces: the namespaces to read; none: all.
-        labels: anything to group nodes by: team, zone, price.
-        disk_total: size of the file system under containerd's root in bytes, where it cannot be asked.
+        name: for the column ``node``; by default the host's name for well-known sockets (with ``:k3s`` and the like for
+            those of distributions), else the path.
+        namespaces: to read; none: all.
+        labels: to group nodes by: team, zone, price.
+        disk_total: size of the file system of containerd's root [bytes], if it cannot be measured.
     """
 
     address: str
@@ -74,7 +74,7 @@ class Node:
         """A Node from a Node, a path, a ``unix://`` address, or a dict with the fields of a Node.
 
         Raises:
-            NodeError: it is none of these, or uses a way that is not built yet.
+            NodeError: it is none of these, or its scheme is not supported.
         """
         match value:
             case Node():
@@ -94,10 +94,10 @@ class Node:
 
 
 def nodes_of(value: object = None) -> tuple[Node, ...]:
-    """The nodes that a call means: None looks around on this machine, anything else is one node or several.
+    """The nodes of an argument: one or several; None searches this machine.
 
     Raises:
-        NodeError: nothing was found, a value is no node, or two nodes have one name.
+        NodeError: none was found, a value is not a node, or two nodes have the same name.
     """
     if value is None:
         return discover()
@@ -116,15 +116,15 @@ def nodes_of(value: object = None) -> tuple[Node, ...]:
 
 
 def discover() -> tuple[Node, ...]:
-    """Nodes on this machine: CONTAINERD_ADDRESS where it is set, else every usual socket that is there.
+    """Nodes on this machine: that of CONTAINERD_ADDRESS if it is set, else every well-known socket that exists.
 
     Raises:
-        NodeError: there is none; the message says where was looked.
+        NodeError: there is none; the message names the paths.
     """
     given = os.environ.get("CONTAINERD_ADDRESS")
     if given:
         return (Node(given),)
-    candidates = [*USUAL, *_rootless()]
+    candidates = [*WELL_KNOWN, *_rootless()]
     found: dict[tuple[int, int], Node] = {}
     for path in candidates:
         try:
@@ -137,19 +137,19 @@ def discover() -> tuple[Node, ...]:
             found.setdefault((status.st_dev, status.st_ino), Node(path))
     if not found:
         raise NodeError(
-            f"no containerd socket was found; looked at {', '.join(candidates)}. Give an address, or set CONTAINERD_ADDRESS"
+            f"no containerd socket was found; looked at {', '.join(candidates)}; give an address, or set CONTAINERD_ADDRESS"
         )
     return tuple(found.values())
 
 
 def load_nodes(path: str | os.PathLike[str] = "nodes.toml") -> tuple[Node, ...]:
-    """The nodes that a TOML file lists.
+    """The nodes in a TOML file.
 
     Each ``[[node]]`` has an ``address`` and may have ``name``, ``namespaces``, ``labels`` and ``disk_total`` (bytes);
     ``[defaults]`` may have ``namespaces`` and ``labels`` for all of them.
 
     Raises:
-        NodeError: the file cannot be read, is not TOML, or holds something else; the message says where.
+        NodeError: the file cannot be read, is not TOML, or has other contents; the message says where.
 
     Example:
         >>> from pathlib import Path
@@ -195,7 +195,7 @@ def _fields(
     allowed: tuple[str, ...] = _KEYS,
     needed: tuple[str, ...] = ("address",),
 ) -> dict[str, Any]:
-    """The given fields, all of them known."""
+    """The given fields, checked to be known."""
     strange = sorted(str(key) for key in given if key not in allowed)
     if strange:
         raise NodeError(f"{where}: unknown {', '.join(strange)}; expected {', '.join(allowed)}")
@@ -206,41 +206,41 @@ def _fields(
 
 
 def _check(node: Node) -> None:
-    """Types of what came from a dict or a file."""
+    """Checks the types of values from a dict or a file."""
     names: Any = node.namespaces
     labels: Any = node.labels
     size: Any = node.disk_total
     if not isinstance(node.name, str):
-        raise NodeError(f"the name of a node is text, not {node.name!r}")
+        raise NodeError(f"the name of a node must be text, not {node.name!r}")
     if isinstance(names, str) or not all(isinstance(one, str) and one for one in names):
-        raise NodeError(f"namespaces of a node are a list of names, not {names!r}")
+        raise NodeError(f"namespaces of a node must be a list of names, not {names!r}")
     if not isinstance(labels, Mapping) or not all(
         isinstance(key, str) and isinstance(value, str) for key, value in labels.items()
     ):
-        raise NodeError(f"labels of a node are texts by name, not {labels!r}")
+        raise NodeError(f"labels of a node must map names to text, not {labels!r}")
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
-        raise NodeError(f"disk_total of a node is a number of bytes, not {size!r}")
+        raise NodeError(f"disk_total of a node must be a number of bytes, not {size!r}")
 
 
 def _path(address: Any) -> str:
-    """The socket's path; the one place where other ways to a node will be told apart."""
+    """The path of the socket."""
     if not isinstance(address, str) or not address:
-        raise NodeError(f"the address of a node is a path or a unix:// address, not {address!r}")
+        raise NodeError(f"the address of a node must be a path or a unix:// address, not {address!r}")
     scheme, separator, rest = address.partition("://")
-    if separator and scheme in _LATER:
-        raise NodeError(f"{address}: {_LATER[scheme]}")
+    if separator and scheme in _UNSUPPORTED:
+        raise NodeError(f"{address}: {_UNSUPPORTED[scheme]}")
     if separator and scheme != "unix":
         raise NodeError(f"{address}: unknown scheme {scheme!r}; expected a path or a unix:// address")
     path = rest if separator else address.removeprefix("unix:")
     if "\0" in path or not path or (separator and not path.startswith("/")):
         raise NodeError(
-            f"{address!r} holds no path of a socket; expected unix:///run/containerd/containerd.sock"
+            f"{address!r} is not the path of a socket; expected unix:///run/containerd/containerd.sock"
         )
     return os.path.abspath(path)  # noqa: PTH100 -- resolve() would follow links, and the user named this path
 
 
 def _default_name(path: str) -> str:
-    flavour = USUAL.get(path)
+    flavour = WELL_KNOWN.get(path)
     if flavour is None:
         return path
     host = platform.node() or "localhost"
@@ -248,7 +248,7 @@ def _default_name(path: str) -> str:
 
 
 def _rootless() -> list[str]:
-    """The socket of a rootless containerd, which lies in the file system of its own namespace."""
+    """The socket of a rootless containerd, in the file system of its mount namespace."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if not runtime:
         return []

@@ -1,10 +1,11 @@
-"""Beyond one machine: the same functions on the collections of a dataset, on a Dask cluster (extra ``dask``).
+"""Functions on the collections of a dataset, and collections of many nodes, on a Dask cluster (extra ``dask``).
 
-The files are plain Parquet; Spark and DuckDB read them as they are (docs/scale.md).
+The files are plain Parquet, which Spark and DuckDB read too (docs/scale.md).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -14,10 +15,10 @@ T = TypeVar("T")
 
 
 def on_dask(client: Any = None) -> Callable[[Callable[[Any], T], Iterable[Any]], list[T]]:
-    """A ``run`` for functions such as :func:`imgframe.capacity.daily`: each collection is one task of the cluster.
+    """A ``run`` argument for functions such as :func:`imgframe.capacity.daily`: each collection is a task of the cluster.
 
-    ``client``: a ``distributed.Client``, default the current one. Workers read the files themselves, so the dataset must be
-    on a file system that all of them see; only the small results travel.
+    ``client`` is a ``distributed.Client``, by default the current one. Workers read the files, so the dataset must be on a
+    file system that all of them share; only the small results are transferred.
 
     Raises:
         MissingExtra: Dask is not installed.
@@ -41,14 +42,15 @@ def on_dask(client: Any = None) -> Callable[[Callable[[Any], T], Iterable[Any]],
 
 
 def collect_on_dask(nodes: Iterable[Any], client: Any = None, **options: Any) -> Any:
-    """:func:`imgframe.collect` of many nodes, spread over the workers of a Dask cluster, as one Inventory.
+    """:func:`imgframe.collect` of many nodes on the workers of a Dask cluster, as one Inventory.
 
-    Each worker must reach the sockets of the nodes it is given (``nodes`` are addresses as in ``collect``; ``options`` too).
-    A dead node costs its own rows only, as in ``collect``.
+    ``nodes`` and ``options`` are those of ``collect``; each worker must reach the sockets of its nodes. A node that fails loses
+    only its own rows, as in ``collect``.
 
     Raises:
         MissingExtra: Dask is not installed.
     """
+    from imgframe.collector import collect
     from imgframe.inventory import concat
     from imgframe.node import Node
 
@@ -56,16 +58,4 @@ def collect_on_dask(nodes: Iterable[Any], client: Any = None, **options: Any) ->
     chosen = [Node.of(node) for node in nodes]
     size = max(1, -(-len(chosen) // 64))
     parts = [chosen[at : at + size] for at in range(0, len(chosen), size)]
-    return concat(run(_Collector(options), parts))
-
-
-class _Collector:
-    """``collect`` with its options, importable on a worker."""
-
-    def __init__(self, options: dict[str, Any]) -> None:
-        self.options = options
-
-    def __call__(self, nodes: list[Any]) -> Any:
-        from imgframe.collector import collect
-
-        return collect(nodes, **self.options)
+    return concat(run(functools.partial(collect, **options), parts))

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from imgframe.errors import NodeError
-from imgframe.node import USUAL, Node, discover, load_nodes, nodes_of
+from imgframe.node import WELL_KNOWN, Node, discover, load_nodes, nodes_of
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_usual_sockets_are_called_after_the_host():
     host = platform.node() or "localhost"
     assert Node("/run/containerd/containerd.sock").name == host
     assert Node("/run/k3s/containerd/containerd.sock").name == f"{host}:k3s"
-    assert len({Node(path).name for path in USUAL}) == len(USUAL)
+    assert len({Node(path).name for path in WELL_KNOWN}) == len(WELL_KNOWN)
 
 
 def test_a_node_survives_pickling_and_cannot_be_changed():
@@ -143,9 +143,9 @@ def test_discovery_finds_every_usual_socket_once(monkeypatch, tmp_path):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(first)
         (tmp_path / "link.sock").symlink_to(first)
-        monkeypatch.setattr("imgframe.node.USUAL", {first: "", link: "x", none: "y"})
+        monkeypatch.setattr("imgframe.node.WELL_KNOWN", {first: "", link: "x", none: "y"})
         assert [node.path for node in discover()] == [first]
-    monkeypatch.setattr("imgframe.node.USUAL", {none: ""})
+    monkeypatch.setattr("imgframe.node.WELL_KNOWN", {none: ""})
     with pytest.raises(NodeError, match=f"looked at {none}"):
         discover()
 
@@ -153,7 +153,7 @@ def test_discovery_finds_every_usual_socket_once(monkeypatch, tmp_path):
 def test_discovery_looks_into_a_rootless_containerd(monkeypatch, tmp_path):
     monkeypatch.delenv("CONTAINERD_ADDRESS", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr("imgframe.node.USUAL", {})
+    monkeypatch.setattr("imgframe.node.WELL_KNOWN", {})
     (tmp_path / "containerd-rootless").mkdir()
     (tmp_path / "containerd-rootless/child_pid").write_text("4194999\n")
     with pytest.raises(NodeError, match=r"looked at /proc/4194999/root/run/containerd/containerd\.sock"):
