@@ -24,6 +24,9 @@ from testbed import debian, groups  # noqa: E402 -- the test bed's
 
 YEARS = (2021, 2037)
 
+UNFIT = "not closed_full_or_cut"
+"""libfaketime keeps a file of its own open: in its programs no stream is closed from the start."""
+
 
 def library() -> Path:
     """libfaketime, downloaded and unpacked the first time."""
@@ -47,7 +50,18 @@ def run(at: datetime, arguments: list[str]) -> bool:
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "FAKETIME_DONT_RESET": "1",
     }
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", groups.PURE, *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        groups.PURE,
+        "-k",
+        UNFIT,
+        *arguments,
+    ]
     return not subprocess.run(command, cwd=ROOT, env=os.environ | clock, check=False).returncode
 
 
