@@ -57,7 +57,7 @@ _NAMES = {
         "parse_filters",
     ),
     "imgframe.inventory": ("Inventory", "concat", "open_inventory"),
-    "imgframe.nerdctl.existing": ("get_existing_images",),
+    "imgframe.nerdctl.existing_images": ("get_existing_images",),
     "imgframe.nerdctl.read": ("read_image_config", "read_index", "read_manifest"),
     "imgframe.nerdctl.selection": (
         "get_dangling_images",

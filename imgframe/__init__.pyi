@@ -53,7 +53,7 @@ from imgframe.golang import time as gotime
 from imgframe.inventory import Inventory as Inventory
 from imgframe.inventory import concat as concat
 from imgframe.inventory import open_inventory as open_inventory
-from imgframe.nerdctl.existing import get_existing_images as get_existing_images
+from imgframe.nerdctl.existing_images import get_existing_images as get_existing_images
 from imgframe.nerdctl.read import read_image_config as read_image_config
 from imgframe.nerdctl.read import read_index as read_index
 from imgframe.nerdctl.read import read_manifest as read_manifest

@@ -1,10 +1,11 @@
-"""``DataFrame.img``: methods on a frame of images, each one a line that calls ``imgframe.filters``."""
+"""``DataFrame.img``: methods on a frame of images, each one a line that calls ``imgframe.filters``, loaded on first use."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import imgframe as imf
 from imgframe.errors import MissingColumn
 
 if TYPE_CHECKING:
@@ -42,48 +43,32 @@ class ImageAccessor:
 
     def reference(self, patterns: str | Sequence[str]) -> pd.DataFrame:
         """Images whose name matches every pattern, as a glob or as a regular expression (``filter_by_reference``)."""
-        from imgframe import filters
-
-        return self._with("reference", "name")[filters.filter_by_reference(patterns)]
+        return self._with("reference", "name")[imf.filter_by_reference(patterns)]
 
     def label(self, labels: Mapping[str, str] | str, value: str = "") -> pd.DataFrame:
         """Images whose config has these labels, or one label with this value, ``""`` for any (``filter_by_label``)."""
-        from imgframe import filters
-
         wanted = {labels: value} if isinstance(labels, str) else labels
-        return self._with("label", "labels")[filters.filter_by_label(wanted)]
+        return self._with("label", "labels")[imf.filter_by_label(wanted)]
 
     def until(self, until: str, *, now: Any = None) -> pd.DataFrame:
         """Images whose record was created before a moment (``filter_until``)."""
-        from imgframe import filters
-
-        return self._with("until", "created_at")[filters.filter_until(until, now=now)]
+        return self._with("until", "created_at")[imf.filter_until(until, now=now)]
 
     def before(self, names: str | Sequence[str], *, store: Any = None) -> pd.DataFrame:
         """Images created before the latest of these (``filter_by_created_at``)."""
-        from imgframe import filters
-
-        return self._with("before", "name", "created_at")[filters.filter_by_created_at(names, store=store)]
+        return self._with("before", "name", "created_at")[imf.filter_by_created_at(names, store=store)]
 
     def since(self, names: str | Sequence[str], *, store: Any = None) -> pd.DataFrame:
         """Images created after the earliest of these (``filter_by_created_at``)."""
-        from imgframe import filters
-
-        return self._with("since", "name", "created_at")[
-            filters.filter_by_created_at(since=names, store=store)
-        ]
+        return self._with("since", "name", "created_at")[imf.filter_by_created_at(since=names, store=store)]
 
     def dangling(self) -> pd.DataFrame:
         """Images whose name has no tag (``filter_dangling_images``)."""
-        from imgframe import filters
-
-        return self._with("dangling", "name")[filters.filter_dangling_images()]
+        return self._with("dangling", "name")[imf.filter_dangling_images()]
 
     def tagged(self) -> pd.DataFrame:
         """Images whose name has a tag (``filter_tagged_images``)."""
-        from imgframe import filters
-
-        return self._with("tagged", "name")[filters.filter_tagged_images()]
+        return self._with("tagged", "name")[imf.filter_tagged_images()]
 
     def label_values(self, key: str) -> pd.Series:
         """One config label as a column (``imgframe.filters.tags.label_values``)."""

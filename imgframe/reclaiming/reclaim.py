@@ -15,7 +15,7 @@ from imgframe import schema
 from imgframe.arrow.image_rows import as_table, distinct, nanoseconds, rows_of
 from imgframe.arrow.keys import Bools, Ints, numbers
 from imgframe.inventory import Inventory, human_bytes
-from imgframe.reclaiming.gc_labels import CONTENT, IMAGE, INGEST, SNAPSHOT
+from imgframe.reclaiming.gc_labels import CONTENT, INGEST, SNAPSHOT
 from imgframe.reclaiming.graph import Graph, graph_of
 
 if TYPE_CHECKING:
@@ -303,8 +303,3 @@ def _freed_blobs(graph: Graph, after: Bools, touched: Bools, now: int | None) ->
         graph.cache["blobs", now] = before, np.flatnonzero(real & ~before)
     before, garbage = graph.cache["blobs", now]
     return np.flatnonzero(before & ~kept_blobs(graph, after)), _touched_only(graph, CONTENT, garbage, touched)
-
-
-def image_numbers(graph: Graph) -> Ints:
-    """The numbers of all image records."""
-    return np.arange(graph.start[IMAGE], graph.start[IMAGE + 1])
