@@ -86,7 +86,7 @@ _NAMES = {
 _ROOMS = {
     name: f"imgframe.{name}"
     for name in (
-        "capacity", "charts", "dataset", "errors", "filters", "oci", "platforms", "reclaiming", "reference", "report", "scale",
+        "capacity", "charts", "dataset", "errors", "filters", "kubelet", "oci", "platforms", "reclaiming", "reference", "report", "scale",
         "schema", "simulator",
     )
 } | {"gotime": "imgframe.golang.time"}  # fmt: skip

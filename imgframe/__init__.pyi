@@ -5,6 +5,7 @@ from imgframe import charts as charts
 from imgframe import dataset as dataset
 from imgframe import errors as errors
 from imgframe import filters as filters
+from imgframe import kubelet as kubelet
 from imgframe import oci as oci
 from imgframe import platforms as platforms
 from imgframe import reclaiming as reclaiming
@@ -168,6 +169,7 @@ __all__ = [
     "errors",
     "filters",
     "gotime",
+    "kubelet",
     "oci",
     "platforms",
     "reclaiming",

@@ -23,6 +23,13 @@ _CI = os.environ.get("CI") == "true"
 _untested: dict[str, int] = {}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of our own."""
+    parser.addoption(
+        "--kubelet-vectors", metavar="FILE", help="cases of the kubelet's image collection to replay"
+    )
+
+
 def require_daemons(what: str, release: str = "1.7") -> None:
     """Skips the test where real daemons cannot be had; with CI=true that is a failure."""
     try:

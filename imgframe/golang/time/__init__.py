@@ -5,7 +5,7 @@ the range of 64 bits. No float and no calendar of Python's own is involved, exce
 duration as float64.
 """
 
-from imgframe.golang.time.duration import SECOND, parse_duration
+from imgframe.golang.time.duration import SECOND, format_duration, parse_duration
 from imgframe.golang.time.moments import (
     EARLIEST,
     LATEST,
@@ -29,6 +29,7 @@ __all__ = [
     "LATEST",
     "SECOND",
     "back",
+    "format_duration",
     "format_time",
     "marshal",
     "parse_date",

@@ -113,3 +113,29 @@ def _fraction(digits: str) -> tuple[int, float]:
             break
         value, scale = grown, scale * 10
     return value, scale
+
+
+def format_duration(nanoseconds: int) -> str:
+    """A duration as Go prints it (Duration.String): hours, minutes and seconds, or one smaller unit below a second.
+
+    Example:
+        >>> format_duration(90 * SECOND), format_duration(1_500_000), format_duration(0)
+        ('1m30s', '1.5ms', '0s')
+    """
+    sign, rest = "-" * (nanoseconds < 0), abs(nanoseconds)
+    if rest < SECOND:
+        for unit, size in (("ms", 10**6), ("µs", 10**3), ("ns", 1)):
+            if rest >= size:
+                return f"{sign}{_decimal(rest, size)}{unit}"
+        return "0s"
+    minutes, rest = divmod(rest, 60 * SECOND)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{_decimal(rest, SECOND)}s"
+    if hours:
+        return f"{sign}{hours}h{minutes}m{seconds}"
+    return f"{sign}{minutes}m{seconds}" if minutes else f"{sign}{seconds}"
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, part = divmod(value, unit)
+    return f"{whole}.{str(part).zfill(len(str(unit)) - 1)}".rstrip("0").rstrip(".") if part else str(whole)

@@ -1,0 +1,40 @@
+"""The kubelet's image garbage collection: its rules, release by release, as the real code follows them.
+
+Example:
+    >>> from imgframe import kubelet
+    >>> kubelet.used_percent(capacity=10_000, available=1_599)
+    85
+"""
+
+from imgframe.kubelet.image_gc import (
+    Candidate,
+    CriError,
+    ImageGC,
+    Record,
+    Run,
+    Runtime,
+    RuntimeContainer,
+    RuntimeImage,
+    used_percent,
+    wanted_bytes,
+)
+from imgframe.kubelet.loops import Loops
+from imgframe.kubelet.policy import Policy
+from imgframe.kubelet.releases import Release, release
+
+__all__ = [
+    "Candidate",
+    "CriError",
+    "ImageGC",
+    "Loops",
+    "Policy",
+    "Record",
+    "Release",
+    "Run",
+    "Runtime",
+    "RuntimeContainer",
+    "RuntimeImage",
+    "release",
+    "used_percent",
+    "wanted_bytes",
+]
