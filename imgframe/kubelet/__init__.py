@@ -10,7 +10,7 @@ from imgframe.kubelet.image_gc import (
     Candidate,
     CriError,
     ImageGC,
-    Record,
+    ImageRecord,
     Run,
     Runtime,
     RuntimeContainer,
@@ -20,16 +20,16 @@ from imgframe.kubelet.image_gc import (
 )
 from imgframe.kubelet.loops import Loops
 from imgframe.kubelet.policy import Policy
-from imgframe.kubelet.releases import Release, release
+from imgframe.kubelet.releases import KubernetesRelease, release
 
 __all__ = [
     "Candidate",
     "CriError",
     "ImageGC",
+    "ImageRecord",
+    "KubernetesRelease",
     "Loops",
     "Policy",
-    "Record",
-    "Release",
     "Run",
     "Runtime",
     "RuntimeContainer",

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from imgframe.errors import InputError
 from imgframe.golang.fmt import sprintf_without_arguments
 from imgframe.golang.time import format_duration
-from imgframe.kubelet.releases import NEWEST, Release
+from imgframe.kubelet.releases import NEWEST, KubernetesRelease
 
 EVERYTHING = (1 << 63) - 1
 """Bytes that eviction asks for, and the age in nanoseconds of an image that was never used."""
@@ -63,7 +63,7 @@ class Runtime(Protocol):
 
 
 @dataclass(slots=True)
-class Record:
+class ImageRecord:
     """What the kubelet remembers of an image; ``last_used`` is None where no run has seen it in use."""
 
     first_detected: int
@@ -196,7 +196,7 @@ class ImageGC:
         *,
         runtime: Runtime,
         clock: Callable[[], int],
-        release: Release = NEWEST,
+        release: KubernetesRelease = NEWEST,
         image_volume: bool | None = None,
         by_handler: bool = False,
         order: Order = by_use,
@@ -207,7 +207,7 @@ class ImageGC:
         if low > high:
             raise InputError(f"LowThresholdPercent {low} can not be higher than HighThresholdPercent {high}")
         self.high, self.low, self.min_age, self.max_age = high, low, min_age, max_age
-        self.records: dict[str, Record] = {}
+        self.records: dict[str, ImageRecord] = {}
         self._runtime, self.clock, self._release = runtime, clock, release
         self._volumes = release.image_volume if image_volume is None else image_volume
         self._by_handler, self._order = by_handler, order
@@ -264,7 +264,7 @@ class ImageGC:
         now = self.clock()
         listed = {self._key(image.id, image.handler): image for image in images}
         for key, image in listed.items():
-            record = self.records.setdefault(key, Record(begun, None, 0, pinned=False))
+            record = self.records.setdefault(key, ImageRecord(begun, None, 0, pinned=False))
             if key in used:
                 record.last_used = now
             record.size, record.pinned = image.size, image.pinned

@@ -12,7 +12,7 @@ from imgframe.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class KubernetesRelease:
     """One minor release of Kubernetes.
 
     Attributes:
@@ -36,16 +36,16 @@ class Release:
 _OLD_INVALID_ID = ("ImageID is not valid, skipping, ImageID: %v", "")
 
 _RELEASES = (
-    Release("1.33", False, False, True, True, _OLD_INVALID_ID),
-    Release("1.35", True, False, False, False, _OLD_INVALID_ID),
-    Release(
+    KubernetesRelease("1.33", False, False, True, True, _OLD_INVALID_ID),
+    KubernetesRelease("1.35", True, False, False, False, _OLD_INVALID_ID),
+    KubernetesRelease(
         "1.37", True, True, False, False, ("InvalidImageID", "ImageID is not valid, skipping, image: {key}")
     ),
 )
 NEWEST = _RELEASES[-1]
 
 
-def release(version: str) -> Release:
+def release(version: str) -> KubernetesRelease:
     """The release that a version of the kubelet follows: the newest known one that is not newer.
 
     Args:
