@@ -85,8 +85,8 @@ print(sorted(file.name for file in folder.iterdir()))
 # %% [markdown]
 # ## Apply
 #
-# Every step asks the node first. Statuses: `done`; `gone` (nothing was left to do); `refused` (the record moved, or is in
-# use or pinned by now); `failed`; `stopped`.
+# Every step asks the node first. Statuses: `done`; `gone` (nothing was left to do); `refused` (the record moved, or is now
+# in use or pinned); `failed`; `stopped`.
 
 # %%
 result = reviewed.apply(progress=False)

@@ -87,8 +87,8 @@ def test_what_moved_since_the_plan_is_refused_and_the_rest_goes_on(filled):
         status.loc[moved, "status"] == status.loc[used, "status"] == status.loc[pinned, "status"] == "refused"
     )
     assert "collect again" in status.loc[moved, "message"]
-    assert f"container user-{namespace} uses it" in status.loc[used, "message"]
-    assert "pinned by now" in status.loc[pinned, "message"]
+    assert f"container user-{namespace} now uses it" in status.loc[used, "message"]
+    assert "now pinned" in status.loc[pinned, "message"]
     assert status.loc[gone, "status"] == "gone"
     assert set(status.loc[rest[:-1], "status"]) == {"done"}
     assert {moved, used, pinned} <= names_in(daemon, namespace)

@@ -166,6 +166,6 @@ def test_daemons_lose_what_nerdctl_would_take(containerd):
     result = plan.apply()
     refused = result.failed.set_index("name")["message"]
     twins = {name for name in rest if digests[name] == digests[late]}  # other names of one image are nobody's
-    assert refused.to_dict() == {late: f"container three-{namespace} uses it by now"}
+    assert refused.to_dict() == {late: f"container three-{namespace} now uses it"}
     assert names_in(containerd, namespace) == {named, late, "registry.example/second:1"}
     assert twins <= set(result.steps.loc[result.steps["status"] == "done", "name"])

@@ -68,7 +68,7 @@ def test_what_vanished_from_the_registry_since_the_plan_is_refused(node, faulty_
     result = imf.open_plan(tmp_path / "alone").apply(progress=False)
     messages = dict(zip(result.steps["name"], result.steps["message"], strict=True))
     assert set(result.steps["status"]) == {"refused"}
-    assert messages[through[0]].startswith("no registry has it by now: ")
+    assert messages[through[0]].startswith("no registry has it any more: ")
     assert messages[through[1]].startswith("whether a registry has it could not be learnt: ")
     assert all("plan again" in message for message in messages.values())
     assert len(pulled(read(address), through)) == 2

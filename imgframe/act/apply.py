@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imgframe.act import delete, ensure, pull, push, tag, undo
 from imgframe.act.locks import Locks
 from imgframe.act.node_session import ApplyContext, NodeSession
-from imgframe.act.progress import ProgressBars
+from imgframe.act.progress import TransferBars
 from imgframe.act.steps import Outcome, Step, failed, failed_by
 from imgframe.errors import WireError
 from imgframe.upstream.recheck import Recheck
@@ -59,7 +59,7 @@ class Application:
         registries = RegistrySessions(docker_config, registry_timeout)
         moved = sum(action in MOVING for action in plan.table["action"].to_pylist())
         self._context = ApplyContext(
-            plan, max_parallel, Locks(), registries, Recheck(registries), ProgressBars(progress, moved)
+            plan, max_parallel, Locks(), registries, Recheck(registries), TransferBars(progress, moved)
         )
         self._gate = asyncio.Semaphore(NODES)
         self._sessions: dict[str, NodeSession] = {}

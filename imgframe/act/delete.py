@@ -88,16 +88,16 @@ class _NamespaceState:
         digest = image.target.digest
         if digest != step["digest"]:
             return refused(
-                f"it has {digest} now, the plan was made for {step['digest']}; collect again", digest
+                f"it now has {digest}, but the plan was made for {step['digest']}; collect again", digest
             )
         pinned = self._pinned.get(digest)
         if options.get("keep_pinned", True) and pinned is not None:
-            return refused(f"pinned by now ({pinned})", digest)
+            return refused(f"now pinned ({pinned})", digest)
         user = self._users.get(step["name"])
         if user is None and options.get("used_by") != "name":
             user = self._digest_users.get(digest)
         if options.get("keep_used", True) and user is not None:
-            return refused(f"container {user} uses it by now", digest)
+            return refused(f"container {user} now uses it", digest)
         return None
 
 
@@ -113,7 +113,7 @@ async def _delete(client: Client, step: Step, *, conditional: bool, sync: bool) 
         if not conditional:
             found = await client.images.get(namespace, name)
             if found.target.digest != digest:
-                return refused(f"it has {found.target.digest} by now; collect again")
+                return refused(f"it now has {found.target.digest}; collect again")
         await client.images.delete(namespace, name, sync=sync, only_if=target if conditional else None)
     except Missing:
         return gone(_NO_RECORD)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgframe import platforms
 from imgframe.act.locks import Locks
-from imgframe.act.progress import ProgressBars
+from imgframe.act.progress import TransferBars
 from imgframe.act.steps import Outcome, Step, failed_by
 from imgframe.act.tasks import finished
 from imgframe.digests import matches
@@ -37,7 +37,7 @@ class ApplyContext:
     locks: Locks
     registries: RegistrySessions
     recheck: Recheck
-    progress: ProgressBars
+    progress: TransferBars
 
 
 class NodeSession:

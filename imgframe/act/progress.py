@@ -15,7 +15,7 @@ BlobProgress = Callable[[str, int, int], None]
 """Called with the digest of a blob, the bytes of it that are there, and its size."""
 
 
-class ProgressBars:
+class TransferBars:
     """Bars drawn by tqdm when ``show`` is True, or is None and a terminal or a notebook is there."""
 
     def __init__(self, show: bool | None, images: int) -> None:
@@ -63,7 +63,7 @@ class ProgressBars:
 class ImageBar:
     """The bytes of one image."""
 
-    def __init__(self, bars: ProgressBars, own: Any) -> None:
+    def __init__(self, bars: TransferBars, own: Any) -> None:
         self._bars, self._own = bars, own
         self._done: dict[str, int] = {}
 

@@ -24,7 +24,7 @@ async def _tag(client: Client, step: Step) -> Outcome:
         return refused(f"{name} is not there any more; collect again")
     if target.digest != step["digest"]:
         return refused(
-            f"{name} has {target.digest} now, the plan was made for {step['digest']}; collect again"
+            f"{name} now has {target.digest}, but the plan was made for {step['digest']}; collect again"
         )
     try:
         await client.images.create(namespace, step["to"], target, {})

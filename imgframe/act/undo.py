@@ -38,5 +38,5 @@ async def _create(client: Client, step: Step) -> Outcome:
         found = (await client.images.get(namespace, name)).target.digest
         if found == digest:
             return gone("it is there already", found)
-        return refused(f"the name has {found} by now; delete or rename that first", found)
+        return refused(f"the name now has {found}; delete or rename that first", found)
     return done(None, digest)

@@ -167,7 +167,7 @@ class Plan:
     ) -> Result:
         """Apply the plan: the only write in imgframe. Gives a :class:`~imgframe.Result`, whatever happened to each step.
 
-        Every step is compared with its node first and refused if the record moved, is used or pinned by now; what is gone
+        Every step is compared with its node first and refused if the record moved, is now used or pinned; what is gone
         already counts as done. All nodes are worked on at the same time. A plan may mix actions: on each node the steps are
         grouped by action, in the order in which the actions first appear in the plan, and a group begins when the one before
         it has ended. ``progress``: bars, by default on a terminal or in a notebook. ``max_parallel``: steps at a time on each
@@ -239,11 +239,11 @@ class Plan:
                 lines.append(f"and {unknown} snapshots whose size was not collected (counted as 0)")
             if unread:
                 lines.append(
-                    f"at most, because lists of these stores that could not be read ({unread}) may hold some of it"
+                    f"at most, because lists of these stores could not be read ({unread}) and may hold some of it"
                 )
             if self.undo_for is not None:
                 lines.append(
-                    f"the bytes return only after {self.undo_for} s, until then result.undo() restores the names"
+                    f"the bytes are freed only after {self.undo_for} s; until then result.undo() restores the names"
                 )
         return lines
 

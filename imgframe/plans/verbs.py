@@ -62,7 +62,7 @@ def prune(
         keep_used: keep what a container uses under any name; False lifts the dialect's own rule too.
         keep_unknown: keep records of which it is not known whether they are used, in every dialect.
         undo_for: a Go duration (``"2h"``) or seconds for which a lease holds the content, so that ``result.undo()`` can put the
-            names back; the bytes return only afterwards.
+            names back; the bytes are freed only afterwards.
         require_remote: keep what no registry has under any of its names, or where that cannot be learnt; options of
             :func:`resolve_digest` instead of True say how registries are asked. They are asked again when the plan is applied.
 

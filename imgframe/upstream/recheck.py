@@ -30,7 +30,7 @@ class Recheck:
             async with self._gate:
                 await self._sessions.image(required["reference"], how).resolve()
         except RegistryNotFound as error:
-            return f"no registry has it by now: {error}; plan again"
+            return f"no registry has it any more: {error}; plan again"
         except ImgframeError as error:  # such as a config.json that cannot be read: then nothing was learnt
             return f"whether a registry has it could not be learnt: {error}; plan again"
         return None
