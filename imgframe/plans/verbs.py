@@ -22,9 +22,6 @@ from imgframe.planning.requested import RequestedRecords, records_of
 from imgframe.planning.retention import Reasons, RetentionRules, free, nerdctl_says
 from imgframe.planning.tag_steps import Names, new_name, tag_steps
 from imgframe.plans.plan import Plan
-from imgframe.upstream.lookup import RegistryOptions
-from imgframe.upstream.presence import remote_presence
-from imgframe.upstream.recheck import OPTION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,10 +81,10 @@ def prune(
         dialect, all=all, keep_pinned=keep_pinned, keep_used=keep_used, keep_unknown=keep_unknown
     )
     records = records_of(images, inventory, "prune")
-    reasons, proofs = _judged(records, inventory, rules, require_remote)
+    reasons, required = _judged(records, inventory, rules, require_remote)
     why = "asked for" if dialect == "imgframe" else nerdctl_says(records, inventory, all=bool(all))
     return _deletion(
-        planning.decide_prune(records, reasons, inventory, why), inventory, rules, undo_for, proofs
+        planning.decide_prune(records, reasons, inventory, why), inventory, rules, undo_for, required
     )
 
 
@@ -130,18 +127,22 @@ def prune_to(
     rules = RetentionRules.of(keep_pinned=keep_pinned, keep_used=keep_used, keep_unknown=keep_unknown)
     asked = inventory.images if candidates is None else candidates
     records = records_of(asked, inventory, "prune_to")
-    reasons, proofs = _judged(records, inventory, rules, require_remote)
+    reasons, required = _judged(records, inventory, rules, require_remote)
     decided = planning.decide_prune_to(records, reasons, inventory, target, asked, order)
-    return _deletion(decided, inventory, rules, undo_for, proofs)
+    return _deletion(decided, inventory, rules, undo_for, required)
 
 
 def _judged(
     records: RequestedRecords, inventory: Inventory, rules: RetentionRules, required: Required
 ) -> tuple[Reasons, dict[str, dict[str, Any]]]:
-    """Why records are kept, and per digest that may go how a registry was asked for it, where that is required."""
+    """Why records are kept, and the options of the steps by digest, where a registry is required to have it."""
     reasons = rules.reasons(records, inventory)
     if required is False:
         return reasons, {}
+    from imgframe.upstream.lookup import RegistryOptions
+    from imgframe.upstream.presence import remote_presence
+    from imgframe.upstream.recheck import OPTION
+
     options = RegistryOptions.of({} if required is True else required)
     saved = registry_options(options.hosts_dirs, options.docker_config, insecure=options.insecure)
     saved["timeout"] = None if options.timeout == RegistryOptions().timeout else options.timeout
@@ -153,10 +154,8 @@ def _judged(
         if not found.there:
             what = "not known to be in a registry" if found.there is None else "in no registry"
             reasons[place] = f"{what}: {found.reason}"
-    proofs = {
-        digest: {**saved, "reference": found.reference} for digest, found in presence.items() if found.there
-    }
-    return reasons, proofs
+    there = {digest: found.reference for digest, found in presence.items() if found.there}
+    return reasons, {digest: {OPTION: {**saved, "reference": name}} for digest, name in there.items()}
 
 
 def _deletion(
@@ -164,14 +163,11 @@ def _deletion(
     inventory: Inventory,
     rules: RetentionRules,
     undo_for: str | int | None,
-    proofs: dict[str, dict[str, Any]],
+    required: dict[str, dict[str, Any]],
 ) -> Plan:
     steps, options = decided.steps, rules.options()
     digest = one_array(steps["digest"])
-    texts = [
-        json.dumps({**options, OPTION: proofs[one]} if one in proofs else options)
-        for one in digest.dictionary.to_pylist()
-    ]
+    texts = [json.dumps({**options, **required.get(one, {})}) for one in digest.dictionary.to_pylist()]
     column = pa.DictionaryArray.from_arrays(digest.indices, pa.array(texts, pa.string()))
     columns = {name: steps[name] for name in steps.column_names}
     steps = schema.plan_table("steps", {**columns, "options": column})
