@@ -15,6 +15,12 @@ import imgframe as imf
 from imgframe.errors import InputError, MissingColumn
 
 
+@pytest.fixture(autouse=True, scope="module")
+def accessor():
+    """The tests' own modules import imgframe before pandas: then the first use of a public name registers ``img``."""
+    assert imf.Inventory
+
+
 def images():
     return pd.DataFrame(
         {
