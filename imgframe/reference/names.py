@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imgframe.digests import digest_error
-from imgframe.errors import InputError, ReferenceError_
+from imgframe.errors import ReferenceError_
 from imgframe.reference.cid import canonical_cid
 from imgframe.reference.grammar import Named, parse_normalized, refuse
 
 ARCHIVE = "image must be loaded from archive before parsing image reference"
 _PROTOCOLS = ("ipfs", "ipns")
-_SHORT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +64,6 @@ class Reference:
         if self.protocol and not self.domain:
             return self.path
         return str(self._named) if self.path else self.digest
-
-    def suggest(self, suffix: str) -> str:
-        """A container name for this image: a stem, ``-`` and five characters of ``suffix`` (Go: ``SuggestContainerName``).
-
-        Raises :class:`~imgframe.errors.InputError` where Go panics: a suffix that is too short, or ``ipfs://`` before
-        a bare digest.
-
-        Example:
-            >>> from imgframe import reference
-            >>> reference.parse("quay.io/team/api:1").suggest("0123456789")
-            'api-01234'
-        """
-        if len(suffix) < _SHORT:
-            raise InputError(f"suffix {suffix!r} of a container name needs at least {_SHORT} characters")
-        if self.protocol and not self.domain:
-            if len(self.string) < _SHORT:
-                raise InputError(
-                    f"no container name for {self.digest!r} with the protocol {self.protocol}: "
-                    f"runtime error: slice bounds out of range [:{_SHORT}] with length {len(self.string)}"
-                )
-            stem = f"{self.protocol}-{self.string[:_SHORT]}"
-        else:
-            stem = self.path.rpartition("/")[2] or "untitled"
-        return f"{stem}-{suffix[:_SHORT]}"
 
 
 def split_protocol(name: str) -> tuple[str, str]:

@@ -7,19 +7,24 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from imgframe.errors import DocumentError
 from imgframe.golang import time as gotime
+from imgframe.golang.json import encoder
 from imgframe.oci.documents import NIL, Descriptor, ImageConfig, Index, Manifest, RunConfig
-from imgframe.oci.healthcheck import json_string
 from imgframe.platforms import Platform
+
+_YEAR_0 = gotime.parse_date("0000-01-01")
+_YEAR_10000 = gotime.parse_date("9999-12-31") + 86_400 * gotime.SECOND
+_CANNOT_WRITE = "json: error calling MarshalJSON for type *time.Time"
 
 
 def _value(value: Any) -> str:
     if value is None or value is NIL:
         return "null"
     if isinstance(value, str):
-        return json_string(value)
+        return encoder.string(value)
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{json_string(key)}:{_value(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{encoder.string(key)}:{_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (tuple, list)):
         return "[" + ",".join(_value(item) for item in value) + "]"
     return json.dumps(value)
@@ -70,16 +75,30 @@ def _platform(found: Platform) -> dict[str, Any]:
     return fields | _filled(variant=found.variant)
 
 
+def _time(text: str) -> str:
+    """The time as Go writes it to JSON after reading it (``Time.MarshalJSON``)."""
+    nanoseconds, offset = gotime.unmarshal(text)
+    local = nanoseconds + offset * gotime.SECOND
+    if not _YEAR_0 <= local < _YEAR_10000:
+        raise DocumentError(f"{_CANNOT_WRITE}: year outside of range [0,9999]")
+    if abs(offset) >= 24 * 3600:
+        raise DocumentError(f"{_CANNOT_WRITE}: timezone hour outside of range [0,23]")
+    zone = "Z"
+    if offset:
+        zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 3600:02d}:{abs(offset) // 60 % 60:02d}"
+    return gotime.format_time(local).removesuffix("Z") + zone
+
+
 def _config(found: ImageConfig) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if found.created is not None:
-        fields["created"] = gotime.marshal(found.created)
+        fields["created"] = _time(found.created)
     fields |= _filled(author=found.author) | _platform(found.platform)
     fields["config"] = _run_config(found.config)
     fields["rootfs"] = {"type": found.rootfs.type, "diff_ids": found.rootfs.diff_ids}
     steps = []
     for step in found.history:
-        shown = {} if step.created is None else {"created": gotime.marshal(step.created)}
+        shown = {} if step.created is None else {"created": _time(step.created)}
         steps.append(
             shown
             | _filled(

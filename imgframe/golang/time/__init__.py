@@ -17,7 +17,6 @@ from imgframe.golang.time.moments import (
 )
 from imgframe.golang.time.rfc3339 import (
     format_time,
-    marshal,
     parse_date,
     parse_rfc3339,
     read_rfc3339,
@@ -31,7 +30,6 @@ __all__ = [
     "back",
     "format_duration",
     "format_time",
-    "marshal",
     "parse_date",
     "parse_duration",
     "parse_rfc3339",

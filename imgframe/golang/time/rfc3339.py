@@ -1,4 +1,4 @@
-"""Moments as text: RFC 3339 and dates as ``time.Parse`` reads them, and times in JSON (``Time.UnmarshalJSON``, ``MarshalJSON``)."""
+"""Moments as text: RFC 3339 and dates as ``time.Parse`` reads them, and times in JSON (``Time.UnmarshalJSON``)."""
 
 from __future__ import annotations
 
@@ -133,26 +133,6 @@ def unmarshal(text: str) -> tuple[int, int]:
     return found
 
 
-def marshal(text: str) -> str:
-    """The time as Go writes it to JSON after reading it (``Time.MarshalJSON``).
-
-    Raises:
-        DocumentError: Go refuses to read or to write it.
-    """
-    nanoseconds, offset = unmarshal(text)
-    local = nanoseconds + offset * SECOND
-    if not _YEAR_0 <= local < _YEAR_10000:
-        raise DocumentError(f"{_CANNOT_WRITE}: year outside of range [0,9999]")
-    if abs(offset) >= 24 * 3600:
-        raise DocumentError(f"{_CANNOT_WRITE}: timezone hour outside of range [0,23]")
-    zone = "Z"
-    if offset:
-        zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 3600:02d}:{abs(offset) // 60 % 60:02d}"
-    return format_time(local).removesuffix("Z") + zone
-
-
-_YEAR_0, _YEAR_10000 = (_days_from_epoch(year, 1, 1) * 86_400 * SECOND for year in (0, 10_000))
-_CANNOT_WRITE = "json: error calling MarshalJSON for type *time.Time"
 # What Go reads, piece by piece: pattern, how the error names it, its range and what it is.
 _PIECES = (
     (r"[0-9]{4}", "2006", None, ""),
