@@ -1,9 +1,9 @@
-"""containerd's filter expressions: their grammar, and what one clause says of a value.
+"""containerd's filter expressions (its package ``filters``): the grammar, and one selector evaluated on values.
 
 Grammar: selectors joined by commas, all of which must hold; a selector is a field path (``name``, ``target.digest``,
-``target.mediatype``, ``labels.<key>``, ``annotations.<key>``) with ``==``, ``!=`` or ``~=`` and a value, or alone (is it
-present). Fields and values may be quoted as Go strings, regular expressions also by ``/`` and ``|``. Errors are those of
-containerd's ``filters`` package, with its places counted in bytes.
+``target.mediatype``, ``labels.<key>``, ``annotations.<key>``) with ``==``, ``!=`` or ``~=`` and a value, or alone (the
+field is present). Fields and values may be quoted as Go strings, regular expressions also by ``/`` and ``|``. Errors are containerd's,
+with positions counted in bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DIGITS = {"x": (16, 2), "u": (16, 4), "U": (16, 8)}
 
 
 class Selector(NamedTuple):
-    """One clause of an expression; the operator is empty where it asks for presence."""
+    """One selector of an expression; the operator is empty if it tests presence."""
 
     path: tuple[str, ...]
     operator: str
@@ -139,7 +139,7 @@ def _in_value(char: str) -> bool:
     return is_print(char)
 
 
-class _Parser:
+class _ExpressionParser:
     def __init__(self, text: str, end: str) -> None:
         self.text, self.end = text, end
         self.scanner = _Scanner(text)
@@ -230,7 +230,7 @@ class _Parser:
         return out.decode("utf-8", "surrogateescape")
 
     def _code(self, start: int, kind: str, code: int) -> bytes:
-        if kind == "U" and code >= 1 << 31:  # negative to Go: no character, and no error
+        if kind == "U" and code >= 1 << 31:  # negative to Go: neither a character nor an error
             code = 0xFFFD
         if code > (0x10FFFF if kind in "uU" else 0xFF):
             raise self.error(start, "unquoting failed: quote syntax error")
@@ -243,18 +243,18 @@ def parse(expression: str, end: str = ": invalid argument: invalid argument") ->
     """The selectors of an expression, all of which must hold; none for the empty text, which matches everything.
 
     Raises:
-        FilterError: containerd refuses it; ``end`` is what the call in question appends to its words (Images/List does).
+        FilterError: containerd refuses it; ``end`` is what the call appends to the message (Images/List does).
 
     Example:
         >>> from imgframe import containerd_filters
         >>> containerd_filters.parse('labels."a/b"==x,name')[0]
         Selector(path=('labels', 'a/b'), operator='==', value='x')
     """
-    return _Parser(expression, end).selectors() if expression else ()
+    return _ExpressionParser(expression, end).selectors() if expression else ()
 
 
 def is_utf8(value: str) -> bool:
-    r"""Whether the value of a selector is text: escapes such as ``\xc3`` can write other bytes.
+    r"""Whether the value of a selector is valid UTF-8, as escapes such as ``\xc3`` can produce any byte.
 
     Example:
         >>> from imgframe import containerd_filters
@@ -265,7 +265,7 @@ def is_utf8(value: str) -> bool:
 
 
 def holds(selector: Selector, values: list[str | None]) -> Any:
-    """The selector's answer per value of its field; an absent one counts as the empty text where Go does not look at presence.
+    """Whether the selector matches each value of its field; an absent value is the empty text where Go ignores presence.
 
     Example:
         >>> from imgframe import containerd_filters
@@ -288,5 +288,5 @@ def holds(selector: Selector, values: list[str | None]) -> Any:
             raise
         return np.zeros(
             len(values), dtype=bool
-        )  # containerd logs a broken expression, and it matches nothing
+        )  # containerd logs an invalid expression, which matches nothing
     return compiled.search([value or "" for value in values])

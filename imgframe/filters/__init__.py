@@ -1,7 +1,7 @@
-"""The filters of nerdctl's imgutil as questions to a frame of images, and how they compose.
+"""The filters of nerdctl's imgutil over a frame of images, and how they compose.
 
-Each filter function gives a :class:`Filter`; ``images[filter]`` is the frame of the rows that it keeps. The answers and the
-errors are those of nerdctl's Go code for every row, computed once per unique name or label text.
+Each filter function returns a :class:`Filter`; ``images[filter]`` is the frame of the rows that it keeps. Results and errors
+are those of nerdctl's Go code for every row, computed once per unique name or label text.
 """
 
 from imgframe.filters.docker import DockerFilters

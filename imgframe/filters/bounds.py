@@ -1,4 +1,4 @@
-"""containerd's filter expressions (:mod:`imgframe.containerd_filters`) over an images frame, and the entries of before and since."""
+"""The images that before and since name, found by name or by containerd's filter expressions (:mod:`imgframe.containerd_filters`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imgframe.errors import InputError, ReferenceError_
 from imgframe.filters import columns
 
 
-class Entry(NamedTuple):
+class BoundingImage(NamedTuple):
     """One entry of before or since: an expression as Go gets it, or a name (one record name of ``names``)."""
 
     shown: str
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
     names: tuple[str, ...] = ()
 
 
-def entries(given: Sequence[str] | str) -> tuple[Entry, ...]:
+def entries(given: Sequence[str] | str) -> tuple[BoundingImage, ...]:
     """The entries of before or since as the user wrote them.
 
     Raises:
@@ -37,13 +37,13 @@ def entries(given: Sequence[str] | str) -> tuple[Entry, ...]:
         ):  # no image name has "="; a lone one is containerd's error about the operator
             found.append(verbatim(each))
         else:
-            found.append(Entry(each, None, _spellings(each)))
+            found.append(BoundingImage(each, None, _spellings(each)))
     return tuple(found)
 
 
-def verbatim(expression: str) -> Entry:
+def verbatim(expression: str) -> BoundingImage:
     """An entry that is a filter expression, even if it looks like a name; shown as Go shows it."""
-    return Entry(expression.removeprefix("name=="), expression)
+    return BoundingImage(expression.removeprefix("name=="), expression)
 
 
 def _spellings(name: str) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def _spellings(name: str) -> tuple[str, ...]:
         return (name,)
 
 
-def any_of(given: Iterable[Entry], store: pd.DataFrame) -> Any:
+def any_of(given: Iterable[BoundingImage], store: pd.DataFrame) -> Any:
     """The positions of the rows of the store that any of the entries matches, in order.
 
     Raises:

@@ -1,7 +1,7 @@
 """Columns of any images frame as numpy: codes over unique texts, times as integers, stores as numbers.
 
-Whatever wrote the frame (categories, plain strings, objects, Arrow types), a filter decides once per unique text and
-gathers the answers by codes. What was computed per set of categories is kept as long as pandas keeps these categories.
+Whatever the column type (categories, plain strings, objects, Arrow types), a filter decides once per unique text and
+gathers the results by codes. Results per set of categories are cached as long as pandas keeps these categories.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ V = TypeVar("V")
 CHUNK = 1 << 18
 """Rows per step of a gather: the temporaries stay in the processor's cache."""
 _FEW = 20
-"""So many unique words per row are looked at whole before a frame counts as a small part of something larger."""
+"""With more unique words per row than this, a frame counts as a small part of a larger one."""
 MISSING_TIME = -(2**63)
 """How pandas stores NaT."""
 _TICKS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
@@ -46,7 +46,7 @@ class PerWords(Generic[V]):
         return value
 
 
-class Text(NamedTuple):
+class TextColumn(NamedTuple):
     """A column of text: ``words`` are the unique values, ``codes`` their places per row, -1 where there is none."""
 
     codes: Any
@@ -60,32 +60,30 @@ def column(frame: pd.DataFrame, name: str, needed_by: str) -> Any:
     return frame[name]
 
 
-def text(frame: pd.DataFrame, name: str, needed_by: str) -> Text:
+def text(frame: pd.DataFrame, name: str, needed_by: str) -> TextColumn:
     """The column ``name`` as codes over unique texts."""
     values = column(frame, name, needed_by).array
     if not isinstance(values, pd.Categorical):
         if isinstance(values.dtype, pd.ArrowDtype) and pa.types.is_dictionary(values.dtype.pyarrow_dtype):
             values = values.astype("object")
         codes, words = pd.factorize(values, use_na_sentinel=True)
-        return Text(codes, pd.Index(words))
+        return TextColumn(codes, pd.Index(words))
     return _compact(values.codes, values.categories)
 
 
-def _compact(codes: Any, words: pd.Index) -> Text:
-    """A few rows of a large set of categories keep only the words that they use."""
+def _compact(codes: Any, words: pd.Index) -> TextColumn:
+    """A few rows with many categories keep only the words that they use."""
     if len(words) <= _FEW * (len(codes) + 1):
-        return Text(codes, words)
+        return TextColumn(codes, words)
     used, places = np.unique(codes, return_inverse=True)
     if len(used) and used[0] < 0:
         used, places = used[1:], places - 1
     parts = _parts(words)
     key = used.tobytes()
-    if (
-        key not in parts
-    ):  # the same small frame again: the same words, so that what was computed for them is found
+    if key not in parts:  # the same words for the same small frame, so that cached results are found
         parts.clear()
         parts[key] = words.take(used)
-    return Text(places, parts[key])
+    return TextColumn(places, parts[key])
 
 
 _parts: PerWords[dict[bytes, pd.Index]] = PerWords(lambda _: {})
@@ -120,11 +118,11 @@ class Times(NamedTuple):
     tick: int
 
     def before(self, cutoff_ns: int) -> int:
-        """The tick t for which ``ticks < t`` says: before the cut-off."""
+        """The tick t for which ``ticks < t`` means: before the cut-off."""
         return min(max(-(-cutoff_ns // self.tick), gotime.EARLIEST), gotime.LATEST)
 
     def after(self, cutoff_ns: int) -> int:
-        """The tick t for which ``ticks > t`` says: after the cut-off."""
+        """The tick t for which ``ticks > t`` means: after the cut-off."""
         return min(max(cutoff_ns // self.tick, gotime.EARLIEST), gotime.LATEST)
 
 
@@ -157,7 +155,7 @@ def _moment(value: Any, name: str) -> int:
 
 
 def store_numbers(*frames: pd.DataFrame) -> tuple[list[Any], int]:
-    """For each frame a number per row that names its store (node, namespace), and how many numbers there may be.
+    """For each frame the number of each row's store (node, namespace), and how many numbers there may be.
 
     Frames that lack both columns are one store; only columns that all frames have count, and a missing node or namespace
     is a value like any other. None instead of an array stands for: all rows are store 0.
@@ -185,7 +183,7 @@ def store_numbers(*frames: pd.DataFrame) -> tuple[list[Any], int]:
     return numbers, total
 
 
-def _recoded(own: Text, words: pd.Index) -> Any:
+def _recoded(own: TextColumn, words: pd.Index) -> Any:
     if own.words is words or own.words.equals(words[: len(own.words)]):
         return own.codes
     return gather(np.append(words.get_indexer(own.words), -1).astype("int32"), own.codes)

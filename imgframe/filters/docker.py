@@ -1,8 +1,8 @@
-"""Filter strings where docker decides otherwise than nerdctl.
+"""Filter strings as docker reads them, which differs from nerdctl.
 
-From the sources of docker's command line and engine, not measured: keys are cut at the first ``=`` and trimmed, values may
-hold ``=``, an empty value is a value; several references are alternatives, and globs only; ``label!=`` negates; ``until``
-also takes Unix times and times without a zone (docker's daemon reads those in its own zone, imgframe in UTC).
+From the sources of docker's command line and engine, not measured: keys end at the first ``=`` and are trimmed, values may
+contain ``=``, an empty value is a value; several references are alternatives, and globs only; ``label!=`` negates; ``until``
+also takes Unix times and times without a zone (which docker's daemon reads in its own zone, imgframe in UTC).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _UNIX = re.compile(r"(?P<seconds>\+?0*[0-9]{1,18})(?:\.(?P<fraction>\+?[0-9]{1,4
 
 @dataclass(frozen=True, slots=True)
 class DockerFilters:
-    """What a list of filter strings says to docker; ``labels`` and ``not_labels`` are ``key`` or ``key=value`` texts."""
+    """A list of filter strings as docker reads it; ``labels`` and ``not_labels`` are ``key`` or ``key=value`` texts."""
 
     before: tuple[str, ...] = ()
     since: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class DockerFilters:
     dangling: bool | None = None
 
     def clauses(self, command: str = "images", *, store: Any = None, now: Any = None) -> tuple[Filter, ...]:
-        """The filters that docker makes of it for ``images`` or ``image prune``.
+        """The filters that docker applies for ``images`` or ``image prune``.
 
         Raises:
             FilterError: a key that this command of docker refuses.
@@ -126,8 +126,8 @@ def parse_until(text: str, now_ns: int) -> int:
     """The cut-off of docker's ``until`` in nanoseconds since 1970.
 
     A Go duration back from now (cut to whole seconds), RFC 3339, the same without zone, seconds or minutes (UTC here), a
-    date with or without zone, or seconds since 1970 with or without a fraction. Seconds of 19 digits, which are nanoseconds
-    by mistake, are refused; docker would take them for a time that no image is younger than.
+    date with or without zone, or seconds since 1970 with or without a fraction. Seconds of 19 digits, which
+    are nanoseconds by mistake, are refused; docker would take them for a time in the far future.
 
     Raises:
         InputError: none of these.
@@ -141,7 +141,7 @@ def parse_until(text: str, now_ns: int) -> int:
         try:
             return gotime.back(now_ns, gotime.parse_duration(text)) // gotime.SECOND * gotime.SECOND
         except InputError:
-            pass  # no duration: a moment, or refused below
+            pass  # not a duration: a moment, or refused below
     if found := _MOMENT.fullmatch(text):
         parts = (found["hour"] or "00", found["minute"] or "00", found["second"] or "00")
         try:

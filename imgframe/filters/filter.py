@@ -1,4 +1,4 @@
-"""Filter: a question to each row of an images frame, answered true, false or unknown, and how questions compose."""
+"""Filters: a predicate over the rows of a frame of images (true, false or unknown), and how predicates compose."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def refused(go: str, more: str = "") -> FilterError:
 
 
 class Truth(NamedTuple):
-    """An answer per row: ``yes``, and ``unknown`` (None: no row is), which are never both true."""
+    """A result per row: ``yes``, and ``unknown`` (None: no row is), which are never both true."""
 
     yes: Any
     unknown: Any = None
 
     def both(self, other: Truth) -> Truth:
-        """And: false where either is false, unknown where that is not settled."""
+        """And: false where either is false, unknown where neither decides."""
         yes = self.yes & other.yes
         if self.unknown is None and other.unknown is None:
             return Truth(yes)
@@ -33,7 +33,7 @@ class Truth(NamedTuple):
         return Truth(yes, (open_self & open_other) & ~yes)
 
     def either(self, other: Truth) -> Truth:
-        """Or: true where either is true, unknown where that is not settled."""
+        """Or: true where either is true, unknown where neither decides."""
         yes = self.yes | other.yes
         if self.unknown is None and other.unknown is None:
             return Truth(yes)
@@ -47,19 +47,19 @@ class Truth(NamedTuple):
         return self.yes if self.unknown is None else self.yes | self.unknown
 
     def series(self, index: pd.Index) -> pd.Series:
-        """The answers as a nullable boolean Series."""
+        """The results as a nullable boolean Series."""
         return pd.Series(self.array(), index=index, copy=False)
 
     def array(self) -> Any:
-        """The answers as a nullable boolean array of pandas."""
+        """The results as a nullable boolean array of pandas."""
         unknown = np.zeros(len(self.yes), dtype=bool) if self.unknown is None else self.unknown
         return pd.arrays.BooleanArray(self.yes, unknown)
 
 
 class View:
-    """What a filter is asked about: the frame, which rows still matter, where names are looked up, and the clock.
+    """What a filter is evaluated on: the frame, which rows still matter, where names are looked up, and the clock.
 
-    Rows that do not matter (an earlier filter dropped them) get an answer too, but cause no error.
+    Rows that do not matter (an earlier filter dropped them) have a result too, but raise no error.
     """
 
     __slots__ = ("images", "matters", "now_ns", "store")
@@ -87,18 +87,18 @@ class View:
 
 
 class Filter(ABC):
-    """A question to each row of an images frame.
+    """A predicate over the rows of a frame of images.
 
-    Called with a frame it gives a nullable boolean Series on the frame's index: true, false, or ``<NA>`` where what it asks
-    is unknown (a config that could not be read). pandas indexes with callables, so ``images[filter]`` is the frame of the
-    rows that are true, in their order; the frame itself never changes.
+    Called with a frame it returns a nullable boolean Series on the frame's index: true, false, or ``<NA>`` where the value
+    tested is unknown (a config that could not be read). pandas indexes with callables, so ``images[filter]`` is the frame of
+    the rows that are true, in their order; the frame itself never changes.
 
-    ``f & g`` asks g only about what f kept, as nerdctl applies filters one after the other: an error that depends on a row
-    (a name that does not parse) arises only if a row gets there. ``f | g`` asks both about every row. ``~f`` leaves
+    ``f & g`` evaluates g only on what f kept, as nerdctl applies filters one after the other: an error that depends on a row
+    (a name that does not parse) is raised only if a row gets there. ``f | g`` evaluates both on every row. ``~f`` leaves
     unknown unknown: neither a filter nor its negation selects such a row.
 
     Raises (when applied):
-        FilterError: Go refuses the filter; ``.go`` holds Go's words.
+        FilterError: Go refuses the filter; ``.go`` is Go's message.
         MissingColumn: the frame lacks a column that the filter reads.
 
     Example:
@@ -115,16 +115,16 @@ class Filter(ABC):
     __slots__ = ()
 
     def __call__(self, images: pd.DataFrame) -> pd.Series:
-        """The answer per row, as a nullable boolean Series on the frame's index."""
+        """The result per row, as a nullable boolean Series on the frame's index."""
         return self.truth(View.of(images)).series(images.index)
 
     @abstractmethod
     def truth(self, view: View) -> Truth:
-        """The answer per row of the view."""
+        """The result per row of the view."""
 
     @abstractmethod
     def facts(self, view: View) -> Any:
-        """Per row of the view the fact that decided, as text (an array of pandas or numpy)."""
+        """The fact that decides each row of the view, as text (an array of pandas or numpy)."""
 
     @abstractmethod
     def __str__(self) -> str: ...
@@ -137,8 +137,8 @@ class Filter(ABC):
         """Why each row is kept or dropped: two columns per clause on the frame's index.
 
         ``<clause>`` is true, false or ``<NA>``; ``<clause>: because`` is the deciding fact: which pattern, which time, which
-        label value. The conjunction of the truth columns is the mask. A clause is asked about every row, but as in the
-        filter itself an error arises only if a row gets there; a row that an earlier clause dropped then shows ``<NA>``.
+        label value. The conjunction of the truth columns is the mask. A clause is evaluated on every row, but as in
+        the filter itself an error is raised only if a row gets there; a row that an earlier clause dropped then shows ``<NA>``.
 
         Example:
             >>> import imgframe as imf
@@ -207,7 +207,7 @@ class _And(Filter):
 
 
 def _settles(first: Truth, second: Truth, row: int) -> bool:
-    """Whether the first answer of a conjunction that is not true decided it, rather than the second."""
+    """Whether the first operand of a conjunction that is not true decides it, rather than the second."""
     first_false = first.unknown is None or not first.unknown[row]
     second_false = not second.yes[row] and (second.unknown is None or not second.unknown[row])
     return first_false or not second_false
@@ -259,7 +259,7 @@ def kept(view: View, filters: tuple[Filter, ...]) -> Any:
     yes = view.matters
     for each in filters:
         if not isinstance(each, Filter):
-            raise InputError(f"{each!r} is not a filter; expected what filter_until(…) and its like give")
+            raise InputError(f"{each!r} is not a filter; expected the result of filter_until(…) or the like")
         found = each.truth(view).yes
         yes = found if yes is None else yes & found
         view = view.narrow(found)
@@ -269,8 +269,8 @@ def kept(view: View, filters: tuple[Filter, ...]) -> Any:
 def apply_filters(images: pd.DataFrame, *filters: Filter) -> pd.DataFrame:
     """The rows that all filters keep, in their order and with their index (nerdctl's ApplyFilters).
 
-    The filters run one after the other, each on what is left; the first error ends it all. Names that a filter looks up
-    are looked up in the whole frame.
+    The filters run one after the other, each on the rows that are left; the first error is raised. Filters look up names in
+    the whole frame.
 
     Raises:
         FilterError: Go refuses a filter.
@@ -286,7 +286,7 @@ def apply_filters(images: pd.DataFrame, *filters: Filter) -> pd.DataFrame:
 
 
 def text_facts(words: list[str], codes: Any) -> Any:
-    """Facts that are few: ``words`` per code as a categorical of pandas; the last word stands for -1."""
+    """Few distinct facts: ``words`` per code as a categorical of pandas; the last word stands for -1."""
     filled = np.where(codes < 0, len(words) - 1, codes)
     distinct, places = np.unique(np.array(words, dtype=object).astype(str), return_inverse=True)
     return pd.Categorical.from_codes(
@@ -295,7 +295,7 @@ def text_facts(words: list[str], codes: Any) -> Any:
 
 
 def gather_truth(table: Any, codes: Any) -> Truth:
-    """Answers per unique value (0 false, 1 true, 2 unknown; the last for -1) gathered by codes."""
+    """Results per unique value (0 false, 1 true, 2 unknown; the last for -1) gathered by codes."""
     found = columns.gather(table, codes)
     if table.max(initial=0) < 2:
         return Truth(found.view(bool))

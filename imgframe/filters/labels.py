@@ -13,7 +13,7 @@ from imgframe.filters.filter import Filter, Truth, View, gather_truth, text_fact
 
 
 class _ByLabel(Filter):
-    """All of ``pairs`` are there; a wanted value of None is any value."""
+    """All ``pairs`` are present; the value None matches any value."""
 
     __slots__ = ("pairs",)
 
@@ -53,8 +53,8 @@ def _fits(own: Mapping[str, str], key: str, value: str | None) -> bool:
 def filter_by_label(labels: Mapping[str, str]) -> Filter:
     """Images whose config has all these labels (nerdctl's FilterByLabel).
 
-    Every key must be there with an equal value; the value ``""`` matches any value, so an empty value cannot be asked for.
-    Read are the labels of the config that the node's platform resolves to (column ``labels``), never those of the record
+    Every key must be present with an equal value; the value ``""`` matches any value, so an empty value cannot be required.
+    The labels are those of the config that the node's platform resolves to (column ``labels``), never those of the record
     (``record_labels``). An unreadable config is unknown: not kept, and not kept by the negation either. Even the empty
     mapping keeps only images with a readable config.
 

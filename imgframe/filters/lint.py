@@ -1,4 +1,4 @@
-"""What a list of filter strings does not do, although it looks as if it did."""
+"""Warnings about filter strings that do not do what they seem to."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from imgframe.filters.references import pattern_problems
 
 
 def lint_filters(strings: Iterable[str], command: str = "image prune") -> list[str]:
-    """Warnings about filter strings that nerdctl reads without a word and then ignores or understands otherwise.
+    """Warnings about filter strings that nerdctl silently ignores or reads otherwise than expected.
 
-    ``strings`` are the values of ``--filter`` flags, ``command`` is ``image prune`` or ``images``. No warning: the list is
-    empty. A list that nerdctl refuses gives its error as the only warning.
+    ``strings`` are the values of ``--filter`` flags, ``command`` is ``image prune`` or ``images``. If nerdctl refuses the
+    filters, its error is the only warning.
 
     Raises:
         InputError: another command.
@@ -44,7 +44,7 @@ def lint_filters(strings: Iterable[str], command: str = "image prune") -> list[s
 
 
 def _problems(key: str, value: str, command: str) -> list[str]:
-    """What is wrong with one filter."""
+    """The warnings about one filter."""
     problems = []
     if key == "until" and not value:
         problems.append("an empty until is ignored")
@@ -64,7 +64,7 @@ def _problems(key: str, value: str, command: str) -> list[str]:
 
 
 def _repeated(split: list[str]) -> list[str]:
-    """What is said more than once and does not add up as it may seem."""
+    """The warnings about keys that are given more than once."""
     parts = [each.split("=") for each in split]
     labels = Counter(part[1] for part in parts if part[0] == "label")
     warnings = [

@@ -26,10 +26,10 @@ FILTER_DANGLING_TYPE = "dangling"
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a list of filter strings says (nerdctl's Filters).
+    """A parsed list of filter strings (nerdctl's ``Filters``).
 
-    ``before`` and ``since`` are containerd filter expressions, two for each name; ``until`` is the text, empty where not
-    given; ``labels`` maps keys to wanted values, ``""`` for any; ``dangling`` is None where not given.
+    ``before`` and ``since`` are containerd filter expressions, two for each name; ``until`` is the text, empty if not
+    given; ``labels`` maps keys to values, ``""`` for any; ``dangling`` is None if not given.
     """
 
     before: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Filters:
     dangling: bool | None = None
 
     def clauses(self, command: str = "images", *, store: Any = None, now: Any = None) -> tuple[Filter, ...]:
-        """The filters that ``nerdctl images`` or ``nerdctl image prune`` makes of it, in the order it applies them.
+        """The filters that ``nerdctl images`` or ``nerdctl image prune`` applies, in its order.
 
         ``images`` ignores ``until``; ``image prune`` ignores everything but ``label`` and ``until``.
 
@@ -85,13 +85,13 @@ def check_command(command: str) -> str:
 def parse_filters(filters: Iterable[str], *, dialect: str = "nerdctl") -> Filters | DockerFilters:
     """Filter strings such as ``label=team=web`` as nerdctl reads them (nerdctl's ParseFilters).
 
-    Each string is cut at every ``=``: a value with ``=`` is refused, and so is an unknown key. A later ``dangling`` or the
-    same label again wins; a second ``until`` is refused. With ``dialect="docker"`` they are read as the docker command
-    does: see ``docs/filters.md``.
+    Each string is split at every ``=``: a value that contains ``=`` is refused, and so is an unknown key. The last
+    ``dangling`` and the last value of a label win; a second ``until`` is refused. With ``dialect="docker"`` they are read
+    as docker does: see ``docs/filters.md``.
 
     Raises:
-        FilterError: the first string that Go refuses, with Go's words: ``invalid filter "…"``, ``more than one until filter
-            provided``, or what the reference parser says of a name.
+        FilterError: the first string that Go refuses, with Go's message: ``invalid filter "…"``, ``more than one until filter
+            provided``, or that of the reference parser.
         InputError: not a list of texts, or an unknown dialect.
 
     Example:
@@ -161,10 +161,10 @@ def split_flags(values: Iterable[str], *, flag: str = "--filter") -> list[str]:
     """The filter strings in the values of repeated ``--filter`` flags: each value is one record of CSV, as in nerdctl.
 
     ``label=a,label=b`` is two filters, ``"label=a,b"`` in quotes is one, the empty value is none; only the first line of a
-    value counts. ``flag`` is what the error calls the flag (nerdctl's own says ``-f, --filter``).
+    value counts. ``flag`` is the flag's name in errors (nerdctl's own says ``-f, --filter``).
 
     Raises:
-        FilterError: a stray or missing quote, with the words of nerdctl's command line.
+        FilterError: a stray or missing quote, with the message of nerdctl's command line.
 
     Example:
         >>> from imgframe.filters import split_flags
@@ -177,6 +177,4 @@ def split_flags(values: Iterable[str], *, flag: str = "--filter") -> list[str]:
             found += gocsv.read_record(value)
         except InputError as error:
             raise refused(f'invalid argument {quote(value)} for "{flag}" flag: {error}') from None
-    return (
-        [] if found == [""] else found
-    )  # the command line's own detour through text loses a lone empty filter
+    return [] if found == [""] else found  # nerdctl's command line loses a lone empty filter

@@ -13,15 +13,15 @@ from imgframe.golang.path import Glob, GlobSyntaxError, parse_glob
 from imgframe.golang.regexp import evaluation
 from imgframe.golang.regexp.regexes import GoRegexp, compile_regexp
 
-_SIMPLE_STEP = 512  # names that the step-by-step matcher takes between two looks at the clock
+_SIMPLE_STEP = 512  # names that the step-by-step matcher handles between two checks of the clock
 
 
 class ReferencePattern:
     """A pattern, valid or not, as nerdctl's reference filter uses it (Go: ``imgutil.FilterByReference``).
 
-    Tables are those of :func:`imgframe.reference.parse_names`; masks have one boolean per row. Go's filter meets, image by
-    image: a name that does not parse (its error), then per pattern the glob's error, unless the name is a bare digest or a
-    CID, then that of the regular expression. A row that does not parse has no glob.
+    Tables are those of :func:`imgframe.reference.parse_names`; masks have one boolean per row. For each
+    image Go's filter reports a name that does not parse, then per pattern the error of the glob, unless the name is a bare
+    digest or a CID, then that of the regular expression. The glob is not tried on names that do not parse.
 
     Example:
         >>> from imgframe import reference
@@ -38,9 +38,9 @@ class ReferencePattern:
     def __init__(self, text: str) -> None:
         self.text: str = text
         self.glob_error: str | None = None
-        """Go's text if the glob is bad; it arises only where the glob is tried, so not on digests and CIDs."""
+        """Go's message if the glob is invalid; raised only where the glob is tried, so not on digests and CIDs."""
         self.regex_error: str | None = None
-        """Go's text if the regular expression is bad; it arises on every name."""
+        """Go's message if the regular expression is invalid; raised on every name."""
         self._glob: Glob | None = None
         self._regex: GoRegexp | None = None
         try:
@@ -55,7 +55,7 @@ class ReferencePattern:
             self.glob_error = str(error)
 
     def glob(self, names: pa.Table) -> np.ndarray:
-        """Where the glob matches the familiar string or the familiar name; nowhere if the glob is bad.
+        """Where the glob matches the familiar string or the familiar name; nowhere if the glob is invalid.
 
         Raises :class:`~imgframe.errors.FilterError` if that would take too long.
         """
@@ -90,7 +90,7 @@ class ReferencePattern:
         return found
 
     def regex(self, names: pa.Table) -> np.ndarray:
-        """Where the regular expression is found in the raw name; nowhere if it is bad.
+        """Where the regular expression is found in the raw name; nowhere if it is invalid.
 
         Raises :class:`~imgframe.errors.FilterError` if it is too large or would take too long.
         """
@@ -99,7 +99,7 @@ class ReferencePattern:
         return self._regex.search(names["name"])
 
     def matches(self, names: pa.Table) -> np.ndarray:
-        """Where the glob or the regular expression matches; a bad one matches nowhere.
+        """Where the glob or the regular expression matches; an invalid one matches nowhere.
 
         Raises :class:`~imgframe.errors.FilterError` as :meth:`glob` and :meth:`regex` do.
         """
@@ -108,7 +108,7 @@ class ReferencePattern:
 
 @functools.lru_cache(maxsize=256)
 def compile_reference(pattern: str) -> ReferencePattern:
-    """The pattern of a reference filter; a bad one is given, with its errors, as they arise only on some names.
+    """The pattern of a reference filter; an invalid one has its errors as attributes, since only some names raise them.
 
     Raises :class:`~imgframe.errors.FilterError` if it is longer than 65,536 characters.
 

@@ -22,7 +22,7 @@ _GONE = ":"
 
 
 class Names:
-    """What the filters need to know about a set of unique names; parsed once."""
+    """A set of unique names, parsed once for all filters."""
 
     __slots__ = ("bare", "broken", "dangling", "errors", "gone", "table")
 
@@ -63,7 +63,7 @@ class _ByReference(Filter):
         return Truth(answers == _TRUE, unknown if unknown.any() else None)
 
     def _decide(self, own: Names) -> tuple[Any, _Refusal | None]:
-        """Per unique name the answer (the last is for a missing name), and what is refused and why."""
+        """Per unique name the result (the last is for a missing name), and what is refused and why."""
         refusal = _Refusal(own)
         yes = ~own.gone
         for each in self.patterns:
@@ -110,12 +110,12 @@ class _ByReference(Filter):
 
 
 class _Refusal:
-    """Which unique names end the whole filter, and with which of Go's texts: the first error counts per name."""
+    """Which unique names raise an error for the whole filter, and which: per name the first."""
 
     def __init__(self, own: Names) -> None:
         self.own = own
-        self.named: str | None = None  # error of the patterns for names that globs look at
-        self.bare: str | None = None  # for bare digests and CIDs, which skip the glob and its check
+        self.named: str | None = None  # error of the patterns for names on which globs are tried
+        self.bare: str | None = None  # for bare digests and CIDs, on which they are not
 
     def add(self, glob_error: str | None, regex_error: str | None) -> None:
         self.named = self.named or glob_error or regex_error
@@ -163,7 +163,7 @@ class _Tagged(Filter):
 
 
 class _ByGlob(Filter):
-    """Names that match any of the globs, as docker filters: what does not parse or has no name does not match."""
+    """Names that match any of the globs, as docker filters: names that do not parse do not match."""
 
     __slots__ = ("patterns",)
 
@@ -196,7 +196,7 @@ class _ByGlob(Filter):
 
 
 def pattern_problems(pattern: str) -> list[str]:
-    """What nerdctl says against a reference pattern: it must be a glob and a regular expression."""
+    """Nerdctl's objections to a reference pattern, which must be both a glob and a regular expression."""
     compiled = compile_reference(pattern)
     return [
         f"not valid as a {kind}, so the whole command fails: {error}"
@@ -210,11 +210,11 @@ def filter_by_reference(patterns: Sequence[str] | str) -> Filter:
 
     A pattern matches as a glob (Go's path.Match: ``*`` and ``?`` stop at ``/``) on the familiar name with or without tag
     and digest (``alpine:3.20``, ``alpine``), or as an RE2 regular expression anywhere in the stored name
-    (``docker.io/library/alpine:3.20``). It must be valid as both: ``*:latest`` is a glob, but no regular expression, and
-    refused. A record called ``:`` never matches.
+    (``docker.io/library/alpine:3.20``). It must be valid as both: ``*:latest`` is a glob but not a regular expression,
+    so it is refused. A record called ``:`` never matches.
 
-    Raises (when applied, for the first row that gets there):
-        FilterError: the name of the row does not parse, or a pattern is not valid; with Go's words.
+    Raises (when applied, for the first row concerned):
+        FilterError: the name of the row does not parse, or a pattern is not valid; with Go's message.
         InputError: a pattern is not text.
 
     Example:
@@ -242,7 +242,7 @@ def filter_dangling_images() -> Filter:
 
 
 def filter_tagged_images() -> Filter:
-    """Images whose name has a tag (nerdctl's FilterTaggedImages): the others of :func:`filter_dangling_images`.
+    """Images whose name has a tag (nerdctl's FilterTaggedImages): those that :func:`filter_dangling_images` drops.
 
     Example:
         >>> import imgframe as imf

@@ -1,4 +1,4 @@
-"""What labels and tags of an images frame say, as columns: one label, all labels, the last of each repository, semver."""
+"""Labels and tags of a frame of images as columns: one label, all labels, the newest of each repository, semver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SEMVER = re.compile(
 
 
 def label_values(images: pd.DataFrame, key: str) -> pd.Series:
-    """The value of one config label per row, as a category on the frame's index; NA: no such label, or unknown.
+    """The value of one config label per row, as a category on the frame's index; NA: no such label, or the config is unknown.
 
     Raises:
         MissingColumn: the frame has no column ``labels``.
@@ -76,8 +76,7 @@ def label_table(images: pd.DataFrame) -> pd.DataFrame:
 def keep_last(images: pd.DataFrame, n: int, by: str | Sequence[str] = "repository") -> pd.DataFrame:
     """The ``n`` newest images of each ``by`` in each store (node, namespace), by ``created_at``; order and index kept.
 
-    What is unknown is kept beyond these: rows without a time or without a value in ``by``. Equal times count in the order
-    of the frame.
+    Rows without a time or without a value in ``by`` are kept in addition. Equal times rank in the order of the frame.
 
     Raises:
         MissingColumn: the frame lacks ``created_at`` or ``by``.
@@ -150,6 +149,6 @@ def _version(tag: Any) -> tuple[int, int, int, str] | None:
     if found is None:
         return None
     numbers = [found[name] for name in ("major", "minor", "patch")]
-    if any(len(number) > 18 for number in numbers):  # beyond Int64: nobody's version
+    if any(len(number) > 18 for number in numbers):  # beyond Int64
         return None
     return int(numbers[0]), int(numbers[1]), int(numbers[2]), found["prerelease"] or ""

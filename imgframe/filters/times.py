@@ -1,4 +1,4 @@
-"""Filters by the record's clock: until, and created before or since other images."""
+"""Filters by the creation time of the record: until, and before or since other images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imgframe.golang import time as gotime
 from imgframe.inventory import Inventory
 
 _NEVER = 2**200
-"""A moment after all others, in nanoseconds."""
+"""Later than any time, in nanoseconds."""
 
 
 class _ByUntil(Filter):
@@ -59,8 +59,8 @@ def filter_until(until: str, *, now: Any = None) -> Filter:
         now: the moment that durations count back from: int nanoseconds, a Timestamp or a datetime; default: the clock
             when the filter is applied.
 
-    The clock is ``created_at``: when this name first entered this store, neither build nor pull nor last use. A missing
-    time is unknown.
+    The time is ``created_at``: when this name first entered this store, not that of the build, a pull or the last use. A
+    missing time is unknown.
 
     Raises (when applied, even to an empty frame):
         FilterError: ``no until timestamp provided`` or ``unable to parse until timestamp``.
@@ -109,8 +109,8 @@ class _ByCreatedAt(Filter):
 
     def __init__(
         self,
-        before: Sequence[bounds.Entry],
-        since: Sequence[bounds.Entry],
+        before: Sequence[bounds.BoundingImage],
+        since: Sequence[bounds.BoundingImage],
         store: Any = None,
         now: Any = None,
         *,
@@ -150,7 +150,7 @@ class _ByCreatedAt(Filter):
     def _tables(
         created: columns.Times, upper: Any, lower: Any, default: tuple[int, int], size: int
     ) -> tuple[Any, Any, Any]:
-        """Per store number: the tick below which, the tick above which, and whether both are known."""
+        """Per store number the upper bound, the lower bound, and whether both are known."""
         below = np.full(size, created.before(default[1]))
         above = np.full(size, created.after(default[0]))
         known = np.ones(size, dtype=bool)
@@ -166,7 +166,7 @@ class _ByCreatedAt(Filter):
 
     def _bound(
         self,
-        entries: tuple[bounds.Entry, ...],
+        entries: tuple[bounds.BoundingImage, ...],
         store: pd.DataFrame,
         held: Any,
         size: int,
@@ -244,8 +244,8 @@ def filter_by_created_at(
     """Images created before and since other images (nerdctl's FilterByCreatedAt), both strictly.
 
     The upper bound is the latest ``created_at`` of the images that any entry of ``before`` names, the lower bound the
-    earliest of those that ``since`` names. Without ``before`` it is now, without ``since`` it is 1970-01-01: images of that
-    moment or older, and images of the future, are not kept even by a filter without entries.
+    earliest of those that ``since`` names. Without ``before`` it is now, without ``since`` it is 1970-01-01: older images,
+    and images of the future, are dropped even by a filter without entries.
 
     Args:
         before: names of images, as typed or normalised (``alpine`` finds both ``docker.io/library/alpine:latest``
@@ -256,11 +256,11 @@ def filter_by_created_at(
             (in a composition the whole frame, not what is left of it).
         now: upper bound without ``before``: int nanoseconds, a Timestamp or a datetime; default: the clock when applied.
 
-    Names are looked up per (node, namespace): a name found in no store is the error, a store that has none of them leaves
-    its rows unknown.
+    Names are looked up per (node, namespace): a name found in no store is an error, in a store that has none of them the
+    rows are unknown.
 
     Raises (when applied):
-        FilterError: ``no such image: …``, or containerd's words about a malformed expression.
+        FilterError: ``no such image: …``, or containerd's message about a malformed expression.
 
     Example:
         >>> import imgframe as imf

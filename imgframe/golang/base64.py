@@ -1,4 +1,4 @@
-"""Base64 as Go's StdEncoding reads it: line ends are skipped, padding must be there."""
+"""Base64 as Go's ``base64.StdEncoding`` reads it: line breaks are skipped, padding is required."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LETTER = re.compile(rb"[A-Za-z0-9+/]")
 
 
 def decode(text: bytes) -> tuple[bytes, int | None]:
-    """The bytes, and None; or nothing, and the place of the byte that Go complains about."""
+    """The bytes and None, or nothing and the offset of the byte that Go reports."""
     bare = text.replace(b"\r", b"").replace(b"\n", b"")
     if _WHOLE.fullmatch(bare):
         return base64.b64decode(bare), None
@@ -18,7 +18,7 @@ def decode(text: bytes) -> tuple[bytes, int | None]:
 
 
 def _bad_byte(text: bytes) -> int:
-    """Where Go stops: it reads four letters at a time."""
+    """The offset that Go reports; it reads four letters at a time."""
     at, count = 0, 0
     while at < len(text):
         byte = text[at : at + 1]
@@ -30,18 +30,18 @@ def _bad_byte(text: bytes) -> int:
             continue
         if byte != b"=" or count < 2:
             return at - 1
-        at = _past_line_ends(text, at)
+        at = _skip_line_breaks(text, at)
         if count == 2:
             if at == len(text):
                 return at
             if text[at : at + 1] != b"=":
                 return at - 1
-            at = _past_line_ends(text, at + 1)
+            at = _skip_line_breaks(text, at + 1)
         return at
     return at - count
 
 
-def _past_line_ends(text: bytes, at: int) -> int:
+def _skip_line_breaks(text: bytes, at: int) -> int:
     while text[at : at + 1] in {b"\r", b"\n"}:
         at += 1
     return at

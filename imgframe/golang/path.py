@@ -32,7 +32,7 @@ _INVALID = 0xFFFD  # what Go reads at a byte that begins no character
 
 
 class GlobSyntaxError(Exception):
-    """A pattern that Go refuses; the text is Go's."""
+    """A pattern that Go refuses; the message is Go's."""
 
     def __init__(self) -> None:
         super().__init__(BAD_PATTERN)
@@ -55,7 +55,7 @@ class _Class(NamedTuple):
 
 
 class _Any(NamedTuple):
-    """``?``: one code point but ``/``."""
+    """``?``: one code point other than ``/``."""
 
     def regex(self) -> str:
         return "[^/]"
@@ -75,7 +75,7 @@ _Item = _Class | _Any | _Literal
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """A parsed pattern: chunks between stars; the first one begins at the beginning of the name.
+    """A parsed pattern: the chunks between its stars.
 
     Example:
         >>> from imgframe.golang.path import parse_glob
@@ -90,8 +90,8 @@ class Glob:
     def exact(self) -> bool:
         """Whether :attr:`regex` decides as Go does for ASCII names.
 
-        Go takes the first place where a chunk fits and does not come back to it. That loses nothing unless a class may
-        match ``/`` and there are two stars.
+        Go takes the first match of a chunk and does not backtrack, which makes a difference only if a class may match ``/``
+        and there are two stars.
         """
         stars = len(self.chunks) - 1
         return stars < 2 or not any(
@@ -104,7 +104,7 @@ class Glob:
         return "^" + "[^/]*".join("".join(item.regex() for item in chunk) for chunk in self.chunks) + "$"
 
     def match(self, name: str) -> bool:
-        """Go's decision for ``name``, step by step (``path.Match``)."""
+        """Whether the pattern matches ``name`` (``path.Match``)."""
         data = name.encode("utf-8", "surrogatepass")
         at = 0
         last = len(self.chunks) - 1
@@ -152,7 +152,7 @@ def _fits(chunk: tuple[_Item, ...], data: bytes, at: int) -> int:
     return at
 
 
-class _Parser:
+class _GlobParser:
     def __init__(self, pattern: str) -> None:
         self.text = pattern
         self.at = 0
@@ -171,7 +171,7 @@ class _Parser:
             self.at += 1
             if char == "*":
                 flush()
-                if len(chunks) == 1 or chunks[-1]:  # stars side by side are one
+                if len(chunks) == 1 or chunks[-1]:  # adjacent stars are one
                     chunks.append([])
             elif char == "?":
                 flush()
@@ -206,7 +206,7 @@ class _Parser:
         return _Class(negated, tuple(ranges))
 
     def bound(self) -> str:
-        """One end of a range; something must follow it."""
+        """One bound of a range, which must not end the pattern."""
         char = self.take()
         if char in "-]":
             raise GlobSyntaxError
@@ -218,7 +218,7 @@ class _Parser:
 
 
 def parse_glob(pattern: str) -> Glob:
-    """The pattern taken apart; raises :class:`GlobSyntaxError` where Go's ``path.Match`` refuses it.
+    """The parsed pattern; raises :class:`GlobSyntaxError` where Go's ``path.Match`` refuses it.
 
     Example:
         >>> from imgframe.golang.path import parse_glob
@@ -226,4 +226,4 @@ def parse_glob(pattern: str) -> Glob:
         Traceback (most recent call last):
         imgframe.golang.path.GlobSyntaxError: syntax error in pattern
     """
-    return _Parser(pattern).parse()
+    return _GlobParser(pattern).parse()

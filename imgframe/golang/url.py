@@ -1,7 +1,7 @@
-"""Addresses as Go's net/url takes them apart, with its words for what it refuses.
+"""URLs as Go's net/url parses them, with its messages for those it refuses.
 
-Python's own parser is too kind and too eager (it accepts blanks, folds hosts): which registry is asked, and with whose
-credentials, must be decided exactly as Go decides it.
+Python's own parser accepts blanks and lower-cases hosts; which registry is contacted, and with whose credentials, must be
+decided exactly as in Go.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEX = re.compile(r"[0-9a-fA-F]{2}")
 
 
 class Unparsable(ValueError):  # noqa: N818 -- never leaves this room
-    """Go's words: ``parse "ADDRESS": …``."""
+    """The message is Go's: ``parse "ADDRESS": …``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def _address_error(name: str, error: str) -> str:
 
 
 def _unescaped_host(text: str, *, zone: bool = False) -> str:
-    """Escapes may write what is not ASCII; in a zone what a host may hold and blanks; and ``%25`` everywhere."""
+    """Escapes are allowed for non-ASCII bytes, in a zone for blanks and what hosts may contain, and as ``%25`` anywhere."""
     for found in _HOST_PIECE.finditer(text):
         piece = found[0]
         if piece == "%":
@@ -177,7 +177,7 @@ def _unescaped_host(text: str, *, zone: bool = False) -> str:
 
 
 def _escape(text: str, at: int) -> str:
-    """The escape at the place, three characters."""
+    """The escape at the offset, three characters."""
     escape = text[at : at + 3]
     if not _HEX.fullmatch(escape[1:]):
         cut = escape.encode("utf-8", "surrogatepass")[:3].decode("utf-8", "surrogateescape")  # Go cuts bytes

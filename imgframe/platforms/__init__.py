@@ -1,8 +1,8 @@
 """Platforms as containerd reads, compares and orders them.
 
 A platform is an operating system, an architecture and a variant, rarely also an OS version and OS features. The rules
-are those of github.com/containerd/platforms and of nerdctl's platformutil, decision for decision and with their words in
-the errors. What a bare ``linux`` or ``arm64`` leaves open is taken from ``host``, the platform of the node that is asked.
+and the error messages are those of github.com/containerd/platforms and of nerdctl's platformutil. What a bare ``linux`` or
+``arm64`` leaves open is taken from ``host``, the platform of the node.
 
 Example:
     >>> from imgframe import platforms

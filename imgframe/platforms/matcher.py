@@ -18,9 +18,9 @@ from imgframe.platforms.specifiers import (
 
 
 class Matcher:
-    """What a platform is compared with; made by :func:`only`, :func:`strict`, :func:`ordered` and their kin.
+    """Matches and orders platforms; made by :func:`only`, :func:`strict`, :func:`ordered` and the like.
 
-    ``match(platform)`` says whether it will do, ``less(a, b)`` whether ``a`` is a better answer than ``b``.
+    ``match(platform)`` tells whether it matches, ``less(a, b)`` whether ``a`` is preferred to ``b``.
     """
 
     __slots__ = ("_cached", "_host", "_tests")
@@ -31,11 +31,11 @@ class Matcher:
         self._cached: dict[Platform, int] = {}
 
     def match(self, platform: Platform) -> bool:
-        """Whether the platform will do."""
+        """Whether the platform matches."""
         return self._rank(platform) < len(self._tests)
 
     def less(self, a: Platform, b: Platform) -> bool:
-        """Whether ``a`` is to be taken before ``b``."""
+        """Whether ``a`` is preferred to ``b``."""
         first, second = self._rank(a), self._rank(b)
         if min(first, second) < len(self._tests):
             if first != second:
@@ -62,7 +62,7 @@ class Matcher:
 
 
 class _AnyOf(Matcher):
-    """All entries are worth the same."""
+    """All entries rank equally."""
 
     __slots__ = ()
 
@@ -71,7 +71,7 @@ class _AnyOf(Matcher):
 
 
 class _All(Matcher):
-    """Everything matches; nothing is better."""
+    """Everything matches; nothing is preferred."""
 
     __slots__ = ()
 
@@ -83,7 +83,7 @@ class _All(Matcher):
 
 
 class _OnlyOS(Matcher):
-    """The platform itself before all others of its operating system, version and features."""
+    """The platform itself is preferred to all others of its operating system, version and features."""
 
     __slots__ = ()
 
@@ -159,7 +159,7 @@ def _test_os(wanted: Platform, host: Platform) -> _Test:
 
 
 def _features_test(wanted: Platform, normal: Platform, *, strict: bool) -> Callable[[tuple[str, ...]], bool]:
-    """Whether all features of a candidate, as written, are offered; for Windows one ``win32k`` does not count."""
+    """Whether all features of a candidate, as written, are offered; for Windows one ``win32k`` is ignored."""
     offered = frozenset(normal.os_features)
     if wanted.os != "windows" or strict or "win32k" in offered:
         return offered.issuperset
@@ -199,7 +199,7 @@ def _windows_version(text: str) -> tuple[int, int, int]:
 
 
 def _expanded(platform: Platform) -> list[Platform]:
-    """What a processor also runs, best first."""
+    """The platforms that a processor runs, best first."""
     pairs = [(platform.architecture, platform.variant)]
     if platform.architecture == "amd64":
         pairs = _amd64(platform.variant)
@@ -246,7 +246,7 @@ def _dotted(major: int, minor: int) -> str:
 
 
 def only(platform: Platform | str, host: Platform | str = LINUX_AMD64) -> Matcher:
-    """Matches the platform and what its processor also runs, best first: 386 on amd64, arm on arm64 (platforms.Only).
+    """Matches the platform and others that its processor runs, best first: 386 on amd64, arm on arm64 (platforms.Only).
 
     Example:
         >>> from imgframe import platforms
@@ -284,7 +284,7 @@ def ordered(*wanted: Platform | str, host: Platform | str = LINUX_AMD64) -> Matc
 
 
 def any_of(*wanted: Platform | str, host: Platform | str = LINUX_AMD64) -> Matcher:
-    """Matches the given platforms, none before another (platforms.Any)."""
+    """Matches the given platforms, none preferred (platforms.Any)."""
     host = as_platform(host)
     return _AnyOf([as_platform(platform, host) for platform in wanted], host)
 

@@ -1,4 +1,4 @@
-"""Platforms as values: parsed, normalised, written."""
+"""Platforms as values: parsed, normalised, formatted."""
 
 from __future__ import annotations
 
@@ -99,11 +99,11 @@ class Platform(
 
 
 LINUX_AMD64 = Platform("linux", "amd64")
-"""What ``host`` is when it is not given."""
+"""The default of ``host``."""
 
 
 def as_platform(value: Platform | str, host: Platform = LINUX_AMD64) -> Platform:
-    """The value itself, or what :func:`parse` makes of a text."""
+    """The value itself; a text is parsed."""
     return value if isinstance(value, Platform) else parse(value, host)
 
 
@@ -113,7 +113,7 @@ def parse(text: str, host: Platform | str = LINUX_AMD64) -> Platform:
     One part is an operating system or an architecture; ``host`` gives what is left open. Source: platforms.Parse.
 
     Raises:
-        PlatformError: with Go's words.
+        PlatformError: with Go's message.
 
     Example:
         >>> from imgframe import platforms
@@ -186,7 +186,7 @@ def _decoded(raw: str) -> str:
 
 
 def normalize(platform: Platform, host: Platform | str = LINUX_AMD64) -> Platform:
-    """The platform in the one spelling that containerd compares: lower case, aliases resolved, features sorted.
+    """The platform in the form that containerd compares: lower case, aliases resolved, features sorted.
 
     An empty operating system becomes that of ``host``. Source: platforms.Normalize.
 
@@ -200,7 +200,7 @@ def normalize(platform: Platform, host: Platform | str = LINUX_AMD64) -> Platfor
 
 @lru_cache(maxsize=4096)
 def normalized(platform: Platform, host_os: str) -> Platform:
-    """As :func:`normalize`, given the host's operating system; remembered."""
+    """As :func:`normalize`, given the host's operating system; cached."""
     architecture, variant = _normal_architecture(platform.architecture, platform.variant)
     features = tuple(sorted(set(platform.os_features)))
     return Platform(_normal_os(platform.os, host_os), architecture, variant, platform.os_version, features)
@@ -292,7 +292,7 @@ def platform_slice(
 ) -> list[Platform]:
     """The platforms that nerdctl's ``--platform`` and ``--all-platforms`` name (nerdctl's NewOCISpecPlatformSlice).
 
-    ``all`` gives an empty list, which stands for every platform; no specifier gives the host; repeated ones count once.
+    ``all`` gives an empty list, which stands for every platform; no specifier gives the host; duplicates are dropped.
 
     Raises:
         PlatformError: one of them cannot be parsed.

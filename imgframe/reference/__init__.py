@@ -2,7 +2,7 @@
 
 :func:`parse` is nerdctl's own parser (protocols, CIDs, digests), :func:`parse_normalized`, :func:`parse_docker_ref`,
 :func:`parse_named` and :func:`parse_any` are those of distribution/reference, :func:`parse_names` parses a column.
-Errors are :class:`imgframe.errors.ReferenceError_`, whose attribute ``go`` is exactly Go's text.
+Errors are :class:`imgframe.errors.ReferenceError_`, whose attribute ``go`` is exactly Go's message.
 
 Example:
     >>> from imgframe import reference

@@ -1,7 +1,7 @@
-"""IPFS content identifiers: which names nerdctl takes for one, and their canonical text.
+"""IPFS content identifiers: which names nerdctl takes for one, and their canonical form.
 
-Only decoding and the canonical form are needed, with the leniencies of the Go libraries (go-cid, go-multibase and its
-bases), which no Python library shares: a name is one image to us and another to nerdctl otherwise.
+Decodes with the leniencies of the Go libraries (go-cid, go-multibase and its bases), which no Python library shares;
+otherwise a name would mean one image here and another to nerdctl.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ _DECODERS: dict[str, Callable[[str], bytes | None]] = {
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int] | None:
-    """The number at ``at`` and the place behind it; at most nine bytes, no needless last one."""
+    """The number at ``at`` and the offset after it; at most nine bytes, in the shortest form."""
     number = 0
     for count, byte in enumerate(data[at : at + 9]):
         if byte < 0x80:

@@ -1,4 +1,4 @@
-"""The grammar of image names and their normalised form, as the Go package distribution/reference has them."""
+"""The grammar of image names and their normalised form, as in the Go package distribution/reference."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def refuse(go: str, name: str) -> ReferenceError_:
 
 
 class Named(NamedTuple):
-    """A name that Go's ``ParseNormalizedNamed`` accepts, taken apart; empty text stands for what is not there.
+    """The parts of a name that Go's ``ParseNormalizedNamed`` accepts; absent parts are empty.
 
     Example:
         >>> from imgframe.reference import parse_normalized
@@ -84,7 +84,7 @@ class Named(NamedTuple):
 
 
 def _match(text: str) -> Named | None:
-    """``text`` taken apart by the grammar, or ``None``: a scan from the right, so that no input is slow."""
+    """The parts of ``text``, or ``None``; scans from the right, so that no input is slow."""
     rest, at, digest = text.partition("@")
     if at and not _DIGEST_ALONE.fullmatch(digest):
         return None
@@ -117,7 +117,7 @@ def _split_domain(name: str) -> tuple[str, str]:
 def parse_normalized(name: str) -> Named:
     """``name`` in its normalised form (Go: ``reference.ParseNormalizedNamed``).
 
-    Raises :class:`~imgframe.errors.ReferenceError_` with Go's words.
+    Raises :class:`~imgframe.errors.ReferenceError_` with Go's message.
 
     Example:
         >>> from imgframe.reference import parse_normalized
@@ -146,9 +146,9 @@ def parse_normalized(name: str) -> Named:
 
 
 def parse_docker_ref(name: str) -> str:
-    """The whole name with a tag filled in, or with the digest alone if it has both (Go: ``ParseDockerRef``).
+    """The whole name with the default tag, or with the digest alone if it has both (Go: ``ParseDockerRef``).
 
-    Raises :class:`~imgframe.errors.ReferenceError_` with Go's words.
+    Raises :class:`~imgframe.errors.ReferenceError_` with Go's message.
 
     Example:
         >>> from imgframe.reference import parse_docker_ref
@@ -164,7 +164,7 @@ def parse_docker_ref(name: str) -> str:
 def parse_named(name: str) -> str:
     """``name`` if it is already in its normalised form (Go: ``ParseNamed``).
 
-    Raises :class:`~imgframe.errors.ReferenceError_` with Go's words.
+    Raises :class:`~imgframe.errors.ReferenceError_` with Go's message.
 
     Example:
         >>> from imgframe.reference import parse_named
@@ -180,7 +180,7 @@ def parse_named(name: str) -> str:
 def parse_any(name: str) -> str:
     """``name`` as a digest if it is one (64 hex digits count as sha256), else normalised (Go: ``ParseAnyReference``).
 
-    Raises :class:`~imgframe.errors.ReferenceError_` with Go's words.
+    Raises :class:`~imgframe.errors.ReferenceError_` with Go's message.
 
     Example:
         >>> from imgframe.reference import parse_any

@@ -15,7 +15,7 @@ _PROTOCOLS = ("ipfs", "ipns")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A parsed image name (Go: ``referenceutil.ImageReference``); empty text stands for what is not there.
+    """A parsed image name (Go: ``referenceutil.ImageReference``); absent parts are empty.
 
     Example:
         >>> from imgframe import reference
@@ -55,12 +55,12 @@ class Reference:
 
     @property
     def familiar_string(self) -> str:
-        """What a glob pattern is tried on: familiar name, tag (``latest`` filled in), digest; empty if ``bare``."""
+        """What a glob pattern is tried on: familiar name, tag (default ``latest``), digest; empty if ``bare``."""
         return "" if self.bare else self._named.familiar_string
 
     @property
     def string(self) -> str:
-        """The whole name (Go: ``String()``); with a protocol and no domain the path alone, as Go loses the rest."""
+        """The whole name (Go: ``String()``); with a protocol and no domain only the path, as in Go."""
         if self.protocol and not self.domain:
             return self.path
         return str(self._named) if self.path else self.digest
@@ -83,7 +83,7 @@ def split_protocol(name: str) -> tuple[str, str]:
 def parse(name: str) -> Reference:
     """``name`` as nerdctl reads it: protocol, CID, digest, else a normalised name (Go: ``referenceutil.Parse``).
 
-    Raises :class:`~imgframe.errors.ReferenceError_`; its attribute ``go`` is Go's text alone.
+    Raises :class:`~imgframe.errors.ReferenceError_`; its attribute ``go`` is Go's message alone.
 
     Example:
         >>> from imgframe import reference

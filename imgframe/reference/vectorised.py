@@ -1,7 +1,7 @@
-"""Many image names at once: one table row per unique name.
+"""Many image names at once: one table row per name.
 
-Names of the usual form are told by one RE2 scan and cut up by byte positions; every other name, and every doubtful one,
-goes through :func:`imgframe.reference.names.parse`, so that both ways give the same answers.
+Names of the usual form are recognised by one RE2 scan and split at byte offsets; all others, and all doubtful ones, go
+through :func:`imgframe.reference.names.parse`, so that both ways give the same results.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class _Bytes:
         self.start, self.end = bounds[:-1] - bounds[0], bounds[1:] - bounds[0]
 
     def cut(self, start: np.ndarray, end: np.ndarray) -> pa.StringArray:
-        """The texts from ``start`` to ``end``, which must lie in the rows: the gaps between are rows to be skipped."""
+        """The texts from ``start`` to ``end``, which must lie within the rows."""
         bounds = np.empty(2 * len(start) + 1, np.int32)
         bounds[:-1:2] = start
         bounds[1::2] = end
@@ -81,11 +81,11 @@ class _Bytes:
         return both.take(pa.array(np.arange(0, 2 * len(start), 2, dtype=np.int32)))
 
     def places(self, char: str) -> np.ndarray:
-        """Where ``char`` stands, and one place beyond the end."""
+        """The offsets of ``char``, and one beyond the end."""
         return np.append(np.flatnonzero(self.bytes == ord(char)), len(self.bytes)).astype(np.int32)
 
     def begins(self, at: np.ndarray, text: str) -> np.ndarray:
-        """Whether ``text`` stands at each of the places ``at``; false where it would run over the end."""
+        """Whether ``text`` is at each of the offsets ``at``; false where it would run over the end."""
         word = np.frombuffer(text.encode(), np.uint8)
         found = at + len(word) <= len(self.bytes)
         for step, byte in enumerate(word):
@@ -99,7 +99,7 @@ Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class _Parts(NamedTuple):
-    """Where the parts of each name stand, and what kind of name it is; ``inner`` counts the slashes of its path."""
+    """The offsets of the parts of each name, and its kind; ``inner`` counts the slashes in its path."""
 
     slash: Places
     path_start: Places
@@ -113,7 +113,7 @@ class _Parts(NamedTuple):
 
 
 def _parts(text: _Bytes) -> _Parts:
-    """The parts of names as they are written."""
+    """The parts of the names as written."""
     start, end = text.start, text.end
     slashes, colons, dots = text.places("/"), text.places(":"), text.places(".")
     first_slash_at, last_slash_at = np.searchsorted(slashes, start), np.searchsorted(slashes, end)
@@ -145,7 +145,7 @@ def _parts(text: _Bytes) -> _Parts:
 
 
 def _spelled_out(text: _Bytes, parts: _Parts) -> tuple[pa.StringArray, Places]:
-    """The names with the domain and tag that they leave out, and how far what is written moved to the right there."""
+    """The names with the domain and tag that they omit, and how far that shifts their parts."""
     official = parts.default & (parts.inner == 0)
     prefix = np.where(parts.default, np.where(official, 2, 1), 0)
     prefixes = ["", f"{DEFAULT_DOMAIN}/", f"{DEFAULT_DOMAIN}/{OFFICIAL}"]
@@ -307,11 +307,11 @@ def parse_names(names: pa.Array | pa.ChunkedArray | Iterable[str | None]) -> pa.
     ``names``: Arrow strings, or any iterable of text; repeated names are parsed again each time, so give unique ones. Of
     a dictionary the values are parsed, each once: row *i* of the table belongs to code *i*.
 
-    Columns (:data:`NAME_SCHEMA`): ``name``; ``error``, Go's text for a name that does not parse, else null; ``protocol``,
+    Columns (:data:`NAME_SCHEMA`): ``name``; ``error``, Go's message for a name that does not parse, else null; ``protocol``,
     ``domain``, ``path``, ``tag``, ``explicit_tag``, ``digest``, ``string`` as in :class:`~imgframe.reference.Reference`;
-    ``repository`` and ``familiar``, the familiar name; ``familiar_string``, what a glob pattern is tried on first;
-    ``list_ref``, the IMAGE column of nerdctl's listing; ``bare``, the name is a digest or a CID, which globs skip. Text
-    that is not there is empty, as in Go; a null name has nulls.
+    ``repository`` and ``familiar``, the familiar name; ``familiar_string``, the text that a glob pattern is tried on first;
+    ``list_ref``, the IMAGE column of nerdctl's listing; ``bare``, the name is a digest or a CID, which globs skip. Absent
+    parts are empty, as in Go; a null name has nulls.
 
     Raises :class:`~imgframe.errors.InputError` if ``names`` is not text.
 

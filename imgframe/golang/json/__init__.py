@@ -1,1 +1,1 @@
-"""encoding/json: what it accepts, in which words it refuses, and what it puts into structs."""
+"""Go's encoding/json: what it accepts, its errors, what it puts into structs, and the strings it writes."""

@@ -1,8 +1,8 @@
 """The exact decoder: what Go's encoding/json puts into structs (those of images are in :mod:`imgframe.oci.go_structs`).
 
-Keys match in any letter case, later ones win, repeated objects and lists merge into what is there, null leaves a plain
-value alone and empties the rest. A value of a wrong type is remembered and the first one is the error, unless a time
-cannot be read: that ends the reading at once. Slow and complete; :mod:`imgframe.oci.fast_path` is the fast way for
+Keys match in any letter case, the last one wins, repeated objects and lists are merged, null leaves a scalar unchanged and
+clears the rest. The first value of a wrong type is the error, unless a time cannot be parsed, which ends decoding at once.
+ Slow and complete; :mod:`imgframe.oci.fast_path` is the fast way for
 documents in which none of this can happen.
 """
 
@@ -45,14 +45,14 @@ class _Run:
 
 
 def _kind_of(node: Node) -> str:
-    """How Go's errors call a value."""
+    """The name of a value's type in Go's errors."""
     if type(node) is not bytes:
         return "object" if type(node) is Pairs else "array"
     return {b'"': "string", b"t": "bool", b"f": "bool", b"n": "null"}.get(node[:1], "number")
 
 
 class Kind:
-    """A Go type: ``zero()`` is its empty value, ``take`` decodes a node over the value that is there, ``build`` makes it ours."""
+    """A Go type: ``zero()`` is its zero value, ``take`` decodes a node over the current value, ``build`` converts the result."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -146,7 +146,7 @@ class Present(Kind):
 
 
 class _Cells:
-    """A Go slice: what was ever stored stays behind its end and shows again when it grows."""
+    """A Go slice: elements beyond its length persist and reappear when it grows."""
 
     __slots__ = ("items", "length")
 
@@ -156,7 +156,7 @@ class _Cells:
 
 
 class List(Kind):
-    """A slice; ``nil`` is what a missing one is read as."""
+    """A slice; ``nil`` is what a missing one becomes."""
 
     def __init__(self, name: str, element: Kind, *, nil: tuple[Any, ...] = ()) -> None:
         super().__init__(name)
@@ -207,7 +207,7 @@ class Bytes(List):
 
 
 class Map(Kind):
-    """A map with texts as keys; ``build`` makes of it what the record holds."""
+    """A map with string keys; ``build`` converts it."""
 
     def __init__(self, name: str, element: Kind, build: Any) -> None:
         super().__init__(name)
@@ -233,7 +233,7 @@ class Map(Kind):
 class Struct(Kind):
     """A Go struct, or (``pointer``) a pointer to one.
 
-    ``fields``: JSON name → (name in ours, kind, names of embedded structs before it).
+    ``fields``: JSON name → (attribute of the record, kind, names of the embedded structs that contain it).
     """
 
     def __init__(
@@ -292,7 +292,7 @@ def decode(node: Node, kind: Struct) -> Any:
     """The tree of a document as a record of the kind.
 
     Raises:
-        DocumentError: a value that Go cannot store, with its words.
+        DocumentError: a value that Go cannot store, with its message.
     """
     run = _Run()
     values = kind.take(run, node, kind.zero())

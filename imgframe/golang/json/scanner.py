@@ -1,7 +1,7 @@
-"""JSON text to a tree, accepted and refused as Go's encoding/json does it, without recursion.
+"""JSON text parsed into a tree, accepted and refused as by Go's encoding/json, without recursion.
 
-A literal stays the bytes that were written, an array becomes a list, an object a :class:`Pairs`: keys in document order,
-repeated ones too.
+A literal stays the bytes of the document, an array becomes a list, an object a :class:`Pairs`: keys in document order,
+duplicates included.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TOKEN = re.compile(
     rb"%b(?:(%b)|(%b(\.[0-9]++)?+([eE][+-]?[0-9]++)?+)|(true|false|null)|([{}\[\],:]))"
     % (_WS, _TEXT, _DIGITS)
 )
-# many plain elements, or pairs, each with its comma: read in one go
+# runs of scalar elements or pairs, each with its comma
 _ELEMENTS = re.compile(rb"(?:%b%b%b,)++" % (_WS, _SCALAR, _WS))
 _ELEMENT = re.compile(_SCALAR)
 _PAIRS = re.compile(rb"(?:%b%b%b:%b%b%b,)++" % (_WS, _TEXT, _WS, _WS, _SCALAR, _WS))
@@ -41,7 +41,7 @@ _PAIR = re.compile(rb"(%b)%b:%b(%b)" % (_TEXT, _WS, _WS, _SCALAR))
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING, _NUMBER, _FRACTION, _EXPONENT, _LITERAL, _MARK = range(1, 7)
 
-# what may come next, and Go's words when something else does
+# what may come next, and Go's message for anything else
 _VALUE = "looking for beginning of value"
 _KEY = "looking for beginning of object key string"
 _COLON = "after object key"
@@ -54,15 +54,13 @@ def parse(data: bytes) -> Node:
     """The tree of a JSON text.
 
     Raises:
-        DocumentError: with the words of Go's syntax errors.
+        DocumentError: with the message of Go's syntax error.
     """
     position, state, root = 0, _VALUE, None
-    stack: list[
-        tuple[list[Any], str | None]
-    ] = []  # the open containers, each with the key that waits for its value
+    stack: list[tuple[list[Any], str | None]] = []  # the open containers, each with its pending key
     here: Any = None
     key: str | None = None
-    opened = False  # a container was opened just now: it may be closed at once
+    opened = False  # a container was just opened: it may be closed at once
     match = _TOKEN.match
     while True:
         found = match(data, position)
@@ -118,7 +116,7 @@ def parse(data: bytes) -> Node:
 
 
 def _run(data: bytes, position: int, here: Any) -> int:
-    """Read the plain elements or pairs that follow, up to the last comma behind one; where the reading goes on."""
+    """Reads the scalar elements or pairs that follow, up to their last comma; returns the offset after it."""
     if type(here) is Pairs:
         found = _PAIRS.match(data, position)
         if found:
@@ -144,7 +142,7 @@ def _after(here: Any) -> str:
 
 
 def _check_number(data: bytes, found: re.Match[bytes]) -> None:
-    """Refuse a fraction or an exponent without digits, which the pattern leaves unread."""
+    """Refuses a fraction or an exponent without digits, which the pattern does not match."""
     end = found.end()
     following = data[end : end + 1]
     if following == b"." and found[_FRACTION] is None and found[_EXPONENT] is None:
@@ -155,7 +153,7 @@ def _check_number(data: bytes, found: re.Match[bytes]) -> None:
 
 
 def _unexpected(data: bytes, position: int, state: str) -> DocumentError:
-    """The error at a place where no token could be read."""
+    """The error at an offset where no token matches."""
     first = data[position : position + 1]
     if not first:
         return DocumentError("unexpected end of JSON input")
@@ -194,7 +192,7 @@ def _bad_string(data: bytes, position: int) -> DocumentError:
 
 
 def _invalid(data: bytes, position: int, where: str) -> DocumentError:
-    """Go's syntax error about one byte; past the end Go has put a blank."""
+    """Go's syntax error about one byte; beyond the end Go sees a blank."""
     byte = chr(data[position]) if position < len(data) else " "
     shown = {"'": r"'\''", '"': "'\"'"}.get(byte) or f"'{quote(byte)[1:-1]}'"
     return DocumentError(f"invalid character {shown} {where}")
@@ -218,7 +216,7 @@ _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 def text(token: bytes) -> str:
-    """The text of a string literal: each bad byte and each lone surrogate becomes U+FFFD."""
+    """The text of a string literal: each invalid byte and each lone surrogate becomes U+FFFD."""
     plain = utf8.decode(token[1:-1])
     return _ESCAPE.sub(_unescaped, plain) if "\\" in plain else plain
 

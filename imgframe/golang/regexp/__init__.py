@@ -1,7 +1,7 @@
 """regexp: Go's regular expressions over columns of unique texts.
 
-RE2, which is Go's regexp, comes with pyarrow. What is a pattern, which error a bad one gives, and where the tables of
-Unicode differ is decided here; see :mod:`imgframe.golang.regexp.syntax`.
+pyarrow includes RE2, the engine of Go's regexp. Which patterns are valid, the errors of invalid ones, and differences
+between the Unicode tables are decided here; see :mod:`imgframe.golang.regexp.syntax`.
 """
 
 from imgframe.golang.regexp.regexes import GoRegexp, compile_regexp

@@ -1,4 +1,4 @@
-"""Reading a Go pattern character by character; what cannot be read is refused in Go's words."""
+"""A cursor over a Go pattern: escapes, numbers and items of classes, with Go's errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OCTAL = frozenset("01234567")
 
 
 class GoSyntaxError(Exception):
-    """A pattern that Go refuses; the text is Go's."""
+    """A pattern that Go refuses; the message is Go's."""
 
     def __init__(self, reason: str, fragment: str) -> None:
         super().__init__(f"error parsing regexp: {reason}: `{fragment}`")
@@ -29,7 +29,7 @@ class UnicodeClass(NamedTuple):
 
 
 class Cursor:
-    """A place in a pattern, and what is read there character by character: escapes, numbers, items of classes."""
+    """A position in a pattern, and what is read from there."""
 
     def __init__(self, pattern: str) -> None:
         self.text = pattern
@@ -41,13 +41,13 @@ class Cursor:
         raise GoSyntaxError(reason, self.text[start : self.at if end is None else end])
 
     def next(self) -> str:
-        """The next character, taken; empty at the end."""
+        """Consumes and returns the next character; empty at the end."""
         char = self.text[self.at : self.at + 1]
         self.at += 1 if char else 0
         return char
 
     def number(self) -> int | None:
-        """A number without leading zeros; None where there is none."""
+        """A number without leading zeros; None if there is none."""
         start = self.at
         while self.at < len(self.text) and "0" <= self.text[self.at] <= "9":
             self.at += 1

@@ -20,11 +20,11 @@ _FIRST = 50_000  # bytes of the first step
 _DOUBTS = (
     6.0,
     2.0,
-)  # how far the forecasts of the first steps may exceed the limit: RE2 is slow while it learns
+)  # how far the forecasts of the first steps may exceed the limit: RE2 is slow at first
 
 
 class Clock:
-    """The processor time that one pattern may take over ``size`` bytes of names; other processes do not count."""
+    """The CPU time that one pattern may take over ``size`` bytes of names."""
 
     def __init__(self, pattern: str, size: int) -> None:
         self._pattern = pattern
@@ -36,15 +36,15 @@ class Clock:
         self._at = time.thread_time()
 
     def start(self) -> None:
-        """Leaves what was done until now (compilation) out of the forecast."""
+        """Excludes the work until now (compilation) from the forecast."""
         now = time.thread_time()
         self._used += now - self._at
         self._at = now
 
     def check(self, size: int) -> None:
-        """To be called after a step over ``size`` bytes.
+        """Called after each step over ``size`` bytes.
 
-        Raises :class:`~imgframe.errors.FilterError` if at the speed of this step the rest would be too late.
+        Raises :class:`~imgframe.errors.FilterError` if at the speed of this step the limit would be exceeded.
         """
         now = time.thread_time()
         spent = now - self._at
@@ -59,17 +59,15 @@ class Clock:
 
 
 def too_costly(pattern: str, why: str) -> FilterError:
-    """The error for a valid pattern that is not worth its cost."""
+    """The error for a valid pattern that is too expensive."""
     shown = pattern if len(pattern) <= 80 else f"{pattern[:77]}..."
-    return FilterError(
-        f"pattern {shown!r} {why}; a shorter pattern or fewer counted repetitions are expected"
-    )
+    return FilterError(f"pattern {shown!r} {why}; use a shorter pattern or fewer counted repetitions")
 
 
 def search(texts: pa.Array, regex: str, size: int, pattern: str) -> np.ndarray:
     """Whether RE2 finds ``regex``, of about ``size`` instructions, anywhere in each of ``texts``; false for null.
 
-    ``pattern`` is what the user wrote. Raises :class:`~imgframe.errors.FilterError` if it is too large or too slow; small
+    ``pattern`` is the user's, for errors. Raises :class:`~imgframe.errors.FilterError` if it is too large or too slow; small
     patterns never are.
     """
     if size > _LARGEST:

@@ -46,7 +46,7 @@ class GoRegexp:
         return evaluation.search(values, self._for_re2(values), self._syntax.size, self.pattern)
 
     def _for_re2(self, texts: pa.Array) -> str:
-        """The pattern as RE2 must see it to decide about ``texts`` as Go does."""
+        """The pattern rewritten so that RE2 matches ``texts`` as Go does."""
         parts = []
         at = 0
         chars: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class GoRegexp:
             at = end
         regex = "".join([*parts, self.pattern[at:]])
         if self._syntax.has_non_boundary and pc.all(pc.string_is_ascii(texts)).as_py() is False:
-            return rf"\A(?s:.*?)(?:{regex})"  # to begin at whole characters only
+            return rf"\A(?s:.*?)(?:{regex})"  # so that matches begin at whole characters only
         return regex
 
 
@@ -89,9 +89,9 @@ def _written_out(bracket: Bracket, chars: tuple[str, ...]) -> str:
 
 @functools.lru_cache(maxsize=256)
 def compile_regexp(pattern: str) -> GoRegexp:
-    """``pattern`` as Go's ``regexp.Compile`` takes it.
+    """The compiled pattern (``regexp.Compile``).
 
-    Raises :class:`~imgframe.errors.FilterError`: with Go's words, which are its attribute ``go``, where Go refuses the
+    Raises :class:`~imgframe.errors.FilterError`: with Go's message, also its attribute ``go``, where Go refuses the
     pattern; with an empty ``go`` if it is longer than 65,536 characters.
 
     Example:

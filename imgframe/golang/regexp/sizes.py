@@ -1,4 +1,4 @@
-"""How large and how deep the parts of a pattern become, for Go, which refuses some, and for RE2."""
+"""The size and depth of the parts of a pattern, for Go, which limits them, and for RE2."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Repeats(NamedTuple):
         return True
 
 
-class Node(NamedTuple):
+class PatternNode(NamedTuple):
     """A part of a pattern: its kind, how deep it nests, and what RE2 and Go make of it."""
 
     kind: str  # "literal", "char" (a class), "concat", "alternate", or "" for all else
@@ -37,10 +37,10 @@ class Node(NamedTuple):
     times: int = 1  # of a counted repetition
 
 
-EMPTY = Node("", 1, 1)
+EMPTY = PatternNode("", 1, 1)
 
 
-def joined(kind: str, nodes: list[Node]) -> Node:
+def joined(kind: str, nodes: list[PatternNode]) -> PatternNode:
     """Go's concatenation or alternation of ``nodes``: one of the same kind inside is dissolved."""
     if not nodes:
         return EMPTY
@@ -50,14 +50,14 @@ def joined(kind: str, nodes: list[Node]) -> Node:
     bars = len(nodes) - 1 if kind == "alternate" else 0
     size = sum(node.size for node in nodes) + bars
     go_size = sum(node.go_size for node in nodes) + bars
-    return Node(kind, height, size, tuple(each for node in nodes for each in node.repeats), go_size)
+    return PatternNode(kind, height, size, tuple(each for node in nodes for each in node.repeats), go_size)
 
 
-def around(node: Node, more: int) -> Node:
+def around(node: PatternNode, more: int) -> PatternNode:
     """A group or a repetition around the node, ``more`` instructions to Go."""
-    return Node("", 1 + node.height, 2 + node.size, node.repeats, more + node.go_size)
+    return PatternNode("", 1 + node.height, 2 + node.size, node.repeats, more + node.go_size)
 
 
-def is_char(node: Node) -> bool:
+def is_char(node: PatternNode) -> bool:
     """Whether Go makes a class of it where another stands beside it."""
     return node.kind == "char" or (node.kind == "literal" and node.size == 1)

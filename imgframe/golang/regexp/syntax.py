@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from imgframe.golang.regexp.cursor import Cursor, UnicodeClass
-from imgframe.golang.regexp.sizes import EMPTY, Node, Repeats, around, is_char, joined
+from imgframe.golang.regexp.sizes import EMPTY, PatternNode, Repeats, around, is_char, joined
 
 _MAX_HEIGHT = 1000
 _MAX_REPEAT = 1000
@@ -46,11 +46,11 @@ class _Group:
 
     captures: bool
     fold: bool
-    alternatives: list[Node] = field(default_factory=list)
-    items: list[Node] = field(default_factory=list)
+    alternatives: list[PatternNode] = field(default_factory=list)
+    items: list[PatternNode] = field(default_factory=list)
 
 
-class _Parser(Cursor):
+class _RegexpParser(Cursor):
     def __init__(self, pattern: str) -> None:
         super().__init__(pattern)
         self.has_non_boundary = False
@@ -60,7 +60,7 @@ class _Parser(Cursor):
         self.groups = [_Group(captures=False, fold=False)]
         self.edits: list[tuple[int, int, Bracket | str]] = []
 
-    def push(self, node: Node, *, made: bool = True) -> None:
+    def push(self, node: PatternNode, *, made: bool = True) -> None:
         self.made += made
         self.product = min(self.product * node.times, _MAX_SIZE)
         self.sized |= self.made >= _MAX_SIZE // self.product
@@ -73,7 +73,7 @@ class _Parser(Cursor):
     def literal(self, char: str) -> None:
         items = self.groups[-1].items
         after_literal = bool(items) and items[-1].kind == "literal"  # Go adds it to that one
-        self.push(Node("literal", 1, 1 if char.isascii() else 4), made=not after_literal)
+        self.push(PatternNode("literal", 1, 1 if char.isascii() else 4), made=not after_literal)
 
     def parse(self) -> Syntax:
         last_repeat = -1
@@ -110,7 +110,7 @@ class _Parser(Cursor):
             self.push(EMPTY)
         elif char == ".":
             self.at += 1
-            self.push(Node("char", 1, _WIDE))
+            self.push(PatternNode("char", 1, _WIDE))
         elif char == "[":
             self.bracket()
         elif char == "\\":
@@ -124,11 +124,11 @@ class _Parser(Cursor):
     def alternative(self) -> None:
         """Closes the alternative: its items become one node; two characters side by side become one class."""
         group = self.groups[-1]
-        merged: list[Node] = []
+        merged: list[PatternNode] = []
         for node in group.items:
             if node.kind == "literal" and merged and merged[-1].kind == "literal":
                 both = merged[-1], node
-                merged[-1] = Node(
+                merged[-1] = PatternNode(
                     "literal", 1, sum(each.size for each in both), go_size=sum(each.go_size for each in both)
                 )
             else:
@@ -139,11 +139,11 @@ class _Parser(Cursor):
         group.items.pop()
         before = group.alternatives[-1] if group.alternatives else None
         if before is not None and is_char(before) and is_char(node):
-            group.alternatives[-1] = Node("char", 1, before.size + node.size)
+            group.alternatives[-1] = PatternNode("char", 1, before.size + node.size)
         else:
             group.alternatives.append(node)
 
-    def close(self) -> Node:
+    def close(self) -> PatternNode:
         """The innermost group as one node."""
         self.alternative()
         alternatives = self.groups[-1].alternatives
@@ -220,7 +220,9 @@ class _Parser(Cursor):
             for each in (node.size, node.go_size)
         )
         repeats = Repeats(low, high, node.repeats)
-        self.push(Node("", 1 + node.height, size, (repeats,), go_size, max(high if high >= 0 else low, 1)))
+        self.push(
+            PatternNode("", 1 + node.height, size, (repeats,), go_size, max(high if high >= 0 else low, 1))
+        )
         if (low >= 2 or high >= 2) and not repeats.fit(_MAX_REPEAT):
             self.fail("invalid repeat count", start)
 
@@ -265,10 +267,10 @@ class _Parser(Cursor):
         elif kind and kind in "pP":
             found = self.unicode_class()
             self.edits.append((start, self.at, Bracket(negated=False, plain="", unicode=(found,))))
-            self.push(Node("char", 1, _WIDE))
+            self.push(PatternNode("char", 1, _WIDE))
         elif kind in _PERL_CLASSES:
             self.at += 2
-            self.push(Node("char", 1, _WIDE if kind.isupper() else 2))
+            self.push(PatternNode("char", 1, _WIDE if kind.isupper() else 2))
         else:
             self.literal(self.escape())
 
@@ -301,7 +303,7 @@ class _Parser(Cursor):
         self.at += 1
         if unicode:
             self.edits.append((start, self.at, Bracket(negated, "".join(plain), tuple(unicode))))
-        self.push(Node("char", 1, size))
+        self.push(PatternNode("char", 1, size))
 
 
 def parse_go_regexp(pattern: str) -> Syntax:
@@ -318,4 +320,4 @@ def parse_go_regexp(pattern: str) -> Syntax:
         ...     print(error)
         error parsing regexp: missing argument to repetition operator: `*`
     """
-    return _Parser(pattern).parse()
+    return _RegexpParser(pattern).parse()

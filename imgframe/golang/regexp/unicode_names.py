@@ -1,7 +1,7 @@
-r"""The names of Unicode classes that Go's ``\p{…}`` takes, and how they are told with the tables of RE2.
+r"""The names of Unicode classes that Go's ``\p{…}`` accepts, and their members by the tables of RE2.
 
-Go ignores letter case and ``_``, ``-`` and space in the name that is asked for, but not in the names of its scripts: a
-script whose name has such a character, or a capital inside, cannot be asked for at all.
+Go ignores letter case and ``_``, ``-`` and space in the given name, but not in the names of its scripts: a script whose
+name contains such a character, or an inner capital, cannot be named at all.
 """
 
 from __future__ import annotations

@@ -47,11 +47,11 @@ def _bad_duration(problem: str, text: str) -> InputError:
 def parse_duration(text: str) -> int:
     """The nanoseconds of a Go duration such as ``"1h30m"`` (``time.ParseDuration``).
 
-    An optional sign, then ``0`` alone, or numbers with the units ns, us, µs, ms, s, m, h in any order and repeated at will.
+    An optional sign, then ``0`` alone, or numbers with the units ns, us, µs, ms, s, m, h in any order, repeated or not.
     There are no days or weeks.
 
     Raises:
-        InputError: Go refuses the text; ``.go`` holds Go's words.
+        InputError: Go refuses the text; ``.go`` is Go's message.
 
     Example:
         >>> from imgframe import gotime
@@ -96,14 +96,14 @@ def _term(term: re.Match[str], text: str) -> int:
     value *= scale_of_unit
     fraction, scale = _fraction(digits)
     if fraction:
-        value += int(float(fraction) * (float(scale_of_unit) / scale))  # float64, then cut, as Go does
+        value += int(float(fraction) * (float(scale_of_unit) / scale))  # float64, then truncated, as in Go
         if value > _LIMIT:
             raise _bad_duration("invalid duration", text)
     return value
 
 
 def _fraction(digits: str) -> tuple[int, float]:
-    """The digits behind the dot as an integer below 2**63 and its scale; what does not fit is ignored."""
+    """The digits after the dot as an integer below 2**63 and its scale; excess digits are ignored."""
     value, scale = 0, 1.0
     for digit in digits:
         if value > (_LIMIT - 1) // 10:

@@ -1,4 +1,4 @@
-"""Moments and lengths of time as imgframe takes them from its callers, all as integers of nanoseconds."""
+"""Moments and lengths of time as callers may give them, converted to integers of nanoseconds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LATEST = 2**63 - 1
 
 
 def parse_until(text: str, now_ns: int) -> int:
-    """The cut-off of nerdctl's ``until``, in nanoseconds since 1970: what was created before it is kept.
+    """The cut-off of nerdctl's ``until``, in nanoseconds since 1970: images created before it match.
 
     Tried in this order: RFC 3339, a date (midnight UTC), a Go duration back from ``now_ns`` (a negative one lies ahead).
 
     Raises:
         InputError: ``no until timestamp provided`` for the empty text, else ``unable to parse until timestamp``
-            (nerdctl's FilterUntil); ``.go`` holds these words.
+            (nerdctl's FilterUntil); ``.go`` is this message.
 
     Example:
         >>> from imgframe import gotime
@@ -58,10 +58,10 @@ def back(now_ns: int, duration: int) -> int:
 
 
 def saturate(nanoseconds: int) -> int:
-    """``nanoseconds`` as a column of 64-bit nanoseconds can hold it: the nearest end of the range where it cannot.
+    """``nanoseconds`` clamped to the range of a column of 64-bit nanoseconds.
 
-    containerd stores years 1 to 9999, 64-bit nanoseconds reach from 1677 to 2262. An image of year 1 stays older than
-    every cut-off this way, where a missing value would make it unknown.
+    containerd stores years 1 to 9999, 64-bit nanoseconds reach from 1677 to 2262. Clamped, an image of year 1
+    stays older than every cut-off; a missing value would make it unknown.
 
     Example:
         >>> from imgframe import gotime
@@ -77,7 +77,7 @@ def to_nanoseconds(moment: Any) -> int:
     A moment without a zone is UTC.
 
     Raises:
-        InputError: another type, a bool, or no time at all (NaT).
+        InputError: another type, a bool, or NaT.
 
     Example:
         >>> import datetime
@@ -106,7 +106,7 @@ def to_duration(length: Any) -> int:
     """Nanoseconds of a length of time: a Go duration such as ``"720h"``, or a timedelta of Python, pandas or numpy.
 
     Raises:
-        InputError: Go refuses the text, the length is negative, or no length at all (NaT, another type).
+        InputError: Go refuses the text, or the length is negative, NaT or of another type.
 
     Example:
         >>> import datetime

@@ -34,7 +34,7 @@ def _days(found: re.Match[str]) -> int | None:
 
 
 def read_rfc3339(text: str) -> tuple[int, int] | None:
-    """Nanoseconds since 1970 of an RFC 3339 time as Go reads it, and the offset of its zone in seconds; None: Go refuses it.
+    """Nanoseconds since 1970 of an RFC 3339 time as Go reads it, and the offset of its zone in seconds; None if Go refuses it.
 
     Example:
         >>> from imgframe import gotime
@@ -57,7 +57,7 @@ def parse_rfc3339(text: str) -> int:
     """Nanoseconds since 1970 of an RFC 3339 time as Go reads it (``time.Parse(time.RFC3339, …)``, also of JSON).
 
     More is accepted than RFC 3339 says (a one-digit hour, a comma before the fraction, fractions of any length, which are
-    cut, zones up to ``+24:60``), and less than others accept (no lower case, no blank, no second 60).
+    truncated, zones up to ``+24:60``), and less than others accept (no lower case, no blank, no second 60).
 
     Raises:
         InputError: Go refuses the text.
