@@ -233,7 +233,7 @@ def test_unknown_free_space_is_unknown_and_unknown_images_are_named():
     row = capacity.will_it_fit("x:1", fleet(), ["c"]).iloc[0]
     assert row["missing_bytes"] == 156
     assert row[["free_after", "fits"]].isna().all()
-    with pytest.raises(NotFound, match="no node of the inventory knows 'z:1'"):
+    with pytest.raises(NotFound, match="no node of the inventory has 'z:1'"):
         capacity.will_it_fit("z:1", fleet())
     with pytest.raises(InputError, match="no node 'q'"):
         capacity.will_it_fit("x:1", fleet(), ["q"])
@@ -249,7 +249,7 @@ def test_names_are_taken_as_one_types_them():
 def test_a_name_of_two_images_is_refused_and_its_rows_are_told_apart():
     whole = fleet()
     both = whole.replace(images=schema.from_frame("images", whole.images.assign(name=["x:1", "x:1"])))
-    with pytest.raises(InputError, match=r"'x:1' means 2 different images on the nodes \(i1, m2\)"):
+    with pytest.raises(InputError, match=r"'x:1' stands for 2 different images on the nodes \(i1, m2\)"):
         capacity.will_it_fit("x:1", both)
     fit = capacity.will_it_fit(both.images, both, ["b"]).set_index("name")
     assert fit["missing_bytes"].to_dict() == {"x:1@i1": 56, "x:1@m2": 44, capacity.fitting.TOGETHER: 100}

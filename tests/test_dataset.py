@@ -164,7 +164,7 @@ def test_what_is_no_dataset_is_refused(tmp_path):
     (tmp_path / "x").write_text("mine")
     with pytest.raises(SchemaError, match="not a dataset"):
         imf.open_dataset(tmp_path)
-    with pytest.raises(InputError, match="holds something else"):
+    with pytest.raises(InputError, match="is not a dataset"):
         dataset.append(tmp_path, inventory(0))
     with pytest.raises(InputError, match="without nodes"):
         dataset.append(tmp_path / "d", imf.Inventory({}))

@@ -86,7 +86,7 @@ def test_a_moment_that_was_pruned_is_refused_and_no_other(tmp_path):
     dataset.prune(tmp_path / "d", before=stamp(24 * 7 + 6))
     assert states(tmp_path / "d", [24 * 7, 24 * 7 + 5]) == whole, "nothing was collected in between"
     opened = imf.open_dataset(tmp_path / "d")
-    with pytest.raises(InputError, match=r"was pruned: .* knows the state from 2023-11-21T00:00:00Z on"):
+    with pytest.raises(InputError, match=r"was pruned: .* has the state since 2023-11-21T00:00:00Z"):
         opened.at(stamp(24 * 7 - 1))
     with pytest.raises(InputError, match="was pruned"):
         opened.between(stamp(0)).at("2023-11-17")
@@ -124,7 +124,7 @@ def test_what_is_no_moment_or_no_dataset_changes_nothing(tmp_path):
         dataset.prune(tmp_path / "d", before="2024-13-01T00:00:00Z")
     assert of_file_system(tmp_path / "d") == files
     (tmp_path / "d" / "pruned.json").write_text("{}")
-    with pytest.raises(SchemaError, match="does not say from when on"):
+    with pytest.raises(SchemaError, match="does not say since when"):
         imf.open_dataset(tmp_path / "d")
 
 

@@ -151,14 +151,14 @@ def test_another_order_starts_on_its_first_page(explorer):
 def test_check_boxes_change_the_selection(explorer):
     table = explorer._table
     here = [row["position"] for row in table.rows]
-    table._hear(table, {"kind": "check", "positions": here[:3]}, [])
+    table._receive(table, {"kind": "check", "positions": here[:3]}, [])
     assert (explorer.selected, sorted(table.checked)) == (tuple(sorted(here[:3])), sorted(here[:3]))
-    table._hear(table, {"kind": "uncheck", "positions": here[1:2]}, [])
+    table._receive(table, {"kind": "uncheck", "positions": here[1:2]}, [])
     assert set(explorer.selected) == {here[0], here[2]}
     explorer.repository = explorer._tree.paths[1]
-    table._hear(table, {"kind": "all"}, [])
+    table._receive(table, {"kind": "all"}, [])
     assert set(explorer.selected) == {*explorer.images.index, here[0], here[2]}
-    table._hear(table, {"kind": "none"}, [])
+    table._receive(table, {"kind": "none"}, [])
     assert explorer.selected == ()
 
 
@@ -173,7 +173,7 @@ def test_check_boxes_change_the_selection(explorer):
     ],
 )
 def test_other_messages_are_dropped(explorer, message):
-    explorer._table._hear(explorer._table, message, [])
+    explorer._table._receive(explorer._table, message, [])
     assert explorer.selected == ()
 
 
@@ -440,7 +440,7 @@ def test_charts_follow_the_rows_and_the_theme_once_somebody_looks(inventory):
 
 
 def test_the_treemap_adds_up_whatever_it_groups(inventory):
-    frame = chart_images.alone_by_repository(inventory.images)
+    frame = chart_images.unique_by_repository(inventory.images)
     once = inventory.images.drop_duplicates(["node", "namespace", "digest"])
     for most in (1, 3, 8, 1000):
         groups = chart_images.by_branch(frame, most)

@@ -167,8 +167,8 @@ def test_names_are_text_and_headings_sort_and_branches_filter(opened):
     branch.locator(".name").click()
     expect(table).to_contain_text(re.compile(rf"\b{number} images"))
     assert all("/web/" in name for name in names(page))
-    table.get_by_role("button", name="alone").click()
-    table.get_by_role("button", name="alone ▾").wait_for()
+    table.get_by_role("button", name="unique").click()
+    table.get_by_role("button", name="unique ▾").wait_for()
     assert page.wrongs == []
 
 

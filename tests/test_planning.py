@@ -139,7 +139,7 @@ def test_an_order_is_a_column_or_a_cost_for_each_candidate():
         imf.prune_to(inventory, target, order=[1, 2, 3])
     with pytest.raises(InputError, match="a cost that is not a number"):
         imf.prune_to(inventory, target, order=[np.nan] * 20)
-    with pytest.raises(InputError, match=r"order 'digest' is a column of .*, not of numbers"):
+    with pytest.raises(InputError, match=r"order 'digest' is a column of type .*; expected numbers"):
         imf.prune_to(inventory, target, order="digest", **LIFTED)
 
 
@@ -155,7 +155,7 @@ def test_what_a_tag_keeps_and_how_many_names_clash():
     assert imf.tag(lost, inventory, "mirror.example").kept["reason"].tolist() == [
         "not in the inventory: nothing is known about it"
     ]
-    with pytest.raises(InputError, match=f"{len(images)} records would be called 'docker.io/library/same:1'"):
+    with pytest.raises(InputError, match=f"{len(images)} records would be named 'docker.io/library/same:1'"):
         imf.tag(images, inventory, lambda _: "same:1")
 
 

@@ -263,7 +263,7 @@ def test_a_tag_is_another_name(filled):
     )
     with pytest.raises(InputError, match="is not an image name"):
         imf.tag(rows, inventory, lambda _: "Not A Name")
-    with pytest.raises(InputError, match="two records would be called"):
+    with pytest.raises(InputError, match="two records would be named"):
         imf.tag(rows, inventory, lambda _: "same:1")
 
 
@@ -309,7 +309,7 @@ def test_prune_to_a_share_of_the_disk():
         plan = imf.prune_to(inventory, "70%")
         goal = 2 * used - used // 2 - 2 * used * 7 // 10
         assert plan.steps["predicted_bytes"].sum() >= goal - 1
-        with pytest.raises(InputError, match="does not say how large its disk is"):
+        with pytest.raises(InputError, match="the disk size of node"):
             imf.prune_to(read_, "70%")
 
 

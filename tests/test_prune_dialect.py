@@ -18,8 +18,8 @@ from imgframe.errors import FilterError, InputError
 from imgframe.filters import split_flags
 from imgframe.nerdctl.selection import prune_candidates
 
-NAMED = "in use: a container has this very name"
-TAGGED = "not dangling: nerdctl image prune takes it only with --all"
+NAMED = "in use: a container has exactly this name"
+TAGGED = "not dangling: nerdctl image prune deletes it only with --all"
 
 
 def pruned(inventory, filters, everything, now=None):
@@ -103,7 +103,7 @@ def test_its_rules_are_not_ours_and_each_can_be_chosen():
     assert kept(keep_used=True) == dict.fromkeys([named, by_digest], "in use by a container")
     assert kept(keep_used=False) == {}
     reasons = imf.prune(images, inventory, dialect="nerdctl", all=True).steps.set_index("name")["reason"]
-    says = "nerdctl image prune --all takes it"
+    says = "nerdctl image prune --all deletes it"
     assert reasons[by_digest] == f"{says}; imgframe would keep it: in use by a container"
     assert reasons[pinned] == f"{says}; imgframe would keep it: pinned"
     assert set(reasons.drop([by_digest, pinned])) == {says}
@@ -126,7 +126,7 @@ def test_a_dialect_that_does_not_exist_and_a_flag_without_one():
     empty = imf.Inventory({})
     with pytest.raises(InputError, match="dialect 'docker' is unknown; expected one of imgframe, nerdctl"):
         imf.prune(empty.images, empty, dialect="docker")
-    with pytest.raises(InputError, match="all=True belongs to dialect='nerdctl'"):
+    with pytest.raises(InputError, match="all=True needs dialect='nerdctl'"):
         imf.prune(empty.images, empty, all=True)
 
 

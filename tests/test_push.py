@@ -195,7 +195,7 @@ def test_names_that_no_registry_knows_are_kept():
     inventory = imf.Inventory({"images": rows, "nodes": nodes})
     plan = imf.push(inventory.images, inventory)
     assert plan.steps["to"].tolist() == ["reg.example/a:1"]
-    assert plan.kept["reason"].tolist() == [f"{digest} is not a name that a registry knows"]
+    assert plan.kept["reason"].tolist() == [f"{digest} is not a name in a registry"]
     names = ["a.example/x:1", "b.example/x:1"]
     rows = schema.table("images", {**where, "name": names, "digest": [digest, "sha256:" + "1" * 64]})
     inventory = imf.Inventory({"images": rows, "nodes": nodes})

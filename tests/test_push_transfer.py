@@ -85,7 +85,7 @@ def test_what_containerd_cannot_push_is_refused_when_it_is_planned():
     with pytest.raises(InputError, match="sends whole images, not linux/arm64; use via='client'"):
         push(platform="linux/arm64")
     with pytest.raises(
-        InputError, match=r"does not support hosts_dirs=\['/etc/hosts.d'\]: containerd finds registries"
+        InputError, match=r"does not support hosts_dirs=\['/etc/hosts.d'\]: containerd configures registries"
     ):
         push(hosts_dirs=["/etc/hosts.d"])
     with pytest.raises(InputError, match="does not support insecure=True"):

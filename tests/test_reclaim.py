@@ -411,9 +411,9 @@ def test_a_deletion_on_one_node_sweeps_no_other():
 
 def test_unknown_names_are_not_found():
     inv = one_store()
-    with pytest.raises(NotFound, match="no blob and no snapshot is called 'sha256:0'"):
+    with pytest.raises(NotFound, match="no blob or snapshot 'sha256:0'"):
         imf.holders(inv, "sha256:0")
-    with pytest.raises(NotFound, match="no image record is called 'x'"):
+    with pytest.raises(NotFound, match="no image record 'x'"):
         imf.explain_image(inv, "x")
 
 

@@ -438,7 +438,7 @@ def test_a_disk_that_is_full_and_a_node_that_was_never_read_keep_no_rule(tmp_pat
         imf.dataset.append(tmp_path / "dataset", imf.Inventory({"nodes": schema.table("nodes", rows)}))
     _, broken = verdicts(imf.open_dataset(tmp_path / "dataset"), tmp_path, "days_until_full = 1")
     assert broken[0].examples == ("full", "gone")
-    assert broken[0].words.startswith("1 node is full in less than 1 day; of 1 nobody can tell")
+    assert broken[0].words.startswith("1 node is full in less than 1 day; unknown for 1")
     rows |= {"collected_at": [10**18 + 9 * DAY] * 2, "status": ["failed"] * 2, "disk_free": [None] * 2}
     imf.dataset.append(tmp_path / "dataset", imf.Inventory({"nodes": schema.table("nodes", rows)}))
     facts = gather(imf.open_dataset(tmp_path / "dataset"))
@@ -452,7 +452,7 @@ def test_an_unknown_age_is_not_young(tmp_path):
     images = schema.table("images", {"node": ["a"], "name": ["x"], "built_at": [None]})
     kept, broken = verdicts(imf.Inventory({"nodes": nodes, "images": images}), tmp_path, 'build_age = "1h"')
     assert kept == {"build_age": False}
-    assert "of 1 more nobody knows" in broken[0].words
+    assert "the age of 1 more is unknown" in broken[0].words
 
 
 @pytest.mark.parametrize(

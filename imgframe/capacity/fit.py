@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from imgframe import platforms
 from imgframe.errors import InputError, MissingColumn, NotFound, PlatformError, ReferenceError_
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from imgframe.inventory import Inventory
 
 TOGETHER = "all together"
-"""The name of the row in which layers that the images share count once."""
+"""The name of the row for all images, in which shared layers count once."""
 
 _COLUMNS = {
     "node": "category", "name": "category", "missing_bytes": "Int64", "unpacked_bytes": "Int64", "unpacked_low": "Int64",
@@ -34,7 +36,7 @@ class _Layer(NamedTuple):
     kind: str
 
 
-class _Want(NamedTuple):
+class _Needs(NamedTuple):
     """What one image needs: its documents and layers by digest."""
 
     documents: dict[str, int]
@@ -52,21 +54,21 @@ def will_it_fit(
 ) -> pd.DataFrame:
     """What each image would take on each node, and all of them together.
 
-    ``images``: an images frame (columns name and digest) or names as in the inventory or as one types them; they must be known
-    to some node of the inventory, whose layers then say what is missing elsewhere. ``nodes``: by name, default all.
-    ``namespace``: where they would be unpacked. ``disk_free``: bytes per node where the node itself does not say.
+    ``images``: an images frame (columns name and digest) or names, as in the inventory or as users type them; some node of the
+    inventory must have them, because its layers say what is missing elsewhere. ``nodes``: names, by default all nodes.
+    ``namespace``: where they would be unpacked. ``disk_free``: bytes by node, if the node itself does not report them.
 
-    Of an index a node takes the manifest for its own platform; where no node has read that one, the numbers are NA.
+    Of an index a node pulls the manifest for its own platform; if no node has read that one, the numbers are NA.
 
-    Columns: node, name (an image, with its digest behind ``@`` where the frame has several of the name, or ``all together``
-    with shared layers counted once), missing_bytes (to download), unpacked
-    _bytes with _low and _high (exact where any node has the same chain unpacked in the same snapshotter, else from the ratios
-    that the inventory shows for the media type), exact, peak_bytes (download and unpacked), free_after (at the expected size;
-    NA: free space unknown), fits (even at the high end; NA: unknown).
+    Columns: node, name (an image, followed by ``@`` and its digest if the frame has several of that name, or ``all together``
+    with shared layers counted once), missing_bytes (to download), unpacked_bytes, unpacked_low and unpacked_high (exact if any
+    node has the same chain unpacked in the same snapshotter, else from the ratios in the inventory for the media type), exact,
+    peak_bytes (download and unpacked), free_after (at the expected size; NA: free space unknown), fits (even at the high end;
+    NA: unknown).
 
     Raises:
-        NotFound: no node knows the image.
-        InputError: no such node, or a name that means different images on different nodes.
+        NotFound: no node has the image.
+        InputError: no such node, or a name that stands for different images on different nodes.
 
     Example:
         >>> import imgframe as imf
@@ -84,17 +86,17 @@ def will_it_fit(
     import pandas as pd
 
     digests = _digests(images, inventory)
-    catalogue = _Catalogue(inventory)
+    catalogue = _KnownImages(inventory)
     table = inventory.arrow("nodes").to_pylist()
     known = {row["node"]: row for row in table}
     chosen = list(known) if nodes is None else list(nodes)
     for name in chosen:
         if name not in known:
             raise InputError(f"no node {name!r} in the inventory; it has {', '.join(map(str, known))}")
-    sizes = _Sizes(inventory, confidence)
+    sizes = _SizeEstimates(inventory, confidence)
     rows = []
     for name in chosen:
-        here = _Here(inventory, name, namespace, known[name]["snapshotter"] or "overlayfs")
+        here = _NodeStore(inventory, name, namespace, known[name]["snapshotter"] or "overlayfs")
         wants = {
             image: catalogue.want(image, digest, known[name]["platform"]) for image, digest in digests.items()
         }
@@ -126,23 +128,23 @@ def _digests(images: Any, inventory: Inventory) -> dict[str, str]:
 
 
 def _one_digest(name: str, known: dict[str, set[str]]) -> str:
-    """The digest of a name as it stands in stores, or as one types it."""
+    """The digest of a name, as in stores or as users type it."""
     found = known.get(name)
     if found is None:
         with suppress(ReferenceError_):
             found = known.get(parse_docker_ref(name))
     if found is None:
         raise NotFound(
-            f"no node of the inventory knows {name!r}, so its layers are unknown; pull it to one node and collect again"
+            f"no node of the inventory has {name!r}, so its layers are unknown; pull it to one node and collect again"
         )
     if len(found) > 1:
         raise InputError(
-            f"{name!r} means {len(found)} different images on the nodes ({', '.join(sorted(found))}); give rows of inventory.images"
+            f"{name!r} stands for {len(found)} different images on the nodes ({', '.join(sorted(found))}); give rows of inventory.images"
         )
     return next(iter(found))
 
 
-class _Catalogue:
+class _KnownImages:
     """The documents and layers of every image that some node could read, by platform."""
 
     def __init__(self, inventory: Inventory) -> None:
@@ -164,8 +166,8 @@ class _Catalogue:
                 _Layer(row["digest"], row["chain_id"], row["size"] or 0, row["media_type"])
             )
 
-    def want(self, name: str, digest: str, platform: str | None) -> _Want | None:
-        """What a node of the platform needs for an image; None: no node has read the manifest that it would take."""
+    def want(self, name: str, digest: str, platform: str | None) -> _Needs | None:
+        """What a node of this platform needs for an image; None: no node has read the manifest that it would pull."""
         known = self._targets.get(digest)
         if known is None:
             raise NotFound(
@@ -177,45 +179,44 @@ class _Catalogue:
         manifest = row["manifest_digest"]
         parts = (digest, manifest, row["config_digest"])
         documents = {one: self._sizes.get(one) or 0 for one in parts if one}
-        return _Want(documents, tuple(self._layers.get(manifest, ())))
+        return _Needs(documents, tuple(self._layers.get(manifest, ())))
 
 
 def _best(rows: list[dict[str, Any]], platform: str | None) -> dict[str, Any] | None:
-    """The manifest of an index that a node of the platform takes; of an unknown one what some other node took."""
+    """The manifest of an index that a node of this platform pulls; for an unknown platform, that of another node."""
     if platform is None:
         return rows[0]
     matcher = platforms.default(platform)
     best: tuple[platforms.Platform, dict[str, Any]] | None = None
     for row in rows:
-        with suppress(PlatformError):  # a config may name anything, and then no node takes it
+        with suppress(
+            PlatformError
+        ):  # a config may have any platform; one that cannot be parsed matches no node
             own = platforms.parse(row["platform"] or "")
             if matcher.match(own) and (best is None or matcher.less(own, best[0])):
                 best = own, row
     return None if best is None else best[1]
 
 
-class _Here:
-    """What one node has already: blobs, and chains of one namespace and snapshotter."""
+class _NodeStore:
+    """What one node already has: blobs, and chains of one namespace and snapshotter."""
 
     def __init__(self, inventory: Inventory, node: str, namespace: str, snapshotter: str) -> None:
         self.snapshotter = snapshotter
-        blobs, snapshots = inventory.arrow("blobs"), inventory.arrow("snapshots")
-        self.blobs = {
-            digest
-            for at, digest in zip(blobs["node"].to_pylist(), blobs["digest"].to_pylist(), strict=True)
-            if at == node
-        }
-        columns = zip(
-            *(snapshots[name].to_pylist() for name in ("node", "namespace", "snapshotter", "key")),
-            strict=True,
-        )
-        self.chains = {
-            key for at, space, by, key in columns if (at, space, by) == (node, namespace, snapshotter)
-        }
+        self.blobs = set(_where(inventory.arrow("blobs"), node=node)["digest"].to_pylist())
+        mine = {"node": node, "namespace": namespace, "snapshotter": snapshotter}
+        self.chains = set(_where(inventory.arrow("snapshots"), **mine)["key"].to_pylist())
 
 
-class _Sizes:
-    """Unpacked sizes of chains that some node has, and the ratios of unpacked to compressed per media type."""
+def _where(table: pa.Table, **wanted: str) -> pa.Table:
+    """The rows with these words in these columns."""
+    for name, word in wanted.items():
+        table = table.filter(pc.equal(table[name].cast(pa.string()), word))
+    return table
+
+
+class _SizeEstimates:
+    """Unpacked sizes of the chains that some node has, and ratios of unpacked to compressed size by media type."""
 
     def __init__(self, inventory: Inventory, confidence: float) -> None:
         snapshots = inventory.arrow("snapshots")
@@ -232,7 +233,7 @@ class _Sizes:
         self.ratios = {kind: np.array(values) for kind, values in ratios.items()}
 
     def of(self, layer: _Layer, snapshotter: str) -> tuple[int, int, int, bool] | None:
-        """Expected, low and high bytes of a layer, and whether they are exact; None: nothing like it was ever seen."""
+        """Expected, low and high bytes of a layer, and whether they are exact; None: nothing comparable is known."""
         known = self.known.get((snapshotter, layer.chain))
         if known is not None:
             return known, known, known, True
@@ -245,17 +246,15 @@ class _Sizes:
         return int(middle), int(low), int(np.ceil(high)), False
 
 
-def _fit(asked: Sequence[_Want | None], here: _Here, sizes: _Sizes, free: int | None) -> tuple[Any, ...]:
+def _fit(
+    asked: Sequence[_Needs | None], here: _NodeStore, sizes: _SizeEstimates, free: int | None
+) -> tuple[Any, ...]:
     wants = [want for want in asked if want is not None]
     if len(wants) < len(asked):
         return None, None, None, None, False, None, None, None
-    documents = {
-        digest: size for want in wants for digest, size in want.documents.items() if digest not in here.blobs
-    }
-    layers = {
-        layer.digest: layer.size for want in wants for layer in want.layers if layer.digest not in here.blobs
-    }
-    missing = sum(documents.values()) + sum(layers.values())
+    documents = {digest: size for want in wants for digest, size in want.documents.items()}
+    layers = {layer.digest: layer.size for want in wants for layer in want.layers}
+    missing = sum(size for digest, size in (documents | layers).items() if digest not in here.blobs)
     chains = {layer.chain: layer for want in wants for layer in want.layers if layer.chain not in here.chains}
     estimates = [sizes.of(layer, here.snapshotter) for layer in chains.values()]
     if None in estimates:
@@ -263,14 +262,5 @@ def _fit(asked: Sequence[_Want | None], here: _Here, sizes: _Sizes, free: int | 
     told = [one for one in estimates if one is not None]
     expected, low, high = (sum(one[at] for one in told) for at in range(3))
     exact = all(one[3] for one in told)
-    after = None if free is None else free - missing - expected
-    return (
-        missing,
-        expected,
-        low,
-        high,
-        exact,
-        missing + expected,
-        after,
-        None if free is None else free - missing - high >= 0,
-    )
+    after, fits = (None, None) if free is None else (free - missing - expected, free - missing - high >= 0)
+    return missing, expected, low, high, exact, missing + expected, after, fits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +15,26 @@ from imgframe import schema
 from imgframe.errors import InputError
 from imgframe.golang import time as gotime
 from imgframe.reclaiming.reclaim import gaps
+from imgframe.usage.node_bytes import content_by_node, snapshots_by_node
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imgframe.dataset import Dataset  # only the types: this room does not see that one
+    from imgframe.dataset import Dataset  # types only: this package does not import that one at run time
     from imgframe.dataset.collections import Collection
 
 
 def growth(dataset: Dataset, by: str = "node", *, max_age: Any = None) -> pd.DataFrame:
     """Bytes over time, one row per collection and group.
 
-    ``by``: ``node`` counts what the store holds (each blob once, each snapshot). ``namespace``, ``repository`` or the key of
-    an image label such as a team's count what the images of the group need, each target digest of a store once; bytes that two
-    groups share are in both. A node that a collection could not read has no row there, and counts in groups with its last
-    state; with ``max_age`` (a Go duration such as ``"720h"``, or a timedelta) only while that is no older, so that a node that
-    was taken out of service ends to count. Where a list of blobs or snapshots could not be read, the node's bytes are NA.
+    ``by``: ``node`` counts what the store holds, each blob and each snapshot once. ``namespace``, ``repository`` or the key of
+    an image label, such as that of a team, counts what the images of the group need, each target digest of a store once; bytes
+    that two groups share are in both. A node that a collection could not read has no row for it, and counts in groups with its
+    last state; with ``max_age`` (a Go duration such as ``"720h"``, or a timedelta) only while that is no older, so that a node
+    taken out of service stops being counted. If a list of blobs or snapshots could not be read, the node's bytes are NA.
 
     Columns: collected_at (UTC), the group (named as ``by``), images (records), content_bytes, snapshot_bytes, total_bytes;
-    for nodes also disk_total and disk_used (total minus free of the file system, NA where not readable).
+    for nodes also disk_total and disk_used (total minus free of the file system, NA if unreadable).
 
     Example:
         >>> import imgframe as imf, tempfile
@@ -46,21 +48,12 @@ def growth(dataset: Dataset, by: str = "node", *, max_age: Any = None) -> pd.Dat
     """
     import pandas as pd
 
+    names = ["collected_at", by, "images", "content_bytes", "snapshot_bytes", "total_bytes"]
     if by == "node":
         rows = _by_node(dataset)
-        names = [
-            "collected_at",
-            "node",
-            "images",
-            "content_bytes",
-            "snapshot_bytes",
-            "total_bytes",
-            "disk_total",
-            "disk_used",
-        ]
+        names += ["disk_total", "disk_used"]
     else:
         rows = _by_group(dataset, by, None if max_age is None else gotime.to_duration(max_age))
-        names = ["collected_at", by, "images", "content_bytes", "snapshot_bytes", "total_bytes"]
     frame = pd.DataFrame(rows, columns=names)
     frame["collected_at"] = pd.to_datetime(
         frame["collected_at"].astype("int64"), unit="ns", utc=True
@@ -78,12 +71,11 @@ def _by_node(dataset: Dataset) -> list[tuple[Any, ...]]:
     ]
     rows = []
     for (one, nodes), (_, images), (_, blobs), (_, snapshots), (_, errors) in zip(*tables, strict=True):
-        records = _counts(images)
-        content = _sums(blobs.group_by(["node", "digest"]).aggregate([("size", "max")]), "size_max")
-        unpacked = _sums(snapshots, "size")
+        records = Counter(images["node"].to_pylist())
+        content, unpacked = content_by_node(blobs), snapshots_by_node(snapshots)
         unread = {
             (row["node"], row["stage"]) for row in gaps(errors).to_pylist() if row["code"] != "malformed"
-        }  # of a malformed entry the rest of the list is known, day after day
+        }  # a malformed entry leaves the rest of the list known
         for row in nodes.to_pylist():
             node, total, free = row["node"], row["disk_total"], row["disk_free"]
             if node in one.failed:
@@ -94,24 +86,8 @@ def _by_node(dataset: Dataset) -> list[tuple[Any, ...]]:
             )
             whole = None if None in sizes else sum(size for size in sizes if size is not None)
             used = None if total is None or free is None else total - free
-            rows.append((_stamp(row["collected_at"]), node, images_here, *sizes, whole, total, used))
+            rows.append((row["collected_at"].value, node, images_here, *sizes, whole, total, used))
     return rows
-
-
-def _stamp(value: Any) -> int:
-    return int(value.value)
-
-
-def _counts(table: pa.Table) -> dict[str, int]:
-    return {
-        row["node"]: row["node_count"]
-        for row in table.group_by("node").aggregate([("node", "count")]).to_pylist()
-    }
-
-
-def _sums(table: pa.Table, column: str) -> dict[str, int]:
-    summed = table.select(["node", column]).group_by("node").aggregate([(column, "sum")])
-    return {row["node"]: row[f"{column}_sum"] or 0 for row in summed.to_pylist()}
 
 
 def _by_group(dataset: Dataset, by: str, max_age: int | None) -> list[tuple[Any, ...]]:
@@ -122,17 +98,8 @@ def _by_group(dataset: Dataset, by: str, max_age: int | None) -> list[tuple[Any,
         groups, codes = _grouped(images[column].combine_chunks(), None if column == by else by)
         found = np.bincount(codes[codes >= 0], minlength=len(groups))
         content, unpacked = _deduplicated(images, codes, len(groups))
-        rows += [
-            (
-                one.collected_at,
-                group,
-                int(found[at]),
-                int(content[at]),
-                int(unpacked[at]),
-                int(content[at] + unpacked[at]),
-            )
-            for at, group in enumerate(groups)
-        ]
+        columns = (groups, found.tolist(), content.tolist(), unpacked.tolist(), (content + unpacked).tolist())
+        rows += [(one.collected_at, *values) for values in zip(*columns, strict=True)]
     if column == "labels" and not rows:
         raise InputError(
             f"no image has the label {by!r}; group by node, namespace, repository or a label that images carry"
@@ -143,7 +110,7 @@ def _by_group(dataset: Dataset, by: str, max_age: int | None) -> list[tuple[Any,
 def _carried(
     dataset: Dataset, columns: list[str], max_age: int | None
 ) -> Iterator[tuple[Collection, pa.Table]]:
-    """The images of each collection, and those that nodes it did not read had before, at most ``max_age`` ns ago."""
+    """The images of each collection, with those that nodes it did not read had at most ``max_age`` ns earlier."""
     last: dict[str, int] = {}
     before: pa.Table | None = None
     for one, images in dataset.batches("images", columns):
@@ -163,7 +130,7 @@ def _carried(
 
 
 def _grouped(values: pa.Array, label: str | None) -> tuple[list[str], np.ndarray]:
-    """The groups, and per row the place of its group (-1: none)."""
+    """The groups, and the number of each row's group (-1: none)."""
     codes = values.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     words = values.dictionary.to_pylist()
     if label is not None:
@@ -176,7 +143,7 @@ def _grouped(values: pa.Array, label: str | None) -> tuple[list[str], np.ndarray
 
 
 def _deduplicated(images: pa.Table, codes: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sums per group of content and snapshots, each target digest once per node (content) and namespace (snapshots)."""
+    """Bytes of content and snapshots by group, each target digest once per node (content) or namespace (snapshots)."""
     node, namespace, digest = (
         images[name].combine_chunks().indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         + 1

@@ -1,4 +1,4 @@
-"""Charts: each takes a tidy frame and gives a matplotlib Axes; nothing is computed here that the frame does not say.
+"""Charts: each takes a tidy frame and returns a matplotlib Axes; a chart computes nothing beyond its frame.
 
 Every function accepts ``ax=`` to draw into and ``theme="light"`` or ``"dark"``; none touches pyplot's state. Save one with
 ``ax.figure.savefig("x.svg")``; in a notebook, ``ax.figure`` shows it. Bytes are drawn in decimal units.
@@ -11,8 +11,8 @@ Example:
     'Bytes by repository'
 """
 
-from imgframe.charts.areas import duplicates, fleet, layer_sharing, treemap
-from imgframe.charts.bars import usage_by_repository, waterfall
+from imgframe.charts.areas import fleet, layer_sharing, treemap
+from imgframe.charts.bars import duplicates, usage_by_repository, waterfall
 from imgframe.charts.time_series import age_against_size, growth, timeline
 
 __all__ = [

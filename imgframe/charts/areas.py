@@ -1,4 +1,4 @@
-"""Areas: the treemap, and the heat maps of layer sharing, of the fleet and of duplicates."""
+"""Areas: the treemap, and the heat maps of layer sharing and of the fleet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imgframe import capacity
-from imgframe.capacity.chart_data import numbers
 from imgframe.charts import style
 from imgframe.inventory import human_bytes
 
@@ -24,7 +23,7 @@ def treemap(
     ax: Any = None,
     theme: str = "light",
 ) -> Any:
-    """Rectangles whose areas are the bytes of the groups, the largest ``most``; the rest is one grey rectangle.
+    """Rectangles whose areas are the bytes of the ``most`` largest groups; the rest is one grey rectangle.
 
     ``frame``: a column of groups (``by``, default its first) and the column ``size``.
 
@@ -51,10 +50,7 @@ def treemap(
         _label_box(ax, box, style.shorten(name, max(int(box["dx"] / 1.7), 4)), human_bytes(value, 3), fill)
     ax.set_xlim(0, 160)
     ax.set_ylim(100, 0)
-    ax.set_xticks([])
-    ax.set_yticks([])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    style.hide_axes(ax)
     return ax
 
 
@@ -67,7 +63,7 @@ def _box(box: dict[str, float], fill: str, edge: str) -> Any:
 
 
 def _label_box(ax: Any, box: dict[str, float], name: str, size: str, fill: str) -> None:
-    """Name and size inside a rectangle where they fit, in the ink that reads on its colour."""
+    """Write name and size into a rectangle if they fit, in an ink that is legible on its colour."""
     if box["dx"] < 11 or box["dy"] < 5:
         return
     ink = _ink_on(fill)
@@ -77,7 +73,7 @@ def _label_box(ax: Any, box: dict[str, float], name: str, size: str, fill: str) 
         ax.text(at[0], at[1] + 4.2, size, va="top", fontsize=8, color=ink, clip_on=True)
 
 
-def _ink_on(fill: str) -> str:
+def _ink_on(fill: Any) -> str:
     """Black or white, whichever has the higher contrast on the colour."""
     from matplotlib.colors import to_rgb
 
@@ -87,9 +83,9 @@ def _ink_on(fill: str) -> str:
 
 
 def layer_sharing(matrix: pd.DataFrame, *, most: int = 30, ax: Any = None, theme: str = "light") -> Any:
-    """Heat map of the bytes that each pair of images shares, the ``most`` images with the largest sums.
+    """Heat map of the bytes that each pair of images shares, for the ``most`` images with the largest sums.
 
-    ``matrix``: a square frame of bytes with images as index and columns, as ``capacity.layer_sharing`` gives it.
+    ``matrix``: a square frame of bytes with images as index and columns, as from ``capacity.layer_sharing``.
 
     Example:
         >>> import imgframe as imf, pandas as pd
@@ -130,21 +126,16 @@ def _heat(ax: Any, colours: style.Theme, data: np.ndarray, rows: list[str], colu
     if data.size <= 100:
         for (row, column), value in np.ndenumerate(data):
             if np.isfinite(value):
-                ink = _ink_on(
-                    "#{:02x}{:02x}{:02x}".format(
-                        *(int(255 * part) for part in image.cmap(image.norm(value))[:3])
-                    )
-                )
+                ink = _ink_on(image.cmap(image.norm(value)))
                 ax.text(column, row, human_bytes(value, 3), ha="center", va="center", fontsize=8, color=ink)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    style.hide_spines(ax)
     return ax
 
 
 def fleet(frame: pd.DataFrame, *, most: int = 40, ax: Any = None, theme: str = "light") -> Any:
     """Heat map of the nodes: one row per node, one column per kind of bytes.
 
-    ``frame``: a column ``node`` and columns ending in ``_bytes``, as ``capacity.by_node`` gives it; the ``most`` fullest nodes.
+    ``frame``: a column ``node`` and columns ending in ``_bytes``, as from ``capacity.by_node``; the ``most`` fullest nodes are shown.
 
     Example:
         >>> import imgframe as imf, pandas as pd
@@ -171,52 +162,3 @@ def fleet(frame: pd.DataFrame, *, most: int = 40, ax: Any = None, theme: str = "
         [style.shorten(node, 28) for node in rows["node"]],
         [c.removesuffix("_bytes").replace("_", " ") for c in columns],
     )
-
-
-def duplicates(frame: pd.DataFrame, *, most: int = 20, ax: Any = None, theme: str = "light") -> Any:
-    """Bars of the bytes that copies of the same content take across nodes.
-
-    ``frame``: columns ``repository`` (or any first column of names), ``copies`` (nodes that hold it), ``one_bytes`` (one copy) and
-    ``duplicate_bytes`` (the other copies), as ``capacity.duplicates`` gives it.
-
-    Example:
-        >>> import imgframe as imf, pandas as pd
-        >>> frame = pd.DataFrame({"repository": ["web"], "copies": [3], "one_bytes": [5], "duplicate_bytes": [10]})
-        >>> imf.charts.duplicates(frame).get_title("left")
-        'Bytes in copies across nodes'
-    """
-    by = str(frame.columns[0])
-    style.need(frame, (by, "copies", "one_bytes", "duplicate_bytes"), "duplicates")
-    data = capacity.largest(frame, by, ["one_bytes", "duplicate_bytes"], most)
-    copies = dict(zip(frame[by].astype("object"), numbers(frame["copies"]), strict=True))
-    ax, colours = style.canvas(ax, theme, "Bytes in copies across nodes", (9, 1.6 + 0.3 * max(len(data), 4)))
-    if data.empty:
-        return style.say_empty(ax, colours, "Nothing is on more than one node.")
-    places = np.arange(len(data))
-    ax.barh(
-        places,
-        data["one_bytes"],
-        color=colours.series[0],
-        height=0.7,
-        label="first copy",
-        edgecolor=colours.paper,
-    )
-    ax.barh(
-        places,
-        data["duplicate_bytes"],
-        left=data["one_bytes"],
-        color=colours.series[5],
-        height=0.7,
-        label="further copies",
-        edgecolor=colours.paper,
-    )
-    labels = [
-        name if is_rest else f"{style.shorten(name)}  ×{int(copies[name])}"
-        for name, is_rest in zip(data[by], data["is_rest"], strict=True)
-    ]
-    ax.set_yticks(places, labels)
-    ax.invert_yaxis()
-    style.byte_axis(ax.xaxis)
-    style.grid(ax, colours, "x")
-    style.legend(ax, colours)
-    return ax

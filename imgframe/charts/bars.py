@@ -1,4 +1,4 @@
-"""Bars: bytes by repository, and the waterfall of a plan."""
+"""Bars: bytes by repository, copies across nodes, and the waterfall of a plan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from imgframe import capacity
 from imgframe.capacity.chart_data import numbers
 from imgframe.charts import style
-from imgframe.inventory import human_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
 def usage_by_repository(
     frame: pd.DataFrame, *, by: str | None = None, most: int = 20, ax: Any = None, theme: str = "light"
 ) -> Any:
-    """Stacked bars of unique and shared bytes, the largest ``most`` groups; the rest is one bar and says so.
+    """Stacked bars of unique and shared bytes of the ``most`` largest groups; the rest is one bar, labelled as such.
 
-    ``frame``: as ``capacity.by_repository`` (or by_namespace, by_registry, by_node, by_label) gives it: a column of groups
+    ``frame``: as ``capacity.by_repository`` (or by_namespace, by_registry, by_node, by_label) returns it: a column of groups
     (``by``, default its first), ``unique_bytes`` and ``shared_bytes``.
 
     Example:
@@ -35,38 +34,65 @@ def usage_by_repository(
     ax, colours = style.canvas(ax, theme, f"Bytes by {by}", (9, 1.6 + 0.3 * max(len(data), 4)))
     if data.empty:
         return style.say_empty(ax, colours, "No images: nothing to draw.")
-    places = np.arange(len(data))
-    left = np.zeros(len(data))
-    for name, colour in (("unique", colours.series[0]), ("shared", colours.series[1])):
-        values = data[f"{name}_bytes"].to_numpy()
-        ax.barh(
-            places,
-            values,
-            left=left,
-            color=colour,
-            height=0.7,
-            label=name,
-            edgecolor=colours.paper,
-            linewidth=0.6,
-        )
-        left += values
-    ax.set_yticks(places, [style.shorten(label) for label in data[by]])
+    labels = [style.shorten(label) for label in data[by]]
+    left = _stacked(ax, colours, data, labels, {"unique_bytes": "unique", "shared_bytes": "shared"}, (0, 1))
     if data["is_rest"].any():
         ax.get_yticklabels()[-1].set_style("italic")
+    for place, total in enumerate(left):
+        style.annotate(ax, colours, total, (total, place), xytext=(4, 0), va="center", fontsize=8)
+    ax.margins(x=0.12)
+    style.legend(ax, colours)
+    return ax
+
+
+def _stacked(
+    ax: Any,
+    colours: style.Theme,
+    data: pd.DataFrame,
+    labels: list[str],
+    parts: dict[str, str],
+    series: tuple[int, ...],
+) -> np.ndarray:
+    """Draw a horizontal bar per row, of parts (column to label) one after the other; the sums of the bars."""
+    places, left = np.arange(len(data)), np.zeros(len(data))
+    for (column, label), colour in zip(parts.items(), series, strict=True):
+        values = data[column].to_numpy()
+        look = {"color": colours.series[colour], "edgecolor": colours.paper, "linewidth": 0.6}
+        ax.barh(places, values, left=left, height=0.7, label=label, **look)
+        left = left + values
+    ax.set_yticks(places, labels)
     ax.invert_yaxis()
     style.byte_axis(ax.xaxis)
     style.grid(ax, colours, "x")
-    for place, total in zip(places, left, strict=True):
-        ax.annotate(
-            human_bytes(total, 3),
-            (total, place),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            color=colours.ink,
-            fontsize=8,
-        )
-    ax.margins(x=0.12)
+    return left
+
+
+def duplicates(frame: pd.DataFrame, *, most: int = 20, ax: Any = None, theme: str = "light") -> Any:
+    """Bars of the bytes that copies of the same content take across nodes.
+
+    ``frame``: columns ``repository`` (or any first column of names), ``copies`` (nodes that hold it), ``one_bytes`` (one copy) and
+    ``duplicate_bytes`` (the other copies), as from ``capacity.duplicates``.
+
+    Example:
+        >>> import imgframe as imf, pandas as pd
+        >>> frame = pd.DataFrame({"repository": ["web"], "copies": [3], "one_bytes": [5], "duplicate_bytes": [10]})
+        >>> imf.charts.duplicates(frame).get_title("left")
+        'Bytes in copies across nodes'
+    """
+    by = str(frame.columns[0])
+    style.need(frame, (by, "copies", "one_bytes", "duplicate_bytes"), "duplicates")
+    data = capacity.largest(frame, by, ["one_bytes", "duplicate_bytes"], most)
+    copies = dict(zip(frame[by].astype("object"), numbers(frame["copies"]), strict=True))
+    ax, colours = style.canvas(ax, theme, "Bytes in copies across nodes", (9, 1.6 + 0.3 * max(len(data), 4)))
+    if data.empty:
+        return style.say_empty(ax, colours, "Nothing is on more than one node.")
+    labels = [
+        name if is_rest else f"{style.shorten(name)}  ×{int(copies[name])}"
+        for name, is_rest in zip(data[by], data["is_rest"], strict=True)
+    ]
+    _stacked(
+        ax, colours, data, labels, {"one_bytes": "first copy", "duplicate_bytes": "further copies"}, (0, 5)
+    )
     style.legend(ax, colours)
     return ax
 
@@ -75,7 +101,7 @@ def waterfall(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> A
     """What a plan does to the bytes: before, freed by reason, and after.
 
     ``frame``: columns ``step`` (text), ``bytes`` (signed), ``kind``: ``total`` for a level (before, after), ``freed`` for what
-    goes, ``held`` for what the user might expect to go and stays (drawn beside, not subtracted). ``Plan.waterfall()`` gives it.
+    goes, ``held`` for what one might expect to go but stays (drawn beside, not subtracted). ``Plan.waterfall()`` returns it.
 
     Example:
         >>> import imgframe as imf, pandas as pd
@@ -108,16 +134,7 @@ def waterfall(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> A
             hatch=hatch,
             edgecolor=colours.paper,
         )
-        text = human_bytes(value, 3)
-        ax.annotate(
-            text,
-            (place, bottom + height),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="center",
-            color=colours.ink,
-            fontsize=9,
-        )
+        style.annotate(ax, colours, value, (place, bottom + height), xytext=(0, 3), ha="center", fontsize=9)
     labels = [style.shorten(step, 18).replace(" ", "\n", 1) for step in frame["step"]]
     ax.set_xticks(range(len(frame)), labels)
     style.byte_axis(ax.yaxis)

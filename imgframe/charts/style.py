@@ -1,4 +1,4 @@
-"""How every chart looks: colours, units, short names, the empty chart, and Axes without pyplot."""
+"""The style of every chart: colours, units, short names, the empty chart, and Axes without pyplot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Colours of one theme; the series are told apart under every common colour blindness (after Okabe and Ito)."""
+    """Colours of one theme; the series are distinguishable with every common colour blindness (after Okabe and Ito)."""
 
     paper: str
     ink: str
@@ -44,7 +44,7 @@ THEMES = {"light": LIGHT, "dark": DARK}
 
 
 def canvas(ax: Any, theme: str, title: str, size: tuple[float, float] = (9.0, 5.0)) -> tuple[Any, Theme]:
-    """The Axes to draw into, made when none is given, with the colours of the theme and a title on the left.
+    """The Axes to draw into, new if none is given, with a title on the left, and the colours of the theme.
 
     Raises:
         InputError: no such theme.
@@ -66,18 +66,15 @@ def canvas(ax: Any, theme: str, title: str, size: tuple[float, float] = (9.0, 5.
 
 
 def need(frame: pd.DataFrame, columns: tuple[str, ...], chart: str) -> None:
-    """Refuse a frame that lacks a column, by name."""
+    """Raise MissingColumn if a frame lacks one of the columns."""
     for column in columns:
         if column not in frame.columns:
             raise MissingColumn(column, f"charts.{chart}", frame.columns)
 
 
 def say_empty(ax: Any, colours: Theme, sentence: str) -> Any:
-    """An Axes that shows one sentence instead of data."""
-    ax.set_xticks([])
-    ax.set_yticks([])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    """The Axes, showing one sentence instead of data."""
+    hide_axes(ax)
     ax.text(
         0.5,
         0.5,
@@ -92,8 +89,26 @@ def say_empty(ax: Any, colours: Theme, sentence: str) -> Any:
     return ax
 
 
+def hide_spines(ax: Any) -> None:
+    """Draw no frame around the plot."""
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def hide_axes(ax: Any) -> None:
+    """Draw neither ticks nor a frame."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    hide_spines(ax)
+
+
+def annotate(ax: Any, colours: Theme, value: float, at: tuple[float, float], **where: Any) -> None:
+    """Write bytes beside the end of a bar."""
+    ax.annotate(human_bytes(value, 3), at, textcoords="offset points", color=colours.ink, **where)
+
+
 def byte_axis(axis: Any) -> None:
-    """Ticks of an axis in decimal byte units at round places."""
+    """Put ticks on an axis at round numbers of decimal byte units."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
@@ -101,15 +116,15 @@ def byte_axis(axis: Any) -> None:
 
 
 def grid(ax: Any, colours: Theme, axis: str) -> None:
-    """Faint lines across one axis, behind the data."""
+    """Draw faint lines across one axis, behind the data."""
     ax.grid(axis=axis, color=colours.faint, linewidth=0.6)
     ax.set_axisbelow(True)
 
 
 def shorten(text: object, most: int = 32) -> str:
-    """The text with its middle left out when it is longer than ``most`` characters; control characters shown as blanks.
+    """The text, without its middle if it is longer than ``most`` characters; control characters become blanks.
 
-    A missing name is the group that no image needs; an empty one is what has no such name.
+    A missing name is the group that no image needs; an empty one is the group without such a name.
 
     Example:
         >>> shorten("registry.example/platform/payments-api:2026", 24)
@@ -127,7 +142,7 @@ def shorten(text: object, most: int = 32) -> str:
 
 
 def legend(ax: Any, colours: Theme, columns: int = 6) -> None:
-    """A legend below the plot, where it hides no data, in the theme's ink."""
+    """Add a legend below the plot, where it hides no data, in the theme's ink."""
     from matplotlib.transforms import ScaledTranslation
 
     inches = -0.5 if ax.get_xlabel() else -0.3

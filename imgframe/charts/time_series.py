@@ -28,10 +28,10 @@ def growth(
     ax: Any = None,
     theme: str = "light",
 ) -> Any:
-    """Lines of bytes over time per group, with the forecast's band and the threshold where given.
+    """Lines of bytes over time by group, with the band of the forecast and the threshold if given.
 
-    ``frame``: as ``capacity.growth`` gives it; drawn is ``disk_used`` where it is known, else ``total_bytes``. ``forecast``: as
-    ``capacity.forecast`` gives it; its band reaches to the threshold. The ``most`` largest groups; the rest is one line.
+    ``frame``: as from ``capacity.growth``; the lines are ``disk_used`` if it is known, else ``total_bytes``. ``forecast``: as from
+    ``capacity.forecast``; its band reaches up to the threshold. The ``most`` largest groups; the rest is one line.
 
     Example:
         >>> import imgframe as imf, pandas as pd
@@ -70,7 +70,7 @@ def _forecast_row(forecast: pd.DataFrame | None, by: str, name: str) -> Any:
 
 
 def _band(ax: Any, colours: style.Theme, colour: str, row: Any, when: Any, value: float) -> None:
-    """The way to the threshold: expected, earliest and latest, and the threshold itself."""
+    """Draw the threshold, and when it is expected to be reached, at the earliest and at the latest."""
     import pandas as pd
 
     if pd.isna(row["threshold_bytes"]):
@@ -104,18 +104,18 @@ def _date_axis(ax: Any) -> None:
 
 
 def age_against_size(frame: pd.DataFrame, *, now: Any = None, ax: Any = None, theme: str = "light") -> Any:
-    """Points: how long each image has been here against what it takes alone; used ones apart. The upper right is prunable.
+    """Points: how long each image has been on its node against its unique bytes, used ones set apart; prune from the upper right.
 
-    ``frame``: an images frame: created_at, unique_size, containers, used_by_digest. ``now``: default the present.
+    ``frame``: an images frame: created_at, unique_size, containers, used_by_digest. ``now``: by default the present.
 
     Example:
         >>> import imgframe as imf, pandas as pd
         >>> row = {"created_at": [pd.Timestamp("2026-01-01", tz="UTC")], "unique_size": [5], "containers": [0], "used_by_digest": [False]}
         >>> imf.charts.age_against_size(pd.DataFrame(row)).get_ylabel()
-        'bytes of the image alone'
+        'unique bytes of the image'
     """
     style.need(frame, ("created_at", "unique_size", "containers", "used_by_digest"), "age_against_size")
-    ax, colours = style.canvas(ax, theme, "Age against size", (8, 5))
+    ax, colours = style.canvas(ax, theme, "Age and size", (8, 5))
     points = capacity.ages(frame, now)
     if points.empty:
         return style.say_empty(ax, colours, "No image with a known age and size.")
@@ -141,15 +141,15 @@ def age_against_size(frame: pd.DataFrame, *, now: Any = None, ax: Any = None, th
     ax.yaxis.set_major_locator(FixedLocator([0, *10.0 ** np.arange(6, 15)]))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: human_bytes(value)))
-    ax.set_xlabel("days since the record was made", color=colours.ink)
-    ax.set_ylabel("bytes of the image alone", color=colours.ink)
+    ax.set_xlabel("days since the record was created", color=colours.ink)
+    ax.set_ylabel("unique bytes of the image", color=colours.ink)
     style.grid(ax, colours, "both")
     style.legend(ax, colours)
     return ax
 
 
 def timeline(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> Any:
-    """What changed when: one bar per day upward for what came, downward for what went, by kind of change.
+    """What changed when: per day one bar up for what was added and one down for what was removed, by kind of change.
 
     ``frame``: rows as in ``Diff.changes`` (columns change, content_delta) with a column ``date`` or ``collected_at``.
 
@@ -187,7 +187,7 @@ def timeline(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> An
 
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
-    ax.set_ylabel("went   |   came", color=colours.ink)
+    ax.set_ylabel("removed   |   added", color=colours.ink)
     style.grid(ax, colours, "y")
     _date_axis(ax)
     style.legend(ax, colours)

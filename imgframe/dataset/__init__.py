@@ -4,10 +4,9 @@
 
     DIR/date=2026-11-23/collection=<id>/images.parquet, blobs.parquet, ...
 
-One folder per collection, put in place by one rename: a reader never sees half of one. What is keyed by digest alone
-(configs, layers, history, documents) is stored with the first collection that saw it: never delete folders by hand, but by
-:func:`prune`, which moves what later collections refer to. DuckDB, polars and Dask read the
-files as they are: ``read_parquet('DIR/date=*/*/images.parquet', hive_partitioning=true)``.
+One folder per collection, put in place by one rename, so that readers never see an incomplete one. What is keyed by digest
+alone (configs, layers, history, documents) is stored with the first collection that saw it: delete folders only with
+:func:`prune`, which moves what later collections refer to. DuckDB, polars and Dask read the files as they are: ``read_parquet('DIR/date=*/*/images.parquet', hive_partitioning=true)``.
 """
 
 from imgframe.dataset.append import append

@@ -1,4 +1,4 @@
-"""Appending a collection: its folder appears whole, by one rename, while nobody prunes."""
+"""Appending a collection: its folder appears complete, by one rename, while no prune is running."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from imgframe.inventory import Inventory
 
 
 def append(path: str | os.PathLike[str], inventory: Inventory) -> Path:
-    """Add one collection to the dataset in the folder ``path`` (made when it is not there) and give its own folder.
+    """Add one collection to the dataset in the folder ``path`` (created if needed), and return the collection's own folder.
 
-    The same collection (same nodes, read at the same moments) is stored once however often it is appended. Rows are sorted
-    by node, dictionaries compact, compression zstd. The folder of the collection appears whole, by one rename. Several
-    processes may append at once; each waits while :func:`imgframe.dataset.prune` is at work.
+    The same collection (same nodes, read at the same moments) is stored once, however often it is appended. Rows are sorted by
+    node, dictionaries are compact, the compression is zstd. The folder of the collection appears complete, by one rename.
+    Several processes may append at once; each waits while :func:`imgframe.dataset.prune` runs.
 
     Raises:
-        InputError: the inventory has no node, or ``path`` holds something else.
+        InputError: the inventory has no node, or ``path`` is not a dataset.
 
     Example:
         >>> import imgframe as imf, tempfile
@@ -46,7 +46,7 @@ def append(path: str | os.PathLike[str], inventory: Inventory) -> Path:
     if not nodes.num_rows:
         raise InputError("an inventory without nodes cannot be appended; collect at least one")
     if root.is_dir() and not any(root.glob("date=*")) and any(not ours(entry) for entry in root.iterdir()):
-        raise InputError(f"{str(path)!r} holds something else; give the folder of a dataset, or a new one")
+        raise InputError(f"{str(path)!r} is not a dataset; give the folder of a dataset, or a new one")
     times = nodes["collected_at"].cast("int64").to_pylist()
     keys = sorted(zip(nodes["node"].to_pylist(), times, strict=True), key=repr)
     identity = hashlib.sha256(repr(keys).encode()).hexdigest()[:16]
@@ -72,7 +72,7 @@ def _put(root: Path, target: Path, inventory: Inventory) -> Path:
         fresh.rename(target)
     except OSError:
         shutil.rmtree(fresh, ignore_errors=True)
-        if target.is_dir():  # another process stored the same collection meanwhile
+        if target.is_dir():  # another process has stored the same collection
             return target
         raise
     except BaseException:
@@ -87,23 +87,21 @@ def _write_collection(folder: Path, inventory: Inventory, known: dict[str, pa.Ar
             continue
         table = inventory.arrow(name)
         if name in BY_DIGEST and table.num_rows and len(known[name]):
-            table = schema.ordered(not_stored(name, table, known))  # without the words of what is stored
+            table = schema.ordered(not_stored(name, table, known))  # without the words of rows already stored
         if "node" in table.column_names and table.num_rows:
-            order = pc.sort_indices(
-                table["node"].combine_chunks().indices
-            )  # dictionaries are sorted; the sort is stable
+            order = pc.sort_indices(table["node"].combine_chunks().indices)  # sorted words; a stable sort
             table = table.take(order)
         write_table(folder / f"{name}.parquet", name, table)
 
 
 @contextlib.contextmanager
 def locked(root: Path, *, alone: bool = False) -> Iterator[None]:
-    """While no other process prunes the dataset; ``alone``: while none writes to it at all. Waits for its turn.
+    """Hold the lock of the dataset, shared with other appends; ``alone``: exclusively. Waits until it is free.
 
-    The lock ends with the process, however that ends. A file system without locks lets appends pass, and no prune.
+    The lock ends with the process, however that ends. On a file system without locks appends proceed, a prune does not.
 
     Raises:
-        OSError: the lock file cannot be made, or, ``alone``, the file system has no locks.
+        OSError: the lock file cannot be created, or, with ``alone``, the file system has no locks.
     """
     flags = os.O_RDWR if alone else os.O_RDONLY  # over NFS an exclusive lock needs a file open for writing
     file = os.open(root / LOCK, flags | os.O_CREAT | os.O_CLOEXEC, 0o666)

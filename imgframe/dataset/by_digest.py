@@ -1,4 +1,4 @@
-"""What is the same wherever a digest is: stored with the first collection that saw it, whole where that could be read."""
+"""Tables keyed by digest alone, stored once: with the first collection that saw a digest, or the first that read it whole."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 from imgframe import schema
 
 BY_DIGEST = {"configs": "digest", "history": "digest", "layers": "manifest_digest", "documents": "digest"}
-"""Tables that are the same wherever the digest is: stored once per digest, by this key column."""
+"""Tables whose rows depend on a digest alone, and the column with that digest."""
 
 
 def known_digests(folders: Iterable[Path]) -> dict[str, pa.Array]:
-    """Per table keyed by digest, the digests that some of these collections holds already.
+    """Per table keyed by digest, the digests that these collections already hold.
 
-    ``layers`` are all that it holds; those among them that lack no chain ID are the key ``whole layers``.
+    ``layers`` are all manifests with layers; the key ``whole layers`` has those of them that lack no chain ID.
     """
     import pyarrow.parquet as pq
 
@@ -51,13 +51,13 @@ def wanted_digests(images: pa.Table, manifests: pa.Table) -> dict[str, pa.Array]
 
 
 def of_digests(name: str, table: pa.Table, digests: pa.Array, *, others: bool = False) -> pa.Table:
-    """The rows of a table keyed by digest that these digests have; ``others``: all but those."""
+    """The rows of a table keyed by digest with these digests; ``others``: all rows but those."""
     chosen = _among(table, BY_DIGEST[name], digests)
     return table.filter(pc.invert(chosen) if others else chosen)
 
 
 def not_stored(name: str, table: pa.Table, known: dict[str, pa.Array]) -> pa.Table:
-    """The rows of a table keyed by digest that no collection holds yet, or holds only without their chain IDs."""
+    """The rows of a table keyed by digest that no collection holds yet, or only without their chain IDs."""
     key = BY_DIGEST[name]
     stored = _among(table, key, known[name])
     if name == "layers":
@@ -69,7 +69,7 @@ def not_stored(name: str, table: pa.Table, known: dict[str, pa.Array]) -> pa.Tab
 
 
 def united(name: str, parts: Sequence[pa.Table]) -> pa.Table:
-    """The rows of collections, oldest first, with each digest once; layers with all their chain IDs before others."""
+    """The rows of collections, oldest first, each digest once; layers with all their chain IDs take precedence."""
     key = BY_DIGEST[name]
     if name == "layers":
         odd = [_among(part, key, _lacking(part)) for part in parts]
@@ -81,15 +81,13 @@ def united(name: str, parts: Sequence[pa.Table]) -> pa.Table:
 
 
 def once(table: pa.Table, key: str) -> pa.Table:
-    """The table without later repeats of a key whose rows came with an earlier block of rows."""
+    """The table without later blocks of rows of the same key."""
     import numpy as np
 
     if not table.num_rows:
         return table
     codes = table[key].combine_chunks().indices.to_numpy(zero_copy_only=False)
-    if (
-        "position" in table.column_names
-    ):  # several rows a key: a new copy begins where the position falls back
+    if "position" in table.column_names:  # several rows per key: a new block begins where the position falls
         position = table["position"].to_numpy()
         fresh = np.concatenate([[True], (codes[1:] != codes[:-1]) | (position[1:] <= position[:-1])])
     else:
@@ -105,7 +103,7 @@ def _among(table: pa.Table, key: str, digests: pa.Array) -> pa.ChunkedArray:
 
 
 def _lacking(layers: pa.Table) -> pa.Array:
-    """The manifests that have a layer without a chain ID: their config was not there, or is another kind of document."""
+    """The manifests with a layer without a chain ID: their config was missing, or is another kind of document."""
     return words(layers.filter(pc.is_null(layers["chain_id"]))["manifest_digest"])
 
 

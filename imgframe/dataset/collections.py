@@ -1,4 +1,4 @@
-"""The folder of collections: open all, read the tables of any, and the state at any moment."""
+"""The collections of a dataset: opening the folder, reading tables, and the state at any moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PRUNED = "pruned.json"
-"""File beside the collections that says from when on they are whole; older ones were pruned away."""
+"""File beside the collections that says since when they are complete; older ones were pruned."""
 
 _FOLDER = re.compile(r"date=(\d{4}-\d{2}-\d{2})/collection=([0-9a-f]{16})$")
 
@@ -33,7 +33,7 @@ _FOLDER = re.compile(r"date=(\d{4}-\d{2}-\d{2})/collection=([0-9a-f]{16})$")
 class Collection:
     """One appended collection: its folder, when its nodes were read (UTC), which nodes, and which of them failed.
 
-    Of a failed node nothing was read (``nodes.status``): that it has no rows says nothing about what it holds.
+    A failed node could not be read (``nodes.status``): that it has no rows says nothing about what it holds.
     """
 
     path: Path
@@ -52,11 +52,11 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Collections over time, oldest first; nothing is read before a table is asked for.
+    """Collections over time, oldest first; tables are read only when requested.
 
-    ``collections``: :class:`Collection` values. ``pruned_before``: the moment [ns since 1970] before which :func:`prune` took
-    collections away, else None. ``stored``: all collections of the folder, of which each may hold what the others refer to.
-    Get one from :func:`open_dataset`.
+    ``collections``: :class:`Collection` values. ``pruned_before``: the moment [ns since 1970] before which :func:`prune` deleted
+    collections, else None. ``stored``: all collections of the folder, each of which may hold what others refer to.
+    :func:`open_dataset` returns one.
     """
 
     path: Path
@@ -81,11 +81,11 @@ class Dataset:
         return replace(self, collections=tuple(kept))
 
     def only(self, one: Collection) -> Dataset:
-        """The dataset of this collection alone, without what is stored with others: what is handed to a worker."""
+        """The dataset of this collection alone, without what is stored with others: the part that a worker gets."""
         return replace(self, collections=(one,), stored=())
 
     def last(self, limit: int | None = None) -> tuple[dict[str, Collection], dict[str, Collection]]:
-        """Per node the last collection by ``limit`` [ns] that read it, and the last one after that which could not."""
+        """Per node the last collection by ``limit`` [ns] that read it, and the last later one that could not."""
         read: dict[str, Collection] = {}
         failed: dict[str, Collection] = {}
         for one in self.collections:
@@ -100,13 +100,12 @@ class Dataset:
         """The state at a moment: for each node its last collection at or before ``when`` (default: the newest).
 
         A collection that could not read a node says nothing about what it holds: the one before it counts, as
-        ``nodes.collected_at`` tells, and ``errors`` has the failure. A node that was never read keeps its failed row.
+        ``nodes.collected_at`` shows, and ``errors`` has the failure. A node that was never read keeps its failed row.
 
-        ``when``: a date (its end is meant), a datetime or pandas Timestamp, or RFC 3339 text. ``max_age``: how old a
-        collection may be at ``when`` (default: when the newest was made) and still count, a Go duration such as ``"720h"`` or
-        a timedelta. A node that was neither read nor tried in that time, such as one that was taken out of service, is left
-        out; one that was tried in vain has its failed row. Each whose last reading does not count has a row in ``errors``
-        (code ``too_old``) that says when that was.
+        ``when``: a date (meaning its end), a datetime or pandas Timestamp, or RFC 3339 text. ``max_age``: how old a collection
+        may be at ``when`` (by default at the newest collection), a Go duration such as ``"720h"`` or a timedelta. A node
+        that no collection in that time tried to read, such as one taken out of service, is omitted; one that could not be read
+        has its failed row. Every node whose last reading is too old has a row in ``errors`` (code ``too_old``) with its time.
 
         Raises:
             InputError: nothing was collected by then, or not within ``max_age``; or ``when`` was pruned away.
@@ -125,7 +124,7 @@ class Dataset:
         limit = moment(when, end_of_day=True) if when is not None else None
         if limit is not None and self.pruned_before is not None and limit < self.pruned_before:
             raise InputError(
-                f"{when} was pruned: this dataset knows the state from {gotime.format_time(self.pruned_before)} on"
+                f"{when} was pruned: this dataset has the state since {gotime.format_time(self.pruned_before)}"
             )
         read, failed = self.last(limit)
         if not read and not failed:
@@ -173,7 +172,7 @@ class Dataset:
     def batches(
         self, name: str, columns: Sequence[str] | None = None, nodes: Iterable[str] | None = None
     ) -> Iterator[tuple[Collection, pa.Table]]:
-        """One Arrow table per collection, oldest first, so that a long history needs the memory of one.
+        """One Arrow table per collection, oldest first, so that a long history needs the memory of one collection.
 
         ``columns``: only these; ``nodes``: only these (row groups of other nodes are not read).
         """
@@ -185,7 +184,7 @@ class Dataset:
     def table(
         self, name: str, columns: Sequence[str] | None = None, nodes: Iterable[str] | None = None
     ) -> pd.DataFrame:
-        """The rows of the table ``name`` of all collections, with ``date`` and ``collected_at`` (UTC) in front.
+        """The rows of the table ``name`` in all collections, preceded by ``date`` and ``collected_at`` (UTC).
 
         For tables keyed by digest alone the date is that of the first collection that saw it.
         """
@@ -210,7 +209,7 @@ class Dataset:
 
 
 def _rows_of(name: str, chosen: dict[str, Collection]) -> pa.Table:
-    """The rows of a table that each node has in the collection chosen for it."""
+    """The rows of a table, for each node from the collection chosen for it."""
     parts = []
     for one in dict.fromkeys(chosen.values()):
         nodes = [node for node, home in chosen.items() if home is one]
@@ -219,7 +218,7 @@ def _rows_of(name: str, chosen: dict[str, Collection]) -> pa.Table:
 
 
 def _outdated(chosen: dict[str, Collection], oldest: int) -> pa.Table:
-    """A row of ``errors`` for each node whose collection is too old to count."""
+    """A row of ``errors`` for each node whose collection is too old."""
     gone = {node: one for node, one in chosen.items() if one.collected_at < oldest}
     texts = [
         f"last {'tried' if node in one.failed else 'read'} {gotime.format_time(one.collected_at)}, "
@@ -237,10 +236,8 @@ def _repeat(values: list[int], counts: list[int]) -> Any:
 
 
 def moment(when: Any, *, end_of_day: bool = False) -> int:
-    """Nanoseconds since 1970 of a date, datetime, Timestamp or RFC 3339 text."""
+    """A date, datetime, Timestamp or RFC 3339 text in nanoseconds since 1970."""
     import pandas as pd
-
-    from imgframe.golang import time as gotime
 
     if isinstance(when, str):
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", when):
@@ -286,7 +283,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         except FileNotFoundError:
             if folder.is_dir():
                 raise
-            continue  # pruned meanwhile; what others need of it is with them already
+            continue  # just pruned; what others need of it has been moved to them
         version = (file.metadata.metadata or {}).get(b"imgframe.schema_version", b"none").decode()
         if version != str(schema.VERSION):
             raise SchemaError(
@@ -302,7 +299,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     if not found and any(not ours(entry) for entry in root.iterdir()):
         raise SchemaError(f"{str(path)!r} is not a dataset: it has no date=*/collection=* folder")
     collections = tuple(sorted(found, key=lambda one: (one.collected_at, one.id)))
-    pruned_before = _pruned_before(root)  # read last: what is gone was told before it went
+    pruned_before = _pruned_before(root)  # read last: it is written before anything is deleted
     return Dataset(root, collections, pruned_before, stored=collections)
 
 
@@ -314,5 +311,5 @@ def _pruned_before(root: Path) -> int | None:
         return None
     except (ValueError, TypeError, KeyError) as error:
         raise SchemaError(
-            f'{str(file)!r} does not say from when on the dataset is whole; expected {{"before": "<RFC 3339>"}}'
+            f'{str(file)!r} does not say since when the dataset is complete; expected {{"before": "<RFC 3339>"}}'
         ) from error

@@ -1,4 +1,4 @@
-"""What changed between two inventories: exactly, row by row, and in words for images."""
+"""What changed between two inventories: row by row, exactly, and by kind of change for images."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from imgframe import schema
 from imgframe.errors import InputError
 from imgframe.inventory import Inventory
+from imgframe.usage.node_bytes import content_by_node, snapshots_by_node
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,20 +22,20 @@ KINDS = (
     "added", "removed", "retagged", "pulled again", "unpacked", "snapshots dropped", "content dropped", "content fetched",
     "use began", "use ended", "pinned", "unpinned",
 )  # fmt: skip
-"""What can happen to an image record."""
+"""The kinds of change of an image record."""
 
 _KEY = ("node", "namespace", "name")
 
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """What turns one inventory into another.
+    """The difference between two inventories.
 
     ``changes``: a frame with node, namespace, name, change (one of :data:`KINDS`), old_digest, new_digest, content_delta and
-    unpacked_delta (bytes of this image that the store holds more or less), one row per image and kind of change. Nodes that
-    either inventory could not read are left out here and in ``totals``: nobody knows what happened there.
-    ``totals``: a frame per node with content_delta and snapshot_delta: bytes of the store itself, each blob once.
-    ``removed`` and ``added``: for every table the rows that go and the rows that come (Arrow tables).
+    unpacked_delta (by how many bytes of the image the store holds more), one row per image and kind of change. Nodes that either
+    inventory could not read are omitted here and in ``totals``: what happened there is unknown.
+    ``totals``: a frame per node with content_delta and snapshot_delta: bytes of the whole store, each blob once.
+    ``removed`` and ``added``: for every table the rows that only the old or only the new inventory has (Arrow tables).
     """
 
     changes: pd.DataFrame
@@ -51,7 +52,7 @@ class Diff:
 def diff(old: Inventory, new: Inventory) -> Diff:
     """What changed from ``old`` to ``new``, matching image records by node, namespace and name.
 
-    Applying it to the old inventory gives the new one (:func:`apply_diff`), up to the order of rows.
+    Applied to the old inventory (:func:`apply_diff`) it yields the new one, up to the order of rows.
 
     Example:
         >>> import imgframe as imf
@@ -71,10 +72,10 @@ def diff(old: Inventory, new: Inventory) -> Diff:
 
 
 def apply_diff(inventory: Inventory, difference: Diff) -> Inventory:
-    """The inventory with the difference applied; rows come in the order of the table's columns.
+    """The inventory with the difference applied; rows are sorted by all columns.
 
     Raises:
-        InputError: a row that should go is not in the inventory: the difference was made from another one.
+        InputError: the inventory lacks a row that is to be removed: the difference was made from another one.
     """
     tables = {}
     for name in difference.removed:
@@ -92,7 +93,7 @@ def apply_diff(inventory: Inventory, difference: Diff) -> Inventory:
 
 
 def canonical(name: str, table: pa.Table) -> pa.Table:
-    """The table with its rows in the order of its columns, first column first."""
+    """The table sorted by all its columns, the first one first."""
     plain = [
         table[field.name].combine_chunks().indices
         if pa.types.is_dictionary(field.type)
@@ -105,7 +106,7 @@ def canonical(name: str, table: pa.Table) -> pa.Table:
 
 
 def _row_ids(table: pa.Table) -> np.ndarray:
-    """A number per row, equal exactly where all columns are equal (NA equals NA)."""
+    """A number per row; two are equal if and only if all columns are (NA equals NA)."""
     ids = np.zeros(table.num_rows, dtype=np.int64)
     for field in table.schema:
         column = table[field.name].combine_chunks()
@@ -119,7 +120,7 @@ def _row_ids(table: pa.Table) -> np.ndarray:
 
 
 def _marked(ids: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Where ``ids`` meets ``chosen``, each chosen one as often as it occurs there."""
+    """Where ``ids`` are among ``chosen``, each as often as it occurs there."""
     size = int(max(ids.max(initial=-1), chosen.max(initial=-1))) + 1
     budget = np.bincount(chosen, minlength=size)
     order = np.argsort(ids, kind="stable")
@@ -141,7 +142,7 @@ def _rows_apart(name: str, old: pa.Table, new: pa.Table) -> tuple[pa.Table, pa.T
 
 
 def _failed(inventory: Inventory) -> set[str]:
-    """The nodes of which nothing was read."""
+    """The nodes that could not be read."""
     nodes = inventory.arrow("nodes").select(["node", "status"]).to_pylist()
     return {row["node"] for row in nodes if row["status"] == "failed"}
 
@@ -168,7 +169,7 @@ def _changes(removed: pa.Table, added: pa.Table, unread: set[str]) -> pd.DataFra
 
 
 def _kinds(was: dict[str, Any] | None, now: dict[str, Any] | None) -> Iterator[str]:
-    """The kinds of change of one record, most telling first; nothing where only sharing with others moved."""
+    """The kinds of change of one record, most important first; none if only what it shares with others changed."""
     if was is None:
         yield "added"
     elif now is None:
@@ -182,13 +183,9 @@ def _kinds(was: dict[str, Any] | None, now: dict[str, Any] | None) -> Iterator[s
             yield "unpacked"
         if was["unpacked"] and now["unpacked"] is False:
             yield "snapshots dropped"
-        if was["digest"] == now["digest"] and None not in {
-            was["content_present_size"],
-            now["content_present_size"],
-        }:
-            grown = now["content_present_size"] - was["content_present_size"]
-            if grown:
-                yield "content dropped" if grown < 0 else "content fetched"
+        grown, _ = _deltas(was, now)
+        if was["digest"] == now["digest"] and grown:
+            yield "content dropped" if grown < 0 else "content fetched"
         used = [_used(row) for row in (was, now)]
         if None not in used and used[0] != used[1]:
             yield "use began" if used[1] else "use ended"
@@ -197,14 +194,14 @@ def _kinds(was: dict[str, Any] | None, now: dict[str, Any] | None) -> Iterator[s
 
 
 def _used(row: dict[str, Any]) -> bool | None:
-    """Whether a container uses the image; None where the containers were not read."""
+    """Whether a container uses the image; None if the containers were not read."""
     if row["containers"] or row["used_by_digest"]:
         return True
     return None if row["containers"] is None else False
 
 
 def _deltas(was: dict[str, Any] | None, now: dict[str, Any] | None) -> list[int | None]:
-    """Content and unpacked bytes more than before; a record that is not there has none; unknown stays unknown."""
+    """The differences in content and unpacked bytes; a missing record has none; unknown stays unknown."""
     deltas = []
     for column in ("content_present_size", "unpacked_size"):
         before, after = (0 if row is None else row[column] for row in (was, now))
@@ -213,34 +210,15 @@ def _deltas(was: dict[str, Any] | None, now: dict[str, Any] | None) -> list[int 
 
 
 def _totals(old: Inventory, new: Inventory, unread: set[str]) -> pd.DataFrame:
-    """Per node: bytes of content (each blob once) and of snapshots that came or went."""
+    """Per node the bytes of content and of snapshots that were added or removed."""
     import pandas as pd
 
-    sums = [(_content(one), _snapshots(one)) for one in (old, new)]
-    nodes = sorted({node for content, snapshots in sums for node in (*content, *snapshots)} - unread)
-    frame = pd.DataFrame(
-        {
-            "node": nodes,
-            "content_delta": [sums[1][0].get(node, 0) - sums[0][0].get(node, 0) for node in nodes],
-            "snapshot_delta": [sums[1][1].get(node, 0) - sums[0][1].get(node, 0) for node in nodes],
-        }
-    )
-    return frame.astype({"node": "category", "content_delta": "Int64", "snapshot_delta": "Int64"})
-
-
-def _content(inventory: Inventory) -> dict[str, int]:
-    blobs = (
-        inventory.arrow("blobs")
-        .select(["node", "digest", "size"])
-        .group_by(["node", "digest"])
-        .aggregate([("size", "max")])
-    )
-    summed = blobs.group_by("node").aggregate([("size_max", "sum")])
-    return {row["node"]: row["size_max_sum"] or 0 for row in summed.to_pylist()}
-
-
-def _snapshots(inventory: Inventory) -> dict[str, int]:
-    summed = (
-        inventory.arrow("snapshots").select(["node", "size"]).group_by("node").aggregate([("size", "sum")])
-    )
-    return {row["node"]: row["size_sum"] or 0 for row in summed.to_pylist()}
+    content = [content_by_node(one.arrow("blobs")) for one in (old, new)]
+    snapshots = [snapshots_by_node(one.arrow("snapshots")) for one in (old, new)]
+    nodes = sorted({node for sums in (*content, *snapshots) for node in sums} - unread)
+    deltas = {
+        name: [after.get(node, 0) - before.get(node, 0) for node in nodes]
+        for name, (before, after) in (("content_delta", content), ("snapshot_delta", snapshots))
+    }
+    frame = pd.DataFrame({"node": nodes, **deltas})
+    return frame.astype({"node": "category", **dict.fromkeys(deltas, "Int64")})

@@ -1,4 +1,4 @@
-"""Forgetting what is old: collections go, and nothing goes that a collection which stays refers to."""
+"""Pruning a dataset: old collections are deleted, except for what remaining ones refer to."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from imgframe.inventory import human_bytes
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What :func:`prune` took away, or would take.
+    """What :func:`prune` deleted, or would delete.
 
-    ``removed``: the collections that are gone, oldest first. ``carried``: those from before the moment that stay, because some
-    node's state at that moment is in them. ``bytes_freed``: bytes of the files that are gone, less those by which others grew.
+    ``removed``: the deleted collections, oldest first. ``carried``: older collections that stay, because they have the state of
+    some node at the moment of the prune. ``bytes_freed``: bytes of the deleted files, less those by which other files grew.
     """
 
     removed: tuple[Collection, ...]
@@ -51,20 +51,20 @@ class Pruned:
 def prune(path: str | os.PathLike[str], *, before: Any, dry_run: bool = False) -> Pruned:
     """Delete the collections of the dataset in the folder ``path`` that were made before a moment.
 
-    From that moment on (and from the last collection before it) :meth:`Dataset.at` gives what it gave. So the last collection
-    by then that read a node stays, whole, though it may be the last for one of its nodes only; so does the last failure since.
-    What is stored with a collection that goes, but referred to by one that stays, moves there first. Of earlier moments ``at``
-    says that they were pruned. Growth, changes and last use begin with what is left; :func:`last_used` says from when on it
-    observed each node without a gap.
+    From that moment on (and from the last collection before it) :meth:`Dataset.at` returns what it returned before. So the last
+    collection by then that read a node stays, completely, even if it is the last one for only one of its nodes; so does the last
+    failure since. What is stored with a deleted collection, but referred to by a remaining one, is moved there first. For
+    earlier moments ``at`` raises an error that they were pruned. Growth, changes and last use begin with what remains;
+    :func:`last_used` says since when it has observed each node without a gap.
 
-    ``before``: a date (its beginning is meant), a datetime or pandas Timestamp, or RFC 3339 text. ``dry_run``: only say what
-    would go. Prunes and appends of other processes wait for each other. Ended at any step, by a signal or a full disk, the
-    dataset is whole, and the same call again does the rest. Who opened the dataset earlier is told so by a SchemaError
-    where a table of a deleted collection is asked for.
+    ``before``: a date (meaning its beginning), a datetime or pandas Timestamp, or RFC 3339 text. ``dry_run``: only report what
+    would be deleted. Prunes and appends of other processes wait for each other. If a prune is interrupted at any step, by a signal
+    or a full disk, the dataset stays consistent, and the same call completes the work. A dataset that was opened earlier raises a
+    SchemaError when a table of a deleted collection is read.
 
     Raises:
         SchemaError: not a dataset, or written by a version with other tables.
-        InputError: ``before`` is no moment.
+        InputError: ``before`` is not a moment.
         OSError: the folder is read-only, the disk is full, or the file system has no locks.
 
     Example:
@@ -82,10 +82,10 @@ def prune(path: str | os.PathLike[str], *, before: Any, dry_run: bool = False) -
     root, limit = Path(path), moment(before)
     if dry_run:
         return _pruned(open_dataset(root), limit, dry_run=True)
-    open_dataset(root)  # a folder of something else gets no lock
+    open_dataset(root)  # no lock file in a folder that is no dataset
     with locked(root, alone=True):
         for left in (*root.glob(f"{FRESH}*"), *root.glob(f"{GONE}*")):
-            shutil.rmtree(left)  # nobody else is writing: a killed process left it
+            shutil.rmtree(left)  # with the exclusive lock: left by a killed process
         return _pruned(open_dataset(root), limit, dry_run=False)
 
 
@@ -103,7 +103,7 @@ def _pruned(dataset: Dataset, limit: int, *, dry_run: bool) -> Pruned:
         whole = schema.ordered(schema.concat(name, [_without(name, read_table(one.path, name), rows), rows]))
         freed -= _size(name, whole) if dry_run else _rewrite(dataset.path, file, name, whole)
     if going and not dry_run:
-        _tell(dataset, max(one.collected_at for one in staying if one.collected_at <= limit))
+        _record_prune(dataset, max(one.collected_at for one in staying if one.collected_at <= limit))
         for one in going:
             _remove(dataset.path, one)
     return Pruned(tuple(going), tuple(one for one in staying if one.collected_at < limit), freed)
@@ -112,7 +112,7 @@ def _pruned(dataset: Dataset, limit: int, *, dry_run: bool) -> Pruned:
 def _moving(
     going: Sequence[Collection], staying: Sequence[Collection]
 ) -> Iterator[tuple[Collection, str, pa.Table]]:
-    """The rows of tables keyed by digest that only those that go hold, each for the first of the others that refers to it."""
+    """Rows of tables keyed by digest that only deleted collections hold, each with the first remaining one that refers to it."""
     wanted = {name: pa.array([], pa.string()) for name in BY_DIGEST}
     for one in staying if going else ():
         wanted = {
@@ -149,26 +149,26 @@ def _wanted(one: Collection) -> dict[str, pa.Array]:
 
 
 def _without(name: str, table: pa.Table, better: pa.Table) -> pa.Table:
-    """The rows of a table keyed by digest that have no better ones: layers without chain IDs give way to those with them."""
+    """The rows of a table keyed by digest that are not superseded: layers with chain IDs supersede those without."""
     return of_digests(name, table, words(better[BY_DIGEST[name]]), others=True)
 
 
 def _size(name: str, table: pa.Table) -> int:
-    """Bytes that the table takes as a file."""
+    """The size of the table as a file, in bytes."""
     sink = pa.BufferOutputStream()
     write_table(sink, name, table)
     return int(sink.getvalue().size)
 
 
 def _rewrite(root: Path, file: Path, name: str, table: pa.Table) -> int:
-    """Put the table in the place of a file, on the disk itself, and give its bytes."""
+    """Replace a file by the table, durably, and return its size in bytes."""
     with _fresh(root, file) as fresh:
         write_table(fresh, name, table)
     return file.stat().st_size
 
 
-def _tell(dataset: Dataset, newest: int) -> None:
-    """Note, before anything goes, from when on the dataset is whole: ``newest`` is its last moment that changed its state."""
+def _record_prune(dataset: Dataset, newest: int) -> None:
+    """Record, before anything is deleted, since when the dataset is complete: ``newest`` is the last state before the moment."""
     before = max(newest, dataset.pruned_before or newest)
     with _fresh(dataset.path, dataset.path / PRUNED) as fresh:
         fresh.write_text(json.dumps({"before": gotime.format_time(before)}) + "\n", encoding="utf-8")
@@ -176,7 +176,7 @@ def _tell(dataset: Dataset, newest: int) -> None:
 
 @contextlib.contextmanager
 def _fresh(root: Path, file: Path) -> Iterator[Path]:
-    """A path to write to; what was written takes the place of ``file`` by one rename, and survives a loss of power."""
+    """A path to write to; what was written replaces ``file`` by one rename, and survives a power failure."""
     folder = Path(tempfile.mkdtemp(prefix=FRESH, dir=root))
     try:
         fresh = folder / file.name
@@ -197,7 +197,7 @@ def _sync(path: Path) -> None:
 
 
 def _remove(root: Path, one: Collection) -> None:
-    """Delete a collection: first out of sight, by one rename, so that no reader finds half of it."""
+    """Delete a collection: rename it first, so that no reader finds an incomplete one."""
     gone = root / f"{GONE}{one.id}"
     one.path.rename(gone)
     shutil.rmtree(gone)

@@ -1,4 +1,4 @@
-"""When images were seen and used, from the history: kept through restarts of everything."""
+"""When images were seen and used, from the history, which survives all restarts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _COLUMNS = ("node", "namespace", "name", "digest", "containers", "used_by_digest
 
 
 def last_used(dataset: Dataset) -> pd.DataFrame:
-    """For every image ever collected (node, namespace, name, digest): when it was seen, and when in use.
+    """For every image ever collected (node, namespace, name, digest): when it was seen, and when it was in use.
 
     Columns: node, namespace, name, digest; first_seen, last_seen; first_used, last_used (NaT: never observed in use);
-    observations (collections in which it was there), used_observations; present (in its node's last collection);
-    not_observed_before (the node's first collection, or its last one before those that a prune left without a gap: what
-    happened earlier, or between two collections, was not observed).
+    observations (collections that contain it), used_observations; present (in its node's last collection);
+    not_observed_before (the node's first collection, after a prune the first from which on there is no gap: what happened
+    earlier, or between two collections, was not observed).
     In use: a container names the record, or uses its digest under any name. A collection that could not read a node observed
     nothing there.
 
@@ -46,22 +46,12 @@ def last_used(dataset: Dataset) -> pd.DataFrame:
                 first[node] = one.collected_at
             last[node] = one.collected_at
         _observe(seen, table, one.collected_at)
-    names = [
-        "node",
-        "namespace",
-        "name",
-        "digest",
-        "first_seen",
-        "last_seen",
-        "first_used",
-        "last_used",
-        "observations",
-        "used_observations",
-    ]
+    times = ["first_seen", "last_seen", "first_used", "last_used"]
+    names = [*_COLUMNS[:4], *times, "observations", "used_observations"]
     frame = pd.DataFrame([(*key, *values) for key, values in seen.items()], columns=names)
     frame["present"] = pd.array([last[key[0]] == values[1] for key, values in seen.items()], dtype="boolean")
     frame["not_observed_before"] = [first[key[0]] for key in seen]
-    for name in ("first_seen", "last_seen", "first_used", "last_used", "not_observed_before"):
+    for name in (*times, "not_observed_before"):
         frame[name] = pd.to_datetime(
             frame[name].astype("Int64").astype("float64") if frame.empty else frame[name], unit="ns", utc=True
         ).dt.as_unit("ns")

@@ -1,4 +1,4 @@
-"""The Parquet files of one collection: plain for any reader, and read with the rows that cannot matter left unread."""
+"""The Parquet files of one collection: plain for any reader; row groups that cannot match are not read."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from imgframe import schema
 from imgframe.errors import InputError, SchemaError
 
 LOCK = ".lock"
-"""File in the folder of a dataset that those who write hold: appends together, a prune alone."""
+"""Lock file in the folder of a dataset: shared by appends, exclusive for a prune."""
 
 FRESH, GONE = ".new.", ".gone."
-"""How the names of folders begin that are still being written, or being deleted."""
+"""Prefixes of the names of folders that are being written, or being deleted."""
 
 _ROW_GROUP = 250_000
 
 
 def ours(entry: Path) -> bool:
-    """Whether a file beside the collections is one that writing or pruning puts there for a while."""
+    """Whether a file beside the collections is a lock file, or temporary: made by an append or a prune."""
     return entry.name == LOCK or entry.name.startswith((FRESH, GONE))
 
 
 def write_table(target: Any, name: str, table: pa.Table) -> None:
-    """One table as Parquet into ``target``, a path or a file to write to."""
+    """Write one table as Parquet into ``target``, a path or an open file."""
     import pyarrow.parquet as pq
 
     flat = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
     meta = {"imgframe.schema_version": str(schema.VERSION), "imgframe.table": name}
-    # without the Arrow schema the text columns are plain strings to other readers, and row groups are pruned by them
+    # without the Arrow schema other readers see text columns as plain strings, and can prune row groups by them
     with pq.ParquetWriter(
         target,
         table.schema.remove_metadata(),
@@ -48,11 +48,11 @@ def write_table(target: Any, name: str, table: pa.Table) -> None:
 def read_table(
     folder: Path, name: str, columns: Sequence[str] | None = None, nodes: Sequence[str] | None = None
 ) -> pa.Table:
-    """One table of one collection, dictionary columns as dictionaries, other nodes' row groups unread.
+    """One table of one collection, with dictionary columns as dictionaries; row groups of other nodes are not read.
 
     Raises:
         InputError: no such column.
-        SchemaError: the collection is not there any more.
+        SchemaError: the collection no longer exists.
     """
     import pyarrow.parquet as pq
 
@@ -69,7 +69,7 @@ def read_table(
         if folder.is_dir():
             raise
         raise SchemaError(
-            f"{str(folder)!r} is not there any more: the dataset was pruned after it was opened; open it again"
+            f"{str(folder)!r} no longer exists: the dataset was pruned after it was opened; open it again"
         ) from None
     with opened as file:
         names = [field.name for field in fields]
@@ -88,7 +88,7 @@ def read_table(
 
 
 def _may_hold(group: Any, nodes: Sequence[str]) -> bool:
-    """Whether a row group may have rows of one of the nodes, by the smallest and largest name in it."""
+    """Whether a row group may have rows of one of the nodes, judging by its smallest and largest name."""
     for at in range(group.num_columns):
         column = group.column(at)
         if column.path_in_schema == "node":

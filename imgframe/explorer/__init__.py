@@ -1,6 +1,6 @@
-"""The explorer: filter, look at, select and plan the images of an inventory in JupyterLab; applying stays in code.
+"""The explorer: filter, inspect and select the images of an inventory in JupyterLab, and make a plan; applying it stays in code.
 
-Nothing here touches a node: an explorer works on an :class:`~imgframe.Inventory` and hands out frames and a Plan.
+Nothing here accesses a node: an explorer works on an :class:`~imgframe.Inventory` and returns frames and a Plan.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["explore"]
 
 
 def explore(inventory: Inventory) -> Explorer:
-    """An explorer of the images of ``inventory``; as the last line of a notebook cell it shows itself.
+    """An explorer of the images of ``inventory``; as the last line of a notebook cell it displays itself.
 
-    A filter box (the values of nerdctl's ``--filter``, its refusals beside it), the tree of repositories, a paged table, charts
-    that follow, what the selected images free and who holds the rest, and a button that makes a Plan. The next cell reads
-    ``explorer.images``, ``explorer.selection``, ``explorer.freed`` and ``explorer.plan``. Where no widgets can be shown a plain
-    table stands in its place and says why.
+    It has a filter box (for the values of nerdctl's ``--filter``, with its errors), the tree of repositories, a paged table, charts
+    of the rows shown, what the selected images free and who holds the rest, and a button that makes a Plan. The next cell reads
+    ``explorer.images``, ``explorer.selection``, ``explorer.freed`` and ``explorer.plan``. Where widgets cannot be shown, a plain
+    table appears instead and says why.
 
     Raises:
         InputError: not an Inventory.
@@ -37,10 +37,10 @@ def explore(inventory: Inventory) -> Explorer:
     """
     if not isinstance(inventory, Inventory):
         raise InputError(
-            f"explore needs an Inventory, as imgframe.collect gives it; got {type(inventory).__name__}"
+            f"explore needs an Inventory, as imgframe.collect returns it; got {type(inventory).__name__}"
         )
     try:
-        import anywidget  # noqa: F401 -- asked for here, so that the error names the extra
+        import anywidget  # noqa: F401 -- imported here, so that the error names the extra
     except ImportError:
         raise MissingExtra("anywidget", "explorer") from None
     from imgframe.explorer.explorer import Explorer

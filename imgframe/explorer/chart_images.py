@@ -1,4 +1,4 @@
-"""The charts beside the table, drawn to PNG without pyplot."""
+"""The charts below the table, as PNG, without pyplot."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 _SIZE = (8.2, 4.9)
 _DPI = 120
 _BRANCHES = 24
-"""So many rectangles can be told apart and named."""
+"""How many rectangles can be distinguished and labelled."""
 
 
-def alone_by_repository(images: pd.DataFrame) -> pd.DataFrame:
-    """Bytes that no other image of the store needs, by repository: columns repository and ``unique_bytes``.
+def unique_by_repository(images: pd.DataFrame) -> pd.DataFrame:
+    """Unique bytes (those that no other image of the store needs) by repository: columns repository and ``unique_bytes``.
 
-    A target counts once for each node and namespace, however many names it has; unknown sizes count nothing.
+    A target counts once per node and namespace, however many names it has; unknown sizes count 0.
 
     Example:
         >>> import pandas as pd
         >>> row = {"node": "a", "namespace": "default", "digest": "sha256:1", "repository": "web", "unique_size": 7}
-        >>> alone_by_repository(pd.DataFrame([row, row])).to_dict("list")
+        >>> unique_by_repository(pd.DataFrame([row, row])).to_dict("list")
         {'repository': ['web'], 'unique_bytes': [7]}
     """
     once = images[["node", "namespace", "digest", "repository", "unique_size"]].drop_duplicates(
@@ -36,9 +36,9 @@ def alone_by_repository(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_branch(frame: pd.DataFrame, most: int = _BRANCHES) -> pd.DataFrame:
-    """The sums of :func:`alone_by_repository` by the longest beginnings of the path that make at most ``most`` groups.
+    """The sums of :func:`unique_by_repository` by the longest path prefixes that make at most ``most`` groups.
 
-    What all have in common is left out of the labels; a beginning that stands for several repositories ends in ``/…``.
+    Labels omit what all paths have in common; a prefix that stands for several repositories ends in ``/…``.
 
     Example:
         >>> import pandas as pd
@@ -64,25 +64,23 @@ def by_branch(frame: pd.DataFrame, most: int = _BRANCHES) -> pd.DataFrame:
 
 
 def repositories(images: pd.DataFrame, theme: str) -> bytes:
-    """A treemap of the repositories of a frame of images, as PNG; by their common beginnings where there are many.
+    """A treemap of the repositories of a frame of images, as PNG; by path prefix if there are many.
 
     Example:
         >>> import imgframe as imf
         >>> repositories(imf.Inventory({}).images, "light")[1:4]
         b'PNG'
     """
-    frame = by_branch(alone_by_repository(images))
+    frame = by_branch(unique_by_repository(images))
     axes = charts.treemap(
         frame, by="branch", size="unique_bytes", most=_BRANCHES, ax=_axes(theme), theme=theme
     )
-    axes.set_title(
-        "Bytes that only one image needs, by repository", loc="left", fontsize=12, fontweight="bold"
-    )
+    axes.set_title("Unique bytes by repository", loc="left", fontsize=12, fontweight="bold")
     return _png(axes)
 
 
 def ages(images: pd.DataFrame, theme: str) -> bytes:
-    """Age against size of a frame of images, as PNG.
+    """The chart of age and size of a frame of images, as PNG.
 
     Example:
         >>> import imgframe as imf
@@ -93,7 +91,7 @@ def ages(images: pd.DataFrame, theme: str) -> bytes:
 
 
 def _axes(theme: str) -> Any:
-    """Axes on a figure of our own, in the colour of the theme's paper."""
+    """Axes on a new figure with the theme's background."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

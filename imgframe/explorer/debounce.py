@@ -1,4 +1,4 @@
-"""Work that may wait until the user has stopped typing."""
+"""Work that waits until the user has stopped typing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Debounced:
-    """Calls ``work`` once, ``seconds`` after the last :meth:`soon`; at once where no loop runs (a script, a test).
+    """Calls ``work`` once, ``seconds`` after the last :meth:`soon`; immediately if no event loop runs (a script, a test).
 
     Example:
         >>> calls = []
@@ -21,7 +21,7 @@ class Debounced:
         self._waiting: asyncio.TimerHandle | None = None
 
     def soon(self) -> None:
-        """Ask for the work; what was asked for before and is not done yet is done with it."""
+        """Request the work; a pending request is replaced."""
         if self._waiting is not None:
             self._waiting.cancel()
         try:
@@ -32,12 +32,12 @@ class Debounced:
             self._waiting = loop.call_later(self._seconds, self.now)
 
     def now(self) -> None:
-        """Do it now."""
+        """Do the work now."""
         self.cancel()
         self._work()
 
     def cancel(self) -> None:
-        """Do not do what is waiting."""
+        """Cancel a pending request."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None

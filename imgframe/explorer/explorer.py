@@ -1,4 +1,4 @@
-"""The explorer widget: traits that hold the state, and what follows from each."""
+"""The explorer widget: traits that hold the state, and what follows from a change of each."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from imgframe.reclaiming import Reclaim
 
 _PAUSE = 0.3
-"""Seconds without a key press after which the charts are drawn again."""
+"""Seconds without a key press after which the charts are redrawn."""
 
 
 class Explorer(ipywidgets.VBox):
-    """The images of an inventory to filter, look at and select; made by :func:`imgframe.explore`.
+    """The images of an inventory to filter, inspect and select; made by :func:`imgframe.explore`.
 
-    Traits to set, from code or by hand: ``filter`` (the value of nerdctl's ``--filter``; a comma separates several),
-    ``command`` (``images``, ``image prune`` or ``image prune --all``: whose reading of the filter counts), ``repository`` (a path
-    of the tree, empty for all), ``selected`` (positions in ``inventory.images``; kept whatever is shown), ``theme``.
+    Traits to set, in code or in the widget: ``filter`` (the value of nerdctl's ``--filter``; commas separate several),
+    ``command`` (``images``, ``image prune`` or ``image prune --all``: the command that interprets the filter), ``repository`` (a
+    path of the tree, empty for all), ``selected`` (positions in ``inventory.images``, whether shown or not), ``theme``.
 
-    Traits to read: ``error`` (why the filter is refused, with nerdctl's words, while the last good rows stay), ``notes`` (what
-    the filter does not do although it looks so), ``plan`` (what the button made; None again when the selection changes).
+    Traits to read: ``error`` (why the filter is invalid, in nerdctl's words; the rows of the last valid filter stay), ``notes``
+    (what the filter does not do although it seems to), ``plan`` (made by the button; None again when the selection changes).
 
     Example:
         >>> import imgframe as imf
@@ -67,7 +67,7 @@ class Explorer(ipywidgets.VBox):
         self._matched = np.array([], np.int64)
         self._shown = self._matched
         self._summary = summarize(inventory, self._matched)
-        self._charts_later = Debounced(self._draw, _PAUSE)
+        self._charts = Debounced(self._draw, _PAUSE)
         self._make_parts()
         super().__init__(self._laid_out())
         self.add_class("imgframe-explorer")
@@ -75,16 +75,16 @@ class Explorer(ipywidgets.VBox):
         self._match()
         self._say_freed()
 
-    # ---- what the next cell reads
+    # ---- results, for the next cell
 
     @property
     def images(self) -> pd.DataFrame:
-        """The rows that the filter and the tree leave, in the order of the table: rows of ``inventory.images``."""
+        """The rows of ``inventory.images`` that match the filter and the repository, in the order of the table."""
         return self.inventory.images.iloc[self._shown]
 
     @property
     def selection(self) -> pd.DataFrame:
-        """The selected rows of ``inventory.images``, also those that the filter does not show."""
+        """The selected rows of ``inventory.images``, including those that the filter hides."""
         return self.inventory.images.iloc[list(self.selected)]
 
     @property
@@ -94,11 +94,11 @@ class Explorer(ipywidgets.VBox):
 
     @property
     def summary(self) -> SelectionSummary:
-        """The numbers behind the live line."""
+        """The numbers behind the line on the selection."""
         return self._summary
 
     def make_plan(self) -> Plan:
-        """What the button does: :func:`imgframe.prune` of the selection, which also becomes ``plan``."""
+        """:func:`imgframe.prune` of the selection, which also becomes ``plan``; the button calls this."""
         made = prune(self.selection, self.inventory)
         self.set_trait("plan", made)
         return made
@@ -106,7 +106,7 @@ class Explorer(ipywidgets.VBox):
     # ---- traits
 
     @traitlets.validate("repository")  # type: ignore[untyped-decorator]  # traitlets is read without its types
-    def _a_path(self, proposal: Any) -> str:
+    def _known_path(self, proposal: Any) -> str:
         if self._tree.find(proposal.value) is None:
             raise traitlets.TraitError(
                 f"there is no repository or registry {proposal.value!r} in this inventory"
@@ -116,12 +116,12 @@ class Explorer(ipywidgets.VBox):
     # ---- parts
 
     def _make_parts(self) -> None:
-        """The widgets, empty as yet."""
+        """Create the widgets, still empty."""
         wide = ipywidgets.Layout(flex="1 1 280px", width="auto", min_width="0")
         self._command = ipywidgets.Dropdown(
             options=[(f"nerdctl {command}", command) for command in table_rows.COMMANDS],
             layout=ipywidgets.Layout(flex="0 1 220px", width="auto", min_width="0"),
-            tooltip="whose reading of the filter counts",
+            tooltip="the command that interprets the filter",
         )
         self._box = ipywidgets.Text(
             placeholder="--filter, as in label=team=web,reference=^docker.io/",
@@ -142,7 +142,7 @@ class Explorer(ipywidgets.VBox):
         self._button = ipywidgets.Button(
             description="Make a plan",
             icon="check",
-            tooltip="Put a Plan into explorer.plan; nothing is deleted",
+            tooltip="Create explorer.plan; nothing is deleted",
             disabled=True,
         )
         self._plan_line = ipywidgets.HTML(
@@ -156,7 +156,7 @@ class Explorer(ipywidgets.VBox):
         ]
 
     def _laid_out(self) -> list[ipywidgets.Widget]:
-        """The parts in their places; rows wrap where there is little room."""
+        """The widgets in their rows, which wrap on narrow screens."""
 
         def row(*parts: ipywidgets.Widget, **layout: str) -> ipywidgets.Box:
             box = ipywidgets.Box(
@@ -174,15 +174,15 @@ class Explorer(ipywidgets.VBox):
         ]
 
     def _connect(self) -> None:
-        """Who listens to whom."""
+        """Connect the traits and events of the widgets."""
         traitlets.link((self, "filter"), (self._box, "value"))
         traitlets.link((self, "command"), (self._command, "value"))
         traitlets.link((self, "theme"), (self._table, "theme"))
         self.observe(lambda _: self._match(), ["filter", "command"])
         self.observe(lambda _: self._show(), "repository")
         self.observe(lambda _: self._select(), "selected")
-        self.observe(lambda _: self._charts_later.soon(), "theme")
-        self._table.observe(lambda _: self._charts_later.soon(), "shown")
+        self.observe(lambda _: self._charts.soon(), "theme")
+        self._table.observe(lambda _: self._charts.soon(), "shown")
         self.observe(lambda _: self._say_planned(), "plan")
         self._branches.observe(
             lambda change: self.set_trait("repository", self._tree.paths[change.new]), "chosen"
@@ -194,7 +194,7 @@ class Explorer(ipywidgets.VBox):
     # ---- what follows from a change
 
     def _match(self) -> None:
-        """The filter or the command changed."""
+        """Apply a changed filter or command."""
         try:
             self._matched = table_rows.matching(self.inventory, self.filter, self.command)
         except ImgframeError as error:
@@ -208,7 +208,7 @@ class Explorer(ipywidgets.VBox):
         self._say_filter()
 
     def _show(self) -> None:
-        """Other rows: from the first page on."""
+        """Show other rows, from the first page."""
         node = self._tree.find(self.repository) or 0
         self._branches.chosen = node
         self._shown = self._tree.below(self._matched, node)
@@ -216,23 +216,23 @@ class Explorer(ipywidgets.VBox):
             self._table.total = len(self._shown)
             self._table.page = 0
             self._sort()
-        self._charts_later.soon()
+        self._charts.soon()
 
     def _reorder(self) -> None:
-        """Another order, from its first page on."""
+        """Show the rows in another order, from the first page."""
         with self._table.hold_sync():
             self._table.page = 0
             self._sort()
 
     def _sort(self) -> None:
-        """The rows in the order of the table's heading."""
+        """Sort the rows by the column chosen in the table."""
         self._shown = table_rows.ordered(
             self.inventory, self._shown, self._table.sort, descending=self._table.descending
         )
         self._turn()
 
     def _turn(self) -> None:
-        """The rows of the page."""
+        """Show the rows of the page."""
         table = self._table
         start = table.page * table.page_size
         positions = self._shown[start : start + table.page_size]
@@ -241,7 +241,7 @@ class Explorer(ipywidgets.VBox):
             self._mark()
 
     def _mark(self) -> None:
-        """The check boxes of the page, and how many are selected in all."""
+        """Set the check boxes of the page, and the number of selected rows."""
         chosen = np.array(self.selected, np.int64)
         flags = np.zeros(self.inventory.arrow("images").num_rows, bool)
         flags[chosen] = True
@@ -251,7 +251,7 @@ class Explorer(ipywidgets.VBox):
         self._table.elsewhere = len(chosen) - int(flags[self._shown].sum())
 
     def _select(self) -> None:
-        """The selection changed: a plan made for another one is void."""
+        """Apply a changed selection, which discards the plan."""
         with self._table.hold_sync():
             self._mark()
         self._button.disabled = not self.selected
@@ -263,7 +263,7 @@ class Explorer(ipywidgets.VBox):
         self._say_freed()
 
     def _asked(self, kind: str, positions: list[int]) -> None:
-        """A check box or a button of the table."""
+        """Handle a check box or a button of the table."""
         if kind == "none":
             self.selected = ()
         elif kind == "uncheck":
@@ -273,7 +273,7 @@ class Explorer(ipywidgets.VBox):
             self.selected = tuple(np.union1d(np.array(self.selected, np.int64), more))
 
     def _press(self) -> None:
-        """The button: what goes wrong is said beside it, as callbacks have no cell to raise into."""
+        """Make a plan; errors appear beside the button, because a callback has no cell to raise into."""
         self._plan_line.value = _html("note", "Making the plan …")
         try:
             self.make_plan()
@@ -284,7 +284,7 @@ class Explorer(ipywidgets.VBox):
 
     def _say_filter(self) -> None:
         if self.error:
-            self._message.value = _html("error", f"{self.error} (the rows are those of the last good filter)")
+            self._message.value = _html("error", f"{self.error} (showing the rows of the last valid filter)")
         else:
             self._message.value = "".join(_html("note", note) for note in self.notes)
 
@@ -302,11 +302,11 @@ class Explorer(ipywidgets.VBox):
         self._plan_line.value = _html(
             "note",
             f"explorer.plan deletes {steps:,} image{'' if steps == 1 else 's'}, keeps {kept:,} and frees {sure} "
-            f"{human_bytes(total)} ({total:,} bytes). Nothing is done yet: look at it in the next cell.",
+            f"{human_bytes(total)} ({total:,} bytes). Nothing has been deleted yet: review it in the next cell.",
         )
 
     def _draw(self) -> None:
-        """Both charts, of the rows shown; once there is somebody who looks."""
+        """Draw both charts of the rows shown, if a front end shows the explorer."""
         if not self._table.shown:
             return
         images = self.images
@@ -327,6 +327,6 @@ class Explorer(ipywidgets.VBox):
 
 
 def _html(kind: str, text: str) -> str:
-    """A paragraph; ``text`` is text, whatever stands in it."""
+    """A paragraph; ``text`` is escaped."""
     role = "alert" if kind == "error" else "status"
     return f'<div class="imgframe-{kind}" role="{role}">{escape(text)}</div>'

@@ -1,4 +1,4 @@
-"""What stands in the place of the explorer where no widgets can be shown: a plain table, and why."""
+"""What replaces the explorer where widgets cannot be shown: a plain table, and the reason."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WHY = (
-    "This view shows no Jupyter widgets (no kernel is running, the output is a saved one, or jupyterlab-widgets and anywidget "
-    "are not installed beside the front end), so a plain table stands here; explorer.filter, .selected and .make_plan() work "
-    "from code all the same."
+    "This view shows no Jupyter widgets (no kernel is running, the output was saved, or jupyterlab-widgets and anywidget are not "
+    "installed with the front end), so here is a plain table; explorer.filter, .selected and .make_plan() still work in code."
 )
 _ROWS = 20
 _COLUMNS = (
@@ -32,7 +31,7 @@ def _heading(images: pd.DataFrame) -> str:
 
 
 def plain_text(images: pd.DataFrame) -> str:
-    """The first rows as text, below the reason.
+    """The reason and the first rows as text.
 
     Example:
         >>> import imgframe as imf
@@ -44,7 +43,7 @@ def plain_text(images: pd.DataFrame) -> str:
 
 
 def plain_html(images: pd.DataFrame) -> str:
-    """The first rows as HTML, below the reason; names are escaped.
+    """The reason and the first rows as HTML; names are escaped.
 
     Example:
         >>> import imgframe as imf

@@ -1,4 +1,4 @@
-"""The trait that holds the selection."""
+"""The trait for a selection of rows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import traitlets
 
 
 class Positions(traitlets.TraitType):
-    """Positions in ``inventory.images`` of the object that has the trait: a sorted tuple of integers, each once.
+    """Positions in the ``inventory.images`` of the object with the trait: a sorted tuple of distinct integers.
 
-    Any iterable of integers may be assigned; what is none, or lies outside of the table, is a ``TraitError``.
+    Any iterable of integers may be assigned; anything else, or a position outside the table, is a ``TraitError``.
 
     Example:
         >>> import imgframe as imf
@@ -19,7 +19,7 @@ class Positions(traitlets.TraitType):
         >>> explorer.selected = [0]
         Traceback (most recent call last):
         ...
-        traitlets.traitlets.TraitError: position 0 lies outside of inventory.images, which has 0 rows
+        traitlets.traitlets.TraitError: position 0 is outside inventory.images, which has 0 rows
     """
 
     default_value = ()
@@ -31,11 +31,13 @@ class Positions(traitlets.TraitType):
         except (TypeError, ValueError):
             given = np.array(None)
         if given.ndim != 1 or (len(given) and given.dtype.kind not in "iu"):
-            raise traitlets.TraitError(f"{value!r} are not positions in inventory.images; expected integers")
+            raise traitlets.TraitError(
+                f"{value!r} is not a list of positions in inventory.images; expected integers"
+            )
         count = obj.inventory.arrow("images").num_rows
         for bound in (given.min(), given.max()) if len(given) else ():
             if not 0 <= bound < count:
                 raise traitlets.TraitError(
-                    f"position {bound} lies outside of inventory.images, which has {count:,} rows"
+                    f"position {bound} is outside inventory.images, which has {count:,} rows"
                 )
         return tuple(np.unique(given).tolist())

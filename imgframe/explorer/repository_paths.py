@@ -1,4 +1,4 @@
-"""The tree of repositories: registry, then the path, with a number of records at each node."""
+"""The tree of repositories: registry, then path, with a number of records at each node."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from imgframe.inventory import Inventory
 
 NAMELESS = "(no repository)"
-"""Where records stand whose name has none: bare digests, and what Go cannot parse. No registry can be called so."""
+"""The node of records whose name has no repository: bare digests, and what Go cannot parse. No registry can have this name."""
 
 
 class RepositoryPaths:
     """The repositories of an inventory. Node 0 is the root; a parent comes before its children.
 
-    ``paths`` names each node (``docker.io/bitnami/redis``, as users write it: without ``library``), ``labels`` is its last
-    part, ``parents`` its parent (-1: the root has none).
+    ``paths`` are the names of the nodes (``docker.io/bitnami/redis``, as users write it: without ``library``), ``labels`` their
+    last parts, ``parents`` their parents (-1 for the root).
 
     Example:
         >>> from imgframe import schema
@@ -45,7 +45,7 @@ class RepositoryPaths:
         self._leaf = np.array([by_way[way] for way in ways], np.int64)
 
     def _grow(self, way: tuple[str, ...]) -> int:
-        """The node of a way, made with its parents where it is new."""
+        """The node of a path, created with its parents if it is new."""
         at = 0
         for depth, label in enumerate(way, 1):
             path = "/".join(way[:depth])
@@ -58,11 +58,11 @@ class RepositoryPaths:
         return at
 
     def find(self, path: str) -> int | None:
-        """The node called ``path``, None if there is none."""
+        """The node with this path, None if there is none."""
         return self._known.get(path)
 
     def counts(self, positions: np.ndarray) -> np.ndarray:
-        """For each node how many of the records at ``positions`` stand at or below it."""
+        """For each node how many of the records at ``positions`` are at or below it."""
         out = np.zeros(len(self.paths), np.int64)
         np.add.at(out, self._leaf, np.bincount(self._pair_of[positions], minlength=len(self._leaf)))
         counted = out.tolist()
@@ -71,7 +71,7 @@ class RepositoryPaths:
         return np.array(counted, np.int64)
 
     def below(self, positions: np.ndarray, node: int) -> np.ndarray:
-        """Those of ``positions`` whose record stands at or below ``node``."""
+        """Those of ``positions`` whose record is at or below ``node``."""
         if node == 0:
             return positions
         inside = np.zeros(len(self.paths), bool)
@@ -82,7 +82,7 @@ class RepositoryPaths:
 
 
 def _codes(column: Any) -> tuple[np.ndarray, list[str]]:
-    """The codes of a text column and its words; the last word is the empty one, for what is missing."""
+    """The codes of a text column and its words; the last word is empty and stands for missing values."""
     array = column.combine_chunks()
     words = [*array.dictionary.to_pylist(), ""]
     codes = array.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)

@@ -1,4 +1,4 @@
-"""The tree widget: the repositories, with the number of records that the filter leaves in each."""
+"""The tree widget: the repositories, with the number of matching records in each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _HERE = Path(__file__).parent
 
 
 class RepositoryTree(anywidget.AnyWidget):
-    """A tree of which one node is chosen; ``labels``, ``parents`` and ``counts`` have one entry for each node.
+    """A tree with one chosen node; ``labels``, ``parents`` and ``counts`` have one entry per node.
 
-    Node 0 is the root (everything); a parent stands before its children.
+    Node 0 is the root (everything); a parent comes before its children.
     """
 
     _esm = _HERE / "repository_tree.js"
@@ -25,7 +25,7 @@ class RepositoryTree(anywidget.AnyWidget):
     chosen = traitlets.Int(0).tag(sync=True)
 
     @traitlets.validate("chosen")  # type: ignore[untyped-decorator]  # traitlets is read without its types
-    def _a_node(self, proposal: Any) -> int:
+    def _valid_node(self, proposal: Any) -> int:
         if not 0 <= proposal.value < max(len(self.labels), 1):
             raise traitlets.TraitError(f"the tree has no node {proposal.value}")
         return int(proposal.value)

@@ -1,4 +1,4 @@
-"""What a selection frees, who holds the rest, and what a plan would keep: numbers, and the sentences that say them."""
+"""What a selection frees, who holds the rest, and what a plan would keep: as numbers and as sentences."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _HOLDERS = {
     "namespace": "other namespaces",
 }
 _NAMES, _LONG = 2, 56
-"""So many holders of a kind are named, in so many characters; of the rest the sentence says how many there are."""
+"""How many holders of a kind are named, and in how many characters; the rest are counted."""
 
 
 @dataclass(frozen=True)
 class SelectionSummary:
-    """What deleting the records at ``positions`` frees, and what of it a plan with its usual rules would do.
+    """What deleting the records at ``positions`` frees, and what a plan with the default rules would do.
 
-    ``whole``: everything selected goes. ``planned``: what a plan keeps stays; ``kept`` counts these by reason.
+    ``whole``: all selected records are deleted. ``planned``: without those that a plan keeps; ``kept`` counts these by reason.
     """
 
     positions: np.ndarray
@@ -41,7 +41,7 @@ class SelectionSummary:
     kept: dict[str, int]
 
     def sentences(self) -> list[str]:
-        """The live line, a sentence at a time; plain text, in which names stand as they are.
+        """The summary, one string per sentence; plain text with names unescaped.
 
         Example:
             >>> summarize(Inventory({}), np.array([], np.int64)).sentences()
@@ -54,7 +54,7 @@ class SelectionSummary:
         what = "This image" if count == 1 else f"This selection of {count:,} images"
         first = f"{what} frees {self._sure} {human_bytes(total)} ({total:,} bytes)"
         if self.whole.garbage_bytes:
-            first += f", {human_bytes(self.whole.garbage_bytes)} of it already garbage"
+            first += f", {human_bytes(self.whole.garbage_bytes)} of which is already garbage"
         if unknown := self.whole.arrow("unknown").num_rows:
             first += f", not counting {unknown:,} snapshot{'' if unknown == 1 else 's'} of unknown size"
         if unread := self.whole.arrow("unread").num_rows:
@@ -66,7 +66,7 @@ class SelectionSummary:
         return "at most" if self.whole.arrow("unread").num_rows else "exactly"
 
     def _held(self) -> list[str]:
-        """Who holds what the images refer to and leave behind."""
+        """Who holds what the images refer to that stays."""
         held = held_by(self.whole.arrow("held"))
         if not held:
             return []
@@ -82,11 +82,11 @@ class SelectionSummary:
     def _plan(self, count: int) -> str:
         kept = sum(self.kept.values())
         if not kept:
-            return "A plan deletes all of it." if count == 1 else "A plan deletes all of them."
+            return "A plan deletes it." if count == 1 else "A plan deletes all of them."
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.kept.items())
         total = self.planned.total_bytes
         if kept == count:
-            return f"A plan keeps all of it ({reasons}) and frees nothing."
+            return f"A plan keeps {'it' if count == 1 else 'all of them'} ({reasons}) and frees nothing."
         return f"A plan keeps {kept:,} of them ({reasons}) and frees {self._sure} {human_bytes(total)} ({total:,} bytes)."
 
 
@@ -105,7 +105,7 @@ def summarize(inventory: Inventory, positions: np.ndarray) -> SelectionSummary:
 
 @memoised
 def kept_because(inventory: Inventory) -> np.ndarray:
-    """For each record of the inventory why a plan with its usual rules keeps it, None where it may go.
+    """For each record of the inventory why a plan with the default rules keeps it, None if it may be deleted.
 
     Example:
         >>> kept_because(Inventory({})).tolist()
@@ -117,7 +117,7 @@ def kept_because(inventory: Inventory) -> np.ndarray:
 
 
 def held_by(held: pa.Table) -> dict[str, tuple[int, list[str]]]:
-    """Bytes that stay and the holders, largest first, by kind of holder; a blob of several namespaces counts once.
+    """The bytes that stay and their holders, by kind of holder, largest first; a blob of several namespaces counts once.
 
     Example:
         >>> import imgframe as imf
@@ -146,7 +146,7 @@ def held_by(held: pa.Table) -> dict[str, tuple[int, list[str]]]:
 
 
 def _code(column: Any, word: str) -> int:
-    """The code of a word in a text column, -2 where it does not occur."""
+    """The code of a word in a text column, -2 if it does not occur."""
     words = one_array(column).dictionary.to_pylist()
     return words.index(word) if word in words else -2
 
@@ -157,5 +157,5 @@ def _listed(names: list[str]) -> str:
 
 
 def _short(name: str) -> str:
-    """A name with its middle left out where it is long."""
+    """A name, without its middle if it is long."""
     return name if len(name) <= _LONG else f"{name[: _LONG // 2]}…{name[-(_LONG // 2 - 1) :]}"

@@ -1,4 +1,4 @@
-"""The rows behind the table: which records match, in which order, and what their cells say."""
+"""The rows of the table: which records match, in which order, and the text of their cells."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from imgframe.inventory import Inventory, human_bytes, memoised
 from imgframe.nerdctl.selection import prune_candidates, select_images
 
 COMMANDS = ("images", "image prune", "image prune --all")
-"""nerdctl's commands with filters: each reads the same strings in its own way."""
+"""nerdctl's commands with filters; each interprets the same strings differently."""
 
 
 class TableColumn(NamedTuple):
-    """A column of the table: its name in ``images``, its heading, what it means, and how it is shown and hidden.
+    """A column of the table: its name in ``images``, its heading, its meaning, and how it is formatted.
 
-    ``weight`` says how soon a narrow table hides it: 0 never.
+    ``weight``: how soon a narrow table hides it; 0: never.
     """
 
     name: str
@@ -34,20 +34,20 @@ COLUMNS = (
     TableColumn("name", "name", "name of the record", "text", 0),
     TableColumn("node", "node", "node", "text", 1),
     TableColumn("namespace", "namespace", "containerd namespace", "text", 2),
-    TableColumn("created_at", "since", "when this name first entered this store (UTC)", "time", 1),
+    TableColumn("created_at", "since", "when this record was created in this store (UTC)", "time", 1),
     TableColumn("content_size", "content", "manifest, config and layers as declared", "bytes", 2),
     TableColumn("unpacked_size", "unpacked", "snapshots of the image, all layers", "bytes", 2),
-    TableColumn("unique_size", "alone", "bytes that no other image of the store needs", "bytes", 0),
+    TableColumn("unique_size", "unique", "bytes that no other image of the store needs", "bytes", 0),
     TableColumn("use", "use", "containers that use it, by name or by digest; pins", "use", 0),
 )
 
 
 def columns_of(inventory: Inventory) -> tuple[TableColumn, ...]:
-    """The columns to show: node and namespace only where there are several.
+    """The columns to show: node and namespace only if there are several.
 
     Example:
         >>> [column.heading for column in columns_of(Inventory({}))]
-        ['name', 'since', 'content', 'unpacked', 'alone', 'use']
+        ['name', 'since', 'content', 'unpacked', 'unique', 'use']
     """
     images = inventory.arrow("images")
     single = {name for name in ("node", "namespace") if len(pc.unique(images[name])) < 2}
@@ -73,7 +73,7 @@ def matching(inventory: Inventory, text: str, command: str) -> np.ndarray:
 
 
 def warnings_of(text: str, command: str) -> tuple[str, ...]:
-    """What the filter does not do although it looks as if it did.
+    """What the filter does not do although it seems to.
 
     Example:
         >>> warnings_of("until=24h", "images")
@@ -83,7 +83,7 @@ def warnings_of(text: str, command: str) -> tuple[str, ...]:
 
 
 def ordered(inventory: Inventory, positions: np.ndarray, column: str, *, descending: bool) -> np.ndarray:
-    """The positions sorted by a column; unknown values come last, equal ones stay in the order of the table.
+    """The positions sorted by a column; unknown values come last, equal ones keep the order of the table.
 
     Example:
         >>> ordered(Inventory({}), np.array([], np.int64), "name", descending=False).tolist()
@@ -98,7 +98,7 @@ def ordered(inventory: Inventory, positions: np.ndarray, column: str, *, descend
 
 @memoised
 def _sort_key(inventory: Inventory, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Integers that sort like the column, and where it is unknown; dictionaries are sorted, so codes will do."""
+    """Integers that sort like the column, and where it is unknown; dictionaries are sorted, so their codes do."""
     images = inventory.arrow("images")
     if column == "use":
         used = images["used_by_digest"].cast(pa.int64())
@@ -143,7 +143,7 @@ def cells(
 
 
 def _cell(column: TableColumn, row: dict[str, Any]) -> tuple[str, str]:
-    """What a cell says, and the exact value for the one who points at it."""
+    """The text of a cell, and the exact value for its tooltip."""
     if column.kind == "use":
         return _use(row)
     value = row[column.name]

@@ -1,8 +1,8 @@
-"""Which set of images to give up: the cheapest that frees enough, when what is shared goes only with its last holder.
+"""The cheapest set of images that frees enough, where shared bytes are freed only with their last holder.
 
-Pure numbers: units (images that go together) with a cost each, and things (blobs, snapshots) with a size and the units that
-hold them. Freed bytes are supermodular (two images that share a base free more together than apart), so that neither the
-oldest first nor the largest first is right.
+Pure numbers: units (images deleted together) with a cost each, and objects (blobs, snapshots) with a size and the units that
+hold them. Freed bytes are supermodular (two images that share a base free more together than apart), so neither oldest first
+nor largest first is optimal.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 
 Ints = np.ndarray
 EXACT = 18
-"""Up to so many units every set is looked at."""
+"""The number of units up to which every set is tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """Who holds what: thing ``t`` has ``size[t]`` bytes and is held by the units ``unit[start[t]:start[t + 1]]``."""
+    """Objects and their holders: object ``o`` has ``size[o]`` bytes and is held by ``unit[start[o]:start[o + 1]]``."""
 
     size: Ints
     start: Ints
@@ -26,7 +26,7 @@ class Sharing:
     units: int
 
     def freed(self, chosen: np.ndarray) -> int:
-        """Bytes that go when the units ``chosen`` (booleans) go: the things that no other unit holds."""
+        """Bytes freed by deleting the units ``chosen`` (booleans): those of objects that no other unit holds."""
         left = (
             np.add.reduceat(np.append(~chosen[self.unit], False), self.start[:-1])
             if len(self.size)
@@ -36,7 +36,7 @@ class Sharing:
 
 
 def merge(size: Ints, start: Ints, unit: Ints, units: int) -> Sharing:
-    """The sharing with all things of the same holders made one; things without a holder are left out."""
+    """The sharing with one object for all that have the same holders, without those that have none."""
     thing = np.repeat(np.arange(len(size)), np.diff(start))
     pairs = np.unique(thing * max(units, 1) + unit)
     thing, unit = pairs // max(units, 1), pairs % max(units, 1)
@@ -60,11 +60,11 @@ def merge(size: Ints, start: Ints, unit: Ints, units: int) -> Sharing:
 
 
 def choose(sharing: Sharing, cost: np.ndarray, target: int, orders: tuple[Ints, ...] = ()) -> np.ndarray:
-    """Booleans: a cheap set of units that frees at least ``target`` bytes; all that free anything if they do not suffice.
+    """Booleans: a cheap set of units that frees at least ``target`` bytes, or all that free anything if they do not suffice.
 
-    Up to :data:`EXACT` units the cheapest there is. Beyond, the cheapest of several greedy ways, each without the units that
-    turned out not to be needed; among them the first units of each of ``orders`` (oldest first, largest first), so that the
-    result is never worse than those.
+    Up to :data:`EXACT` units the cheapest set. Beyond that the cheapest of several greedy solutions, each without units that
+    prove unnecessary; among them the first units of each of ``orders`` (oldest first, largest first), so that the result is
+    never worse than those.
     """
     if target <= 0:
         return np.zeros(sharing.units, dtype=bool)
@@ -83,7 +83,7 @@ def choose(sharing: Sharing, cost: np.ndarray, target: int, orders: tuple[Ints, 
 
 
 def _cheapest_of_all(sharing: Sharing, cost: np.ndarray, target: int) -> np.ndarray:
-    """Every set: freed bytes by summing over subsets, costs alike."""
+    """The cheapest of all sets; freed bytes and costs by sums over subsets."""
     units = sharing.units
     freed = np.zeros(1 << units, dtype=np.int64)
     masks = np.bitwise_or.reduceat(np.append(1 << sharing.unit, 0), sharing.start[:-1])
@@ -99,7 +99,7 @@ def _cheapest_of_all(sharing: Sharing, cost: np.ndarray, target: int) -> np.ndar
 
 
 def _first(sharing: Sharing, order: Ints, target: int) -> np.ndarray:
-    """The shortest beginning of an order that frees enough (found by halving: more units never free less)."""
+    """The shortest prefix of an order that frees enough, by bisection: more units never free less."""
     low, high = 0, len(order)
     while low < high:
         middle = (low + high) // 2
@@ -112,7 +112,7 @@ def _first(sharing: Sharing, order: Ints, target: int) -> np.ndarray:
 
 
 def _greedy(sharing: Sharing, cost: np.ndarray, target: int) -> np.ndarray:
-    """Unit by unit, best credit per cost first; a shared thing is credited in equal parts to the holders that remain."""
+    """Unit by unit, best credit per cost first; a shared object is credited in equal parts to its remaining holders."""
     counts = np.diff(sharing.start)
     left = counts.copy()
     of_unit = _by_unit(sharing)
@@ -134,7 +134,7 @@ def _greedy(sharing: Sharing, cost: np.ndarray, target: int) -> np.ndarray:
 
 
 def _bundled(sharing: Sharing, cost: np.ndarray, target: int) -> np.ndarray:
-    """Thing by thing: all remaining holders of one go together, best size per cost first."""
+    """Object by object, with all its remaining holders at once, best size per cost first."""
     chosen, freed = np.zeros(sharing.units, dtype=bool), 0
     counts = np.diff(sharing.start)
     owner = np.repeat(np.arange(len(sharing.size)), counts)
@@ -156,7 +156,7 @@ def _by_unit(sharing: Sharing) -> list[Ints]:
 
 
 def _trimmed(sharing: Sharing, cost: np.ndarray, target: int, chosen: np.ndarray) -> np.ndarray:
-    """The set without units that are not needed, the dearest given back first."""
+    """The set without unnecessary units, the most expensive dropped first."""
     chosen = chosen.copy()
     of_unit = _by_unit(sharing)
     left = np.add.reduceat(np.append(~chosen[sharing.unit], False), sharing.start[:-1]).astype(np.int64)

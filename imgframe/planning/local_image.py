@@ -1,4 +1,4 @@
-"""What ``ensure`` decides: the modes, and which local record an argument means, as nerdctl's package imgutil does."""
+"""Which local image record an argument of ``ensure`` refers to, as nerdctl's package imgutil decides it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from imgframe.platforms import Matcher
 
 
 class EnsuredImage(NamedTuple):
-    """An image that is there: what was asked for, the record's name, its target, where it is unpacked, and by whom.
+    """An image that is on the node: the argument, the record's name and target digest, and the snapshotter.
 
-    ``remote``: whether it came from a registry now.
+    ``remote``: whether it has just been pulled from a registry.
     """
 
     ref: str
@@ -26,21 +26,21 @@ class EnsuredImage(NamedTuple):
 
 
 class LocalRecord(NamedTuple):
-    """A record of a store: its name and its target."""
+    """An image record of a store: its name and its target."""
 
     name: str
     target: oci.Descriptor
 
 
 class Lookup(NamedTuple):
-    """Which records an argument may mean: these names, and digests that begin so."""
+    """What an argument may refer to: records with these names, or with digests that have these prefixes."""
 
     raw: str
     names: tuple[str, ...]
     prefixes: tuple[str, ...]
 
     def candidates(self, records: Iterable[LocalRecord]) -> list[LocalRecord]:
-        """The records that fit, in the order of the store."""
+        """The matching records, in the order of the store."""
         return [
             record
             for record in records
@@ -50,10 +50,10 @@ class Lookup(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def lookup(raw: str) -> Lookup:
-    """How an argument is looked for locally: by its normalised name, by itself, and as the beginning of a digest.
+    """How an argument is looked up locally: as a normalised name, as it is, and as the beginning of a digest.
 
     Raises:
-        FilterError: the name cannot stand in containerd's filter expression; Go fails so too.
+        FilterError: the name is invalid in containerd's filter expression; Go fails in the same way.
 
     Example:
         >>> lookup("alpine").names
@@ -68,7 +68,7 @@ def lookup(raw: str) -> Lookup:
     wanted = []
     for name in names:
         (selector, *others) = containerd_filters.parse(f"name=={name}")
-        if not others:  # a comma makes it two conditions, the second of which is no field of an image
+        if not others:  # a comma makes it two conditions, the second of which is not a field of an image
             wanted.append(selector.value)
     containerd_filters.parse(f"target.digest~=^{_quoted(raw)}.*$")
     return Lookup(raw, tuple(wanted), (f"sha256:{raw}", raw))
@@ -85,10 +85,10 @@ def find_existing(
     matcher: Matcher,
     documents: oci.Documents,
 ) -> tuple[LocalRecord, oci.ImageConfig]:
-    """The first fitting record whose config can be read for the platform, and that config.
+    """The first matching record whose config can be read for the platform, and that config.
 
     Raises:
-        NotFound: no record fits, or none can be read; the message ends with Go's words.
+        NotFound: no record matches, or none can be read; the message ends with Go's words.
     """
     candidates = wanted.candidates(records)
     if not candidates:
@@ -101,7 +101,7 @@ def find_existing(
 
 
 def not_existing(raw: str, why: str) -> str:
-    """The words for an image that is not there; ``why`` is Go's."""
+    """The message for an image that is not there; ``why`` is Go's text."""
     return f"there is no image {raw!r} for this platform: {why}"
 
 
@@ -110,11 +110,11 @@ def _readable(target: oci.Descriptor, matcher: Matcher, documents: oci.Documents
         found = oci.find_config(target, matcher, documents)
         return documents.config(found) if oci.is_config_type(found.media_type) else None
     except DocumentError as error:
-        if error.code == "not_collected":  # whether it can be read is unknown
+        if error.code == "not_collected":  # it is unknown whether it can be read
             raise
         return None
 
 
 def not_available(raw: str) -> str:
-    """What mode ``never`` says of an image that is not there (nerdctl's words)."""
+    """The message of mode ``never`` for an image that is not there (nerdctl's words)."""
     return f'image not available: "{raw}"'

@@ -12,7 +12,7 @@ from imgframe import platforms
 from imgframe.errors import InputError
 
 ALL = ("all", "*")
-"""What stands for every platform of an index."""
+"""The words for every platform of an index."""
 
 WAYS = (None, "client", "transfer")
 
@@ -47,7 +47,7 @@ class PullMode(enum.StrEnum):
 
 
 def platform_option(platform: Any) -> list[str] | str | None:
-    """Platforms as the options of a step say them: None (the node's own), ``"all"``, or a list of specifiers.
+    """Platforms as an option of a step: None (the node's own), ``"all"``, or a list of specifiers.
 
     Raises:
         InputError: it is neither text nor a list of texts.
@@ -110,17 +110,17 @@ def options_of(
     via: str | None = None,
     mode: PullMode | None = None,
 ) -> str:
-    """How a step is done, as JSON; what has its default is left out, and credentials are never in it.
+    """The options of a step as JSON, without defaults and never with credentials.
 
     Raises:
-        InputError: a value cannot be used.
+        InputError: a value is invalid.
     """
     chosen = platform_option(platform)
     if mode is not None or unpack is not None:
         count = 1 if chosen is None else 0 if chosen == "all" else len(platforms.platform_slice(chosen))
         resolve_unpack(count, unpack)
     if via not in WAYS:
-        raise InputError(f"via {via!r} is none of 'client', 'transfer' and None (what serves best)")
+        raise InputError(f"via {via!r} is none of 'client', 'transfer' and None (whichever works best)")
     found = {
         "mode": None if mode is None else str(mode),
         "platform": chosen,
@@ -137,9 +137,9 @@ def options_of(
 
 
 def refuse_transfer(options: str) -> None:
-    """That containerd is not asked to push what its Transfer service cannot.
+    """Refuse options of a push that containerd's Transfer service does not support.
 
-    Of a part of an index it sends the manifests and then the whole index, which registries refuse (containerd 2.1.9).
+    For a part of an index it sends some manifests and then the whole index, which registries reject (containerd 2.1.9).
 
     Raises:
         InputError: ``via="transfer"`` together with platforms, folders of hosts.toml, or ``insecure``.
@@ -147,7 +147,7 @@ def refuse_transfer(options: str) -> None:
     Example:
         >>> refuse_transfer('{"via":"transfer","insecure":true}')
         Traceback (most recent call last):
-        imgframe.errors.InputError: push(via='transfer') does not support insecure=True: containerd finds registries by itself; use via='client'
+        imgframe.errors.InputError: push(via='transfer') does not support insecure=True: containerd configures registries itself; use via='client'
     """
     chosen = json.loads(options)
     if chosen.get("via") != "transfer":
@@ -159,12 +159,12 @@ def refuse_transfer(options: str) -> None:
     for name in ("hosts_dirs", "insecure"):
         if chosen.get(name):
             raise InputError(
-                f"push(via='transfer') does not support {name}={chosen[name]!r}: containerd finds registries by itself; use via='client'"
+                f"push(via='transfer') does not support {name}={chosen[name]!r}: containerd configures registries itself; use via='client'"
             )
 
 
 def resolve_unpack(platforms: int, unpack: Any) -> bool:
-    """Whether to unpack: None where there is just one platform; True with several is refused, as nerdctl does.
+    """Whether to unpack; None means yes if there is just one platform. True with several is an error, as in nerdctl.
 
     Raises:
         InputError: it is True, and there is not just one platform.
@@ -172,7 +172,7 @@ def resolve_unpack(platforms: int, unpack: Any) -> bool:
     if unpack is None:
         return platforms == 1
     if not isinstance(unpack, bool):
-        raise InputError(f"unpack {unpack!r} is none of True, False and None (if there is one platform)")
+        raise InputError(f"unpack {unpack!r} is none of True, False and None (only if there is one platform)")
     if unpack and platforms != 1:
         raise InputError(
             "unpacking requires a single platform to be specified (e.g., --platform=amd64); give platform= one, or unpack=False"

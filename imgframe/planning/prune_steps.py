@@ -1,4 +1,4 @@
-"""The steps of a prune: what is asked for, less what is kept, with the bytes that each step adds."""
+"""The steps of a prune: what was asked for without what is kept, with the bytes that each step frees."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Why = str | np.ndarray
 """A reason for all records, or one for each."""
 
 _SHOWN = 3
-"""Other names of an image that a reason names."""
+"""How many other names of an image a reason lists."""
 
 
 def decide_prune(
     records: RequestedRecords, reasons: Reasons, inventory: Inventory, why: Why = "asked for"
 ) -> Decision:
-    """Delete steps for the records that nothing keeps, the others with their reasons, and the exact bytes.
+    """Delete steps for the records that may go, the others with the reasons to keep them, and the exact bytes.
 
-    ``why``: the reason of the steps, one for all or one for each of the records.
+    ``why``: the reason of the steps, one for all or one per record.
     """
     going = records.only(free(reasons))
     told = why if isinstance(why, str) else why[free(reasons)]
@@ -40,7 +40,7 @@ def decide_prune(
 
 
 def delete_steps(going: RequestedRecords, inventory: Inventory, why: Why) -> pa.Table:
-    """One delete step per record, in the order given; ``predicted_bytes`` is what the step adds to those before it."""
+    """One delete step per record, in the given order; ``predicted_bytes`` is what a step frees in addition to those before it."""
     count = len(going)
     return schema.plan_table(
         "steps",
@@ -59,7 +59,7 @@ def _one_word(word: str, count: int) -> pa.DictionaryArray:
 
 
 def _reasons(going: RequestedRecords, why: Why) -> pa.StringArray:
-    """The reason per step; it says which names keep its digest because they are not among the steps (the CRI gives three)."""
+    """The reason of each step, with the names that still refer to its digest after the plan (the CRI creates three)."""
     images = going.images()
     stays = np.ones(len(images), np.bool_)
     stays[going.rows] = False

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imgframe.inventory import Inventory
 
 HARM_HALF_LIFE_DAYS = 30.0
-"""An image that was last touched so long ago does half the harm."""
+"""Deleting an image whose record last changed so long ago does half the harm."""
 
 ORDERS = ("harm", "oldest", "largest")
 _DAY = 86_400 * 10**9
@@ -38,13 +38,13 @@ def decide_prune_to(
     candidates: pd.DataFrame,
     order: Any,
 ) -> Decision:
-    """The least harmful of the records that nothing keeps, so many that they free enough on each node.
+    """Delete the least harmful of the records that may go, until enough is freed on each node.
 
     ``target``: bytes to free on each node that has candidates, or ``"80%"``: as many as bring the file system of each node
-    down to that share. ``candidates``: the frame that asked for the records, of which ``order`` may name a column.
+    down to that share. ``candidates``: the frame that the records come from, of which ``order`` may name a column.
 
     Raises:
-        InputError: a target that is neither, or a node that does not say how large its disk is; an unknown order.
+        InputError: a target that is neither, or a node of unknown disk size; an unknown order.
     """
     going = records.only(free(reasons))
     order = order if isinstance(order, str) else np.asarray(order, dtype=float)
@@ -96,13 +96,13 @@ def _bytes_to_free(disks: dict[str, tuple[int | None, int | None]], node: str, t
     total, left = disks[node]
     if total is None or left is None:
         raise InputError(
-            f"node {node!r} does not say how large its disk is; give bytes to free instead of {target!r}"
+            f"the disk size of node {node!r} is unknown; give bytes to free instead of {target!r}"
         )
     return max(int(total - left - total * float(text[:-1]) / 100), 0)
 
 
 def _units(images: Ints) -> Ints:
-    """Numbers from 0, in order of appearance, for the images of one node: all names of one digest go together."""
+    """The unit of each image of one node, numbered from 0 by first appearance: all names of a digest are one unit."""
     _, first, unit = np.unique(images, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first, kind="stable"), kind="stable")[unit]
 
@@ -110,7 +110,7 @@ def _units(images: Ints) -> Ints:
 def _least(
     records: RequestedRecords, unit: Ints, sharing: Sharing, target: int, cost: np.ndarray, order: Any
 ) -> np.ndarray:
-    """Which records of one node go, cheapest per byte first; a unit goes as a whole."""
+    """Which records of one node to delete, cheapest per byte first; a unit is deleted as a whole."""
     harm = np.zeros(sharing.units)
     np.maximum.at(harm, unit, cost)
     age = np.full(sharing.units, np.inf)
@@ -124,7 +124,7 @@ def _least(
 
 
 def _plain(sharing: Sharing, target: int, order: np.ndarray) -> np.ndarray:
-    """As a simple tool would: one after the other until it is enough."""
+    """The choice of a simple tool: one unit after the other until enough is freed."""
     chosen = np.zeros(sharing.units, dtype=bool)
     for one in order:
         if sharing.freed(chosen) >= target:
@@ -134,7 +134,7 @@ def _plain(sharing: Sharing, target: int, order: np.ndarray) -> np.ndarray:
 
 
 def _ages(records: RequestedRecords) -> np.ndarray:
-    """Days since each record last changed, against the newest of all; unknown counts as new."""
+    """Days from the last change of each record to that of the newest; unknown counts as new."""
     times = pc.coalesce(records.column("updated_at"), records.column("created_at"))
     ns, known = numbers(times.cast(pa.int64()))
     newest = int(ns[known].max()) if known.any() else 0
@@ -142,10 +142,10 @@ def _ages(records: RequestedRecords) -> np.ndarray:
 
 
 def costs(records: RequestedRecords, candidates: pd.DataFrame, order: Any) -> np.ndarray:
-    """The harm of giving each record up: the bytes to pull again, less for what has not been touched for long.
+    """The harm of deleting each record: the bytes to pull again, discounted by the time since it last changed.
 
     Raises:
-        InputError: an order that is unknown, no column of numbers, or not as long as the candidates.
+        InputError: an unknown order, a column that is not numeric, or costs of another length than the candidates.
     """
     if not isinstance(order, str):
         values = np.asarray(order, dtype=float)
@@ -154,7 +154,7 @@ def costs(records: RequestedRecords, candidates: pd.DataFrame, order: Any) -> np
                 f"order has {len(values)} costs for {len(candidates)} candidates; give one of {', '.join(ORDERS)}, or a column"
             )
         if np.isnan(values).any():
-            raise InputError("order has a cost that is not a number; give every candidate one")
+            raise InputError("order has a cost that is not a number; give every candidate a number")
         return values[records.places]
     if order in candidates.columns or order in records.own.column_names:
         return _numbers(records, candidates, order)
@@ -167,11 +167,11 @@ def costs(records: RequestedRecords, candidates: pd.DataFrame, order: Any) -> np
 
 
 def _numbers(records: RequestedRecords, candidates: pd.DataFrame, order: str) -> np.ndarray:
-    """A column as costs: the frame's own, else the inventory's; unknown costs nothing."""
+    """A column as costs: the frame's own, else the inventory's; unknown costs 0."""
     import pandas as pd
 
     given = candidates[order].iloc[records.places] if order in candidates.columns else None
     values = pd.Series(records.column(order).to_pandas()) if given is None else given
     if not pd.api.types.is_numeric_dtype(values.dtype):
-        raise InputError(f"order {order!r} is a column of {values.dtype}, not of numbers")
+        raise InputError(f"order {order!r} is a column of type {values.dtype}; expected numbers")
     return np.asarray(values.astype("Float64").fillna(0).to_numpy(dtype=float))

@@ -1,4 +1,4 @@
-"""The steps of pull, ensure and push: which references go where, and what cannot go, and why."""
+"""The steps of pull, ensure and push: which references go where, and what cannot be moved, with the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RequestedName(NamedTuple):
-    """A reference and the namespace that it goes into; None: the default."""
+    """A reference and the namespace for it; None: the default."""
 
     name: str
     namespace: str | None
@@ -25,7 +25,7 @@ def wanted_of(images: Any, needed_by: str) -> tuple[list[RequestedName], bool]:
 
     Raises:
         MissingColumn: the frame has no name.
-        InputError: it holds something else than text.
+        InputError: it contains something other than text.
     """
     if hasattr(images, "columns"):
         if "name" not in images.columns:
@@ -50,11 +50,11 @@ def fetch_steps(
 ) -> Decision:
     """One step per reference and node for pull and ensure.
 
-    What is pulled must be a name that a registry can know: of a frame, other names are kept with the reason; of a list, they
-    are refused. What is ensured may be anything that can be found on the node, such as the beginning of a digest.
+    A pull needs names that a registry can have: other names in a frame are kept, with the reason; in a list they are an error.
+    Ensure accepts whatever can be found on the node, such as the beginning of a digest.
 
     Raises:
-        ReferenceError_: a name of a list is none, and is to be pulled.
+        ReferenceError_: a list for a pull contains something else.
     """
     wanted, is_frame = wanted_of(images, action)
     steps: list[tuple[str, str, str]] = []
@@ -66,9 +66,7 @@ def fetch_steps(
         except ReferenceError_ as error:
             if not is_frame:
                 raise
-            kept += [
-                (node, space, one.name, f"not a name that a registry knows: {error.go}") for node in nodes
-            ]
+            kept += [(node, space, one.name, f"not a name in a registry: {error.go}") for node in nodes]
             continue
         steps += [(node, space, name) for node in nodes]
     steps = list(dict.fromkeys(steps))
@@ -92,10 +90,10 @@ def _steps(action: str, rows: Sequence[tuple[str, str, str]], more: Mapping[str,
 
 
 def _pulled_name(text: str) -> str:
-    """The normalised name of a reference that a registry can know.
+    """The normalised name of a reference that a registry can have.
 
     Raises:
-        ReferenceError_: it is none: a bare digest, a CID, or no name at all.
+        ReferenceError_: it is a bare digest, a CID, or no name at all.
     """
     parsed = reference.parse(text)
     if parsed.bare or parsed.protocol:
@@ -107,7 +105,7 @@ def _pulled_name(text: str) -> str:
 
 
 def registry_name(text: str) -> str | None:
-    """The normalised name if a registry can know it, else None.
+    """The normalised name if a registry can have it, else None.
 
     Example:
         >>> registry_name("alpine"), registry_name("sha256:" + "0" * 64)
@@ -120,7 +118,7 @@ def registry_name(text: str) -> str | None:
 
 
 def push_steps(records: Sequence[Mapping[str, Any]], names: Sequence[str | None], options: str) -> Decision:
-    """One step per record of an inventory, to the name beside it; None and what is not in the inventory is kept.
+    """One step per record, to the name at the same place; records without a name or not in the inventory are kept.
 
     Raises:
         InputError: two different images would go to one name.
@@ -133,7 +131,7 @@ def push_steps(records: Sequence[Mapping[str, Any]], names: Sequence[str | None]
         elif name is None:
             kept.append((record, "no name in a registry is given for it"))
         elif (destination := registry_name(name)) is None:
-            kept.append((record, f"{name} is not a name that a registry knows"))
+            kept.append((record, f"{name} is not a name in a registry"))
         else:
             going.append((record, destination))
     _refuse_clashes(going)

@@ -1,4 +1,4 @@
-"""Which records of an inventory a frame asks for: row numbers, each record once, in the order of the frame."""
+"""The image records that a frame refers to: row numbers in the inventory, each record once, in the order of the frame."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ KEY = ("node", "namespace", "name")
 
 @dataclass(frozen=True, slots=True)
 class RequestedRecords:
-    """The records that a frame asks for.
+    """The image records that a frame refers to.
 
     Attributes:
         own: the table ``images`` of the inventory.
-        asked: node, namespace, name and, where the frame says it, digest of each.
-        rows: the row of ``own`` for each; -1: the inventory has no such record.
+        asked: node, namespace, name and, if the frame has it, digest of each.
+        rows: the row of each in ``own``; -1: the inventory has no such record.
         places: the row of the frame from which each comes.
     """
 
@@ -47,7 +47,7 @@ class RequestedRecords:
         return RequestedRecords(self.own, self.asked.take(pa.array(at)), self.rows[at], self.places[at])
 
     def column(self, name: str) -> pa.Array:
-        """A column of the inventory's images for these records, NA where it has no such record."""
+        """A column of the inventory's images for these records, NA if it has no such record."""
         missing = self.rows < 0
         return one_array(self.own[name]).take(pa.array(self.rows, mask=missing if missing.any() else None))
 
@@ -56,7 +56,7 @@ class RequestedRecords:
         return {key: one_array(self.asked[key]) for key in KEY} | {name: self.column(name) for name in names}
 
     def keys(self) -> pa.Table:
-        """Node, namespace and name, which is what :func:`imgframe.reclaim` asks for."""
+        """Node, namespace and name, as :func:`imgframe.reclaim` needs them."""
         return self.asked.select(KEY)
 
     def moved(self) -> Bools:
@@ -76,7 +76,7 @@ class RequestedRecords:
 def records_of(images: pd.DataFrame, inventory: Inventory, needed_by: str) -> RequestedRecords:
     """The inventory's records for the rows of a frame, in its order and each once.
 
-    A frame without node or namespace is filled in where the inventory has just one.
+    Node and namespace may be missing if the inventory has just one.
 
     Raises:
         MissingColumn: the frame has no name, or no node or namespace where the inventory has several.

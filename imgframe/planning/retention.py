@@ -1,4 +1,4 @@
-"""What is kept although it was asked for, and why: by the rules of imgframe, or by those of ``nerdctl image prune``."""
+"""What a prune keeps although it was asked for, and why: by imgframe's rules or those of ``nerdctl image prune``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DIALECTS = ("imgframe", "nerdctl")
 
 Reasons = np.ndarray
-"""Per record why it is kept, None where it may go (dtype object)."""
+"""Per record the reason to keep it, None if it may go (dtype object)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class RetentionRules:
     """What is kept.
 
     Attributes:
-        pinned: what is pinned under any name of its digest.
-        used: what containers use: ``"digest"``, by name, by digest under any name or by snapshots; ``"name"``, by this very
-            name only, as nerdctl; None, nothing of it.
-        known: columns that must be known of what may go; none of them: the unknown may go too.
-        dangling: everything that is not dangling.
+        pinned: keep what is pinned under any name of its digest.
+        used: keep what containers use: ``"digest"``, by name, by digest under any name, or by snapshots; ``"name"``, by exactly
+            this name, as nerdctl does; None: do not keep it.
+        known: keep records of which one of these columns is unknown.
+        dangling: keep everything that is not dangling.
     """
 
     pinned: bool = True
@@ -49,10 +49,10 @@ class RetentionRules:
         keep_used: bool | None = None,
         keep_unknown: bool = True,
     ) -> RetentionRules:
-        """The rules of a dialect; None leaves a rule as the dialect has it.
+        """The rules of a dialect; None leaves a rule as it is in the dialect.
 
         Raises:
-            InputError: there is no such dialect, or ``all`` is given where it means nothing.
+            InputError: there is no such dialect, or ``all`` is given to one without it.
 
         Example:
             >>> RetentionRules.of("nerdctl", all=True)
@@ -63,7 +63,7 @@ class RetentionRules:
         nerdctl = dialect == "nerdctl"
         if all is not None and not nerdctl:
             raise InputError(
-                f"all={all!r} belongs to dialect='nerdctl'; otherwise the frame says which images are meant"
+                f"all={all!r} needs dialect='nerdctl'; otherwise the frame says which images to delete"
             )
         usual = ("name" if all else None) if nerdctl else "digest"
         pinned = not nerdctl if keep_pinned is None else keep_pinned
@@ -73,25 +73,25 @@ class RetentionRules:
         return cls(pinned, used, known if keep_unknown else (), nerdctl and not all)
 
     def options(self) -> dict[str, Any]:
-        """What the options of a step say of them, so that they are the same when it is applied."""
+        """The rules as options of a step, so that the same rules hold when it is applied."""
         lifted = {"keep_pinned": self.pinned, "keep_used": self.used, "keep_unknown": self.known}
         told: dict[str, Any] = {name: False for name, kept in lifted.items() if not kept}
         return {**told, "used_by": "name"} if self.used == "name" else told
 
     def reasons(self, records: RequestedRecords, inventory: Inventory) -> Reasons:
-        """Per record why it is kept, None where it may go; the first reason that applies."""
+        """Per record the first reason to keep it, None if it may go."""
         notes = _Notes(len(records))
         notes.add(records.column("digest").is_null(), "not in the inventory: nothing is known about it")
         notes.add(records.moved(), "changed since: the inventory has another digest under this name")
         if self.dangling:
-            notes.add(~_dangling(records), "not dangling: nerdctl image prune takes it only with --all")
+            notes.add(~_dangling(records), "not dangling: nerdctl image prune deletes it only with --all")
         if self.pinned:
             notes.add(_pinned(records), "pinned")
         named = numbers(records.column("containers"))[0] > 0
         if self.used == "digest":
             notes.add(named | _true(records.column("used_by_digest")), "in use by a container")
         elif self.used == "name":
-            notes.add(named, "in use: a container has this very name")
+            notes.add(named, "in use: a container has exactly this name")
         for name in self.known:
             notes.add(records.column(name).is_null(), "its use is unknown")
         if self.known:
@@ -100,7 +100,7 @@ class RetentionRules:
 
 
 class _Notes:
-    """Reasons of records, the first that is given to each."""
+    """The first reason given to each record."""
 
     def __init__(self, count: int) -> None:
         self._codes = np.zeros(count, np.int8)
@@ -120,14 +120,14 @@ def _true(column: pa.Array) -> Bools:
 
 
 def _pinned(records: RequestedRecords) -> Bools:
-    """Whether any record of the same digest in the same namespace is pinned: names of one image stand together."""
+    """Whether a record of the same digest in the same namespace is pinned: the names of an image belong together."""
     images = records.images()
     flagged = np.unique(images[_true(one_array(records.own["pinned"]))])
     return np.isin(np.append(images, -1)[records.rows], flagged)
 
 
 def _dangling(records: RequestedRecords) -> Bools:
-    """Whether nerdctl takes the name for a dangling image's."""
+    """Whether nerdctl takes the name for that of a dangling image."""
     from imgframe.filters import filter_dangling_images
 
     names = schema.to_frame(records.asked.select(["name"]))
@@ -148,14 +148,14 @@ def _blind(records: RequestedRecords, inventory: Inventory) -> Bools:
 
 
 def free(reasons: Reasons) -> Bools:
-    """Which records nothing keeps."""
+    """Which records may go."""
     return np.array([reason is None for reason in reasons], np.bool_)
 
 
 def nerdctl_says(records: RequestedRecords, inventory: Inventory, *, all: bool) -> np.ndarray:
-    """Per record why nerdctl takes it, and why imgframe would not."""
+    """Per record that nerdctl deletes it, and why imgframe would not."""
     ours = RetentionRules().reasons(records, inventory)
-    says = f"nerdctl image prune{' --all' if all else ''} takes it"
+    says = f"nerdctl image prune{' --all' if all else ''} deletes it"
     return np.array(
         [says if reason is None else f"{says}; imgframe would keep it: {reason}" for reason in ours], object
     )

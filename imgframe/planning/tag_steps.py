@@ -1,4 +1,4 @@
-"""The steps of a tag: which further name each record gets, and from what an existing one is moved."""
+"""The steps of a tag: the additional name of each record, and the digest from which an existing name is moved."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Names = Callable[[str], str] | Mapping[str, str] | str
 
 
 def tag_steps(records: RequestedRecords, inventory: Inventory, to: Names) -> Decision:
-    """One step per record that gets a further name; the others are kept, with the reason.
+    """One step per record that gets an additional name; the others are kept, with the reason.
 
     Raises:
         InputError: a new name is not an image name, or two records of a namespace would get the same.
@@ -50,7 +50,7 @@ def tag_steps(records: RequestedRecords, inventory: Inventory, to: Names) -> Dec
             **going.columns(["digest", "media_type", "target_size", "record_labels"]),
             "to": new,
             "reason": [
-                f"a further name{'' if old in {None, digest} else f'; moves it from {old}'}"
+                f"an additional name{'' if old in {None, digest} else f'; moves it from {old}'}"
                 for old, digest in pairs
             ],
             "predicted_bytes": pa.array(np.zeros(len(going), np.int64)),
@@ -61,7 +61,7 @@ def tag_steps(records: RequestedRecords, inventory: Inventory, to: Names) -> Dec
 
 
 def _targets(keys: pa.Table, inventory: Inventory) -> list[str | None]:
-    """The digest that each name has already, None where there is no such record."""
+    """The current digest of each name, None if there is no such record."""
     images = inventory.arrow("images")
     rows = rows_of(images, keys, "tag")
     found: list[str | None] = images["digest"].take(pa.array(rows, mask=rows < 0)).to_pylist()
@@ -74,12 +74,12 @@ def _refuse_clashes(keys: pa.Table) -> None:
         if count > 1:
             words = "two" if count == 2 else str(count)
             raise InputError(
-                f"{words} records would be called {name!r} in namespace {namespace!r} of node {node!r}"
+                f"{words} records would be named {name!r} in namespace {namespace!r} of node {node!r}"
             )
 
 
 def new_name(name: str, to: Names) -> str | None:
-    """The normalised new name; None where a mapping has none.
+    """The normalised new name; None if a mapping has none.
 
     Raises:
         InputError: it is not an image name.
@@ -97,7 +97,7 @@ def new_name(name: str, to: Names) -> str | None:
             parsed = reference.parse(name)
         except ReferenceError_ as error:
             raise InputError(
-                f"{name!r} is not an image name, so {to!r} cannot take the place of its registry; give a mapping"
+                f"{name!r} is not an image name, so its registry cannot be replaced by {to!r}; give a mapping"
             ) from error
         wanted = (
             f"{to.rstrip('/')}/{parsed.path}"

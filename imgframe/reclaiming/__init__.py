@@ -3,16 +3,9 @@
 The numbers are proved against real daemons: ``tests/test_reclaim_live.py`` predicts, deletes, and compares digest for digest.
 """
 
-from imgframe.reclaiming.breakdown import (
-    ACTIONS,
-    breakdown,
-    breakdown_table,
-    df,
-    df_images,
-    orphans,
-    orphans_table,
-)
+from imgframe.reclaiming.breakdown import breakdown, breakdown_table, df, df_images
 from imgframe.reclaiming.holders import explain_image, explain_table, holders, holders_table
+from imgframe.reclaiming.orphans import ACTIONS, orphans, orphans_table
 from imgframe.reclaiming.per_image import each_table, reclaim_each, reclaim_marginal
 from imgframe.reclaiming.reclaim import Reclaim, reclaim
 

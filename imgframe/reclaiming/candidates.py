@@ -1,4 +1,4 @@
-"""Which of several candidates hold each thing that would go if all of them went: the input of a choice."""
+"""Which candidates hold each object that would go if all of them were deleted: the input of :mod:`imgframe.planning.knapsack`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from imgframe.arrow.keys import Ints, grouped, unify
 from imgframe.inventory import Inventory
 from imgframe.reclaiming.gc_labels import CONTENT, SNAPSHOT
 from imgframe.reclaiming.graph import Graph, graph_of
-from imgframe.reclaiming.reclaim import kept_blobs, reclaim_rows
+from imgframe.reclaiming.reclaim import reclaim_rows
 
 _BITS = 62
 
 
 class SharedObjects(NamedTuple):
-    """Things of one node, with their holders: thing ``t`` is held by the units ``holder[start[t]:start[t + 1]]``."""
+    """Objects of one node with their holders: object ``o`` is held by the units ``holder[start[o]:start[o + 1]]``."""
 
     size: Ints
     start: Ints
@@ -27,10 +27,10 @@ class SharedObjects(NamedTuple):
 
 
 def candidate_holders(inventory: Inventory, images: Any, unit: Ints) -> dict[str, SharedObjects]:
-    """Things that go when all records ``images`` go, by node: their sizes, and the units of records that hold each.
+    """What goes when all records ``images`` are deleted, by node: sizes, and the units of records that hold each object.
 
-    ``unit`` numbers the group of each row, from 0 in each node; a group goes as a whole. What is garbage already is not among
-    them.
+    ``unit`` is the number of each row's unit, from 0 on each node; a unit is deleted as a whole. What is already garbage is not
+    included.
 
     Raises:
         MissingColumn: the frame does not say which records are meant.
@@ -41,10 +41,10 @@ def candidate_holders(inventory: Inventory, images: Any, unit: Ints) -> dict[str
     rows, unit = rows[there], unit[there]
     after = reclaim_rows(graph, np.unique(rows)).after
     before = graph.kept(None)
-    content = np.flatnonzero(kept_blobs(graph, before) & ~kept_blobs(graph, after))
+    content = np.flatnonzero(graph.kept_blobs(before) & ~graph.kept_blobs(after))
     snapshot = np.flatnonzero((before & ~after)[graph.part(SNAPSHOT)])
     size = np.concatenate([graph.blob_size[content], graph.snapshot_size[snapshot]])
-    things, holders = [], []
+    items, holders = [], []
     for first in range(0, int(unit.max(initial=-1)) + 1, _BITS):
         mine = (unit >= first) & (unit < first + _BITS)
         reached = _reached(graph, rows[mine], unit[mine] - first)
@@ -53,26 +53,26 @@ def candidate_holders(inventory: Inventory, images: Any, unit: Ints) -> dict[str
         masks = np.concatenate([blobs[content], reached[graph.part(SNAPSHOT)][snapshot]])
         for bit in range(min(_BITS, int(unit.max()) + 1 - first)):
             found = np.flatnonzero((masks >> bit) & 1)
-            things.append(found)
+            items.append(found)
             holders.append(np.full(len(found), first + bit, np.int64))
-    thing = np.concatenate(things) if things else np.zeros(0, np.int64)
+    item = np.concatenate(items) if items else np.zeros(0, np.int64)
     holder = np.concatenate(holders) if holders else np.zeros(0, np.int64)
-    order = np.argsort(thing, kind="stable")
+    order = np.argsort(item, kind="stable")
     tables = (
         graph.tables["blobs"].take(pa.array(content)),
         graph.tables["snapshots"].take(pa.array(snapshot)),
     )
-    return _by_node(tables, size, thing[order], holder[order])
+    return _by_node(tables, size, item[order], holder[order])
 
 
-def _by_node(tables: Sequence[pa.Table], size: Ints, thing: Ints, holder: Ints) -> dict[str, SharedObjects]:
-    """The things of each node, which stand in ``tables`` one after the other; ``holder`` holds ``thing``, in its order."""
+def _by_node(tables: Sequence[pa.Table], size: Ints, item: Ints, holder: Ints) -> dict[str, SharedObjects]:
+    """The objects of each node, numbered through ``tables``; ``holder`` holds ``item``, pair by pair."""
     codes, words = unify([table["node"] for table in tables])
     node = np.concatenate(codes)
     order, bounds = grouped(node, len(words))
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    moved = place[thing]
+    moved = place[item]
     again = np.argsort(moved, kind="stable")
     start = np.searchsorted(moved[again], np.arange(len(order) + 1))
     holder = holder[again]
@@ -86,7 +86,7 @@ def _by_node(tables: Sequence[pa.Table], size: Ints, thing: Ints, holder: Ints) 
 
 
 def _reached(graph: Graph, rows: Ints, bit: Ints) -> Ints:
-    """Per object a bit for each unit whose records reach it."""
+    """For every object a bit for each unit whose records reach it."""
     own = np.zeros(graph.count, np.int64)
     np.bitwise_or.at(own, rows, np.int64(1) << bit)
 

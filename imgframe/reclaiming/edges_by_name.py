@@ -1,7 +1,8 @@
-"""From names to edges: who is called by a label, a lease or a record, and who calls from behind.
+"""Edges from the names in labels, leases and records; references and back references.
 
-A back reference (2.2) holds its owner as long as anything refers to the name it gives, even where nothing of that name is
-there. Such names get numbers of their own, placeholders: whatever refers to the name leads to the placeholder, the placeholder to the owner.
+A back reference (2.2) holds its owner as long as anything refers to the name that it gives, even where no object has that
+name. Such names get numbers of their own, as placeholders: whatever refers to the name refers to the placeholder, and the
+placeholder keeps the owner.
 """
 
 from __future__ import annotations
@@ -13,15 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe.arrow.keys import Ints, plain_codes, ranges
-from imgframe.reclaiming.gc_labels import CONTAINER, CONTENT, IMAGE, PLACEHOLDER, SNAPSHOT, LabelReferences
-from imgframe.reclaiming.object_index import TABLES, ObjectIndex, ObjectNames
+from imgframe.reclaiming.gc_labels import PLACEHOLDER, SNAPSHOT, LabelReferences
+from imgframe.reclaiming.object_index import LABEL_COLUMNS, TABLES, ObjectIndex, ObjectNames
 from imgframe.reclaiming.stages import EdgeStages
-
-_COLUMNS = {IMAGE: "record_labels", CONTENT: "labels", SNAPSHOT: "labels", CONTAINER: "labels"}
 
 
 def labelled(
-    names: ObjectIndex,
+    index: ObjectIndex,
     kind: int,
     texts: Ints,
     read: LabelReferences,
@@ -29,24 +28,24 @@ def labelled(
     wanted: int,
     backward: bool,
 ) -> tuple[Ints, ObjectNames]:
-    """Each label of one sort for each row whose text has it: the row, and the name it gives."""
+    """The references of one kind and direction in a label column: the row of each, and the name that it gives."""
     at = np.flatnonzero((read.kind == wanted) & (read.back == backward))
     text, since = read.text[at], read.since[at]
     bounds = np.searchsorted(text, np.arange(int(texts.max(initial=0)) + 2))
-    degree = np.append(bounds[1:] - bounds[:-1], 0)[texts]  # the last is that of no text
+    degree = np.append(bounds[1:] - bounds[:-1], 0)[texts]  # the last is for rows without labels
     rows = np.flatnonzero(degree)
     degree = degree[rows]
     label = ranges(bounds[texts[rows]], degree)
     rows = np.repeat(rows, degree)
     if since.any():
-        counts = releases[names.scope[kind][rows] // names.width] >= since[label]
+        counts = releases[index.scope[kind][rows] // index.width] >= since[label]
         rows, label = rows[counts], label[counts]
     picked = pa.array(at)
     return rows, ObjectNames(read.target.take(picked), read.snapshotter.take(picked), label)
 
 
 class _PlaceholderGroup(NamedTuple):
-    """Placeholders of one kind: their scope, their names, their numbers."""
+    """Placeholders of one kind: scopes, names and numbers."""
 
     scope: Ints
     called: ObjectNames
@@ -54,23 +53,23 @@ class _PlaceholderGroup(NamedTuple):
 
 
 class Placeholders:
-    """The names that back references give, and their numbers, which follow those of all objects."""
+    """The names that back references give; their numbers follow those of all objects."""
 
-    def __init__(self, names: ObjectIndex, read: Mapping[int, LabelReferences], releases: Ints) -> None:
+    def __init__(self, index: ObjectIndex, read: Mapping[int, LabelReferences], releases: Ints) -> None:
         self.of: dict[int, list[_PlaceholderGroup]] = {}
         self.count = 0
         for kind, references in read.items():
             for wanted in np.unique(references.kind[references.back]).tolist():
-                texts = plain_codes(names.tables[TABLES[kind]][_COLUMNS[kind]])
-                rows, called = labelled(names, kind, texts, references, releases, wanted, True)
-                number = int(names.start[-1]) + self.count + np.arange(len(rows))
+                texts = plain_codes(index.tables[TABLES[kind]][LABEL_COLUMNS[kind]])
+                rows, called = labelled(index, kind, texts, references, releases, wanted, True)
+                number = int(index.start[-1]) + self.count + np.arange(len(rows))
                 self.count += len(rows)
                 self.of.setdefault(wanted, []).append(
-                    _PlaceholderGroup(names.scope[kind][rows], called, number)
+                    _PlaceholderGroup(index.scope[kind][rows], called, number)
                 )
 
     def find(self, kind: int, scope: Ints, asked: ObjectNames) -> list[tuple[Ints, Ints]]:
-        """Pairs of the place in ``asked`` and the placeholder called so."""
+        """Pairs of a place in ``asked`` and a placeholder of that name."""
         out = []
         for placeholders in self.of.get(kind, ()):
             own, asked_scope = placeholders.scope, scope
@@ -92,35 +91,35 @@ class Placeholders:
 
 
 def _both(one: ObjectNames, other: ObjectNames, *, snapshotters: bool) -> tuple[Ints, Ints, int]:
-    """Codes of the names (or snapshotters) of both in one space, and how many words it has."""
+    """Codes of the names (or snapshotters) of both in one space, and the number of words in it."""
     column = one.snapshotters if snapshotters else one.words
     have, want, words = (other.snapshotters_against if snapshotters else other.against)(column)
     return have if one.places is None else have[one.places], want, words
 
 
 class EdgeBuilder:
-    """Adds edges by names."""
+    """Adds edges whose ends are given by name."""
 
-    def __init__(self, staging: EdgeStages, names: ObjectIndex, placeholders: Placeholders) -> None:
-        self.staging = staging
-        self.names = names
+    def __init__(self, edges: EdgeStages, index: ObjectIndex, placeholders: Placeholders) -> None:
+        self.edges = edges
+        self.index = index
         self.placeholders = placeholders
 
     def add(self, kind: int, other: int, rows: Ints, asked: ObjectNames) -> None:
-        """Edges from rows of one kind to the objects of another that they call ``asked``, in their own namespace."""
-        self.add_from(kind, other, rows, self.names.scope[kind][rows], asked)
+        """Add edges from rows of one kind to the objects of another that they name ``asked``, in their own namespace."""
+        self.add_from(kind, other, rows, self.index.scope[kind][rows], asked)
 
     def add_from(self, kind: int, other: int, rows: Ints, scope: Ints, asked: ObjectNames) -> None:
         """:meth:`add` with the scope in which names are looked up."""
-        owner = rows + self.names.start[kind]
-        self.staging.add(kind, other, owner, self.names.find(other, scope, asked))
+        owner = rows + self.index.start[kind]
+        self.edges.add(kind, other, owner, self.index.find(other, scope, asked))
         for place, placeholder in self.placeholders.find(other, scope, asked):
-            self.staging.add(kind, PLACEHOLDER, owner[place], placeholder)
+            self.edges.add(kind, PLACEHOLDER, owner[place], placeholder)
 
     def add_back(self, wanted: int, kind: int, rows: Ints, asked: ObjectNames) -> None:
-        """Edges from what back references name to the objects that carry them."""
-        owner = rows + self.names.start[kind]
-        scope = self.names.scope[kind][rows]
-        self.staging.add(wanted, kind, self.names.find(wanted, scope, asked), owner)
+        """Add edges from what back references name to the objects that carry them."""
+        owner = rows + self.index.start[kind]
+        scope = self.index.scope[kind][rows]
+        self.edges.add(wanted, kind, self.index.find(wanted, scope, asked), owner)
         for place, placeholder in self.placeholders.find(wanted, scope, asked):
-            self.staging.add(PLACEHOLDER, kind, placeholder, owner[place])
+            self.edges.add(PLACEHOLDER, kind, placeholder, owner[place])

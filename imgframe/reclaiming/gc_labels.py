@@ -1,7 +1,7 @@
 """What the labels of containerd's objects refer to, as its garbage collector reads them.
 
-Source: ``core/metadata/gc.go`` of containerd 1.6 to 2.2. A label that only later versions read carries the release from which
-it counts, 200 for 2.0 and 202 for 2.2.
+Source: ``core/metadata/gc.go`` of containerd 1.6 to 2.2. A label that only later versions read has the release since which
+they do, 200 for 2.0 and 202 for 2.2.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LabelReferences:
     expire: dict[int, str]
 
     def roots(self, texts: int) -> Ints:
-        """For each text the release from which it makes its owner a root; a million: never."""
+        """For each text the release since which it makes its owner a root; a million: never."""
         out = np.full(texts + 1, 1_000_000, np.int64)
         for text, since in self.root.items():
             out[text] = since
@@ -95,10 +95,10 @@ def read_references(column: pa.Array | pa.ChunkedArray) -> LabelReferences:
 
 
 def _simple(labels: pa.Array) -> tuple[Bools, pa.Array, Ints]:
-    """Which texts are compact JSON without escapes, where every quotation mark bounds a key or a value.
+    """Which texts are compact JSON without escapes, so that every quotation mark delimits a key or a value.
 
-    Also the keys and values of those in turn, and how many pairs each text has. A text of n pairs has 4n marks: two around
-    it, two at each of the n colons and at each of the n - 1 commas; no key or value can hold another.
+    Also their keys and values, alternating, and the number of pairs in each text. A text of n pairs has 4n marks: two around
+    it, two at each of the n colons and at each of the n - 1 commas; no key or value can contain another.
     """
     data = labels.cast(pa.binary())
     _, offsets_buffer, bytes_buffer = data.buffers()
@@ -127,7 +127,7 @@ def _simple(labels: pa.Array) -> tuple[Bools, pa.Array, Ints]:
 def _read_simple(
     found: _RareLabels, texts: Ints, halves: pa.Array, counts: Ints
 ) -> list[tuple[Ints, int, pa.Array, pa.Array]]:
-    """References of simple texts: those to content and snapshots as arrays, the odd ones into ``found``."""
+    """References of simple texts: those to content and snapshots as arrays, the rare ones added to ``found``."""
     even = np.arange(0, len(halves), 2)
     wanted = np.flatnonzero(pc.starts_with(halves, _PREFIX.encode()).to_numpy(zero_copy_only=False)[even])
     text = np.repeat(texts, counts)[wanted]
@@ -189,7 +189,7 @@ def _read_reference(found: _RareLabels, text: int, key: str, value: str) -> None
     for prefix, kind_, back_, since_ in _NAMED:
         if key == prefix or key.startswith((prefix + ".", prefix + "/")):
             kind, back, since = kind_, back_, since_
-    if key.startswith(_CONDITION) and "|" in value:  # kept if used lately: taken as kept
+    if key.startswith(_CONDITION) and "|" in value:  # kept if used recently: treated as kept
         kind, since = SNAPSHOT, 202
         snapshotter = key[len(_CONDITION) :].lstrip("./").split("/", 1)[0]
         value = value.split("|", 1)[1]

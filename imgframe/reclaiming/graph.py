@@ -1,7 +1,7 @@
 """The graph that containerd's garbage collector walks, for all nodes of an inventory at once.
 
-Every image record, blob of a namespace, snapshot, container, lease and ingest has one number; an edge says that the first
-keeps the second. What reaches what is found by passes over all edges in stages (:mod:`imgframe.reclaiming.stages`).
+Every image record, blob of a namespace, snapshot, container, lease and ingest has a number; an edge says that its source
+keeps its target. Reachability is computed by passes over all edges in stages (:mod:`imgframe.reclaiming.stages`).
 """
 
 from __future__ import annotations
@@ -29,24 +29,18 @@ from imgframe.reclaiming.gc_labels import (
     LabelReferences,
     read_references,
 )
-from imgframe.reclaiming.object_index import TABLES, UNKNOWN_RELEASE, ObjectIndex, ObjectNames
-from imgframe.reclaiming.stages import Edges, EdgeStages
+from imgframe.reclaiming.object_index import LABEL_COLUMNS, TABLES, UNKNOWN_RELEASE, ObjectIndex, ObjectNames
+from imgframe.reclaiming.stages import Edges, EdgeStages, push_true
 from imgframe.usage.chains import Chains, chains_in, chains_of
 
 NEVER = np.iinfo(np.int64).max
 _ALWAYS_GONE = np.iinfo(np.int64).min
-_CHUNK = 1 << 18  # edges per step: what stays in the cache
+_CHUNK = 1 << 18  # edges per step, so that they stay in the CPU cache
 _DAY = 86_400_000_000_000
-_LABELS = (
-    (IMAGE, "images", "record_labels"),
-    (CONTENT, "blobs", "labels"),
-    (SNAPSHOT, "snapshots", "labels"),
-    (CONTAINER, "containers", "labels"),
-)
 
 
 class FlatLeases(NamedTuple):
-    """What leases with ``gc.flat`` keep without its references: the lease, the image record between (or -1), the object."""
+    """What leases with ``gc.flat`` keep, without its references: the lease, the image record between (or -1), the object."""
 
     lease: Ints
     image: Ints
@@ -55,12 +49,12 @@ class FlatLeases(NamedTuple):
 
 @dataclass(frozen=True)
 class Graph:
-    """The objects of an inventory and which keep which.
+    """The objects of an inventory, and which keeps which.
 
-    Numbers: row ``r`` of kind ``k`` is ``start[k] + r``; the kinds are those of :mod:`imgframe.reclaiming.gc_labels`, the rows
-    those of the tables, for leases ``lease_rows`` (the first row of each). ``until`` is the time in ns up to which an
-    object is a root by itself. ``store`` is the node of each object as a number, ``collected`` the time of each store's
-    collection. ``physical`` names one row of ``blobs`` for each blob of a store.
+    Row ``r`` of kind ``k`` has the number ``start[k] + r``; the kinds are those of :mod:`imgframe.reclaiming.gc_labels`, the
+    rows those of the tables, for leases ``lease_rows`` (the first row of each). ``until`` is the time in ns until which an
+    object is itself a root. ``store`` is the number of each object's node, ``collected`` the time at which each store was
+    collected. ``physical`` is one row of ``blobs`` for each blob of a store, whichever namespaces list it.
     """
 
     tables: Mapping[str, pa.Table]
@@ -83,19 +77,24 @@ class Graph:
 
     @property
     def count(self) -> int:
-        """How many objects there are."""
+        """The number of objects."""
         return int(self.start[-1])
 
     def part(self, kind: int) -> slice:
         """The numbers of one kind."""
         return slice(int(self.start[kind]), int(self.start[kind + 1]))
 
+    def table(self, kind: int) -> pa.Table:
+        """The table of one kind, on the rows that its numbers count."""
+        rows = self.tables[TABLES[kind]]
+        return rows.take(pa.array(self.lease_rows)) if kind == LEASE else rows
+
     def kind_of(self, numbers_: Ints) -> Ints:
         """The kind of each number."""
         return np.searchsorted(self.start, numbers_, side="right") - 1
 
     def roots(self, now: int | None) -> Bools:
-        """The objects that nothing needs to hold at the time ``now`` (ns; default: when their node was collected)."""
+        """The objects that are roots at the time ``now`` (ns; by default when their node was collected)."""
         key = ("roots", now)
         if key not in self.cache:
             moment: Any = self.collected[self.store] if now is None else now
@@ -109,15 +108,38 @@ class Graph:
             self.cache[key] = self.mark(self.roots(now).copy(), None, now)
         return self.cache[key]
 
+    def reached(self, numbers_: Ints) -> Bools:
+        """What these objects refer to, directly or not, and they themselves."""
+        marked = np.zeros(self.count, np.bool_)
+        marked[numbers_] = True
+        self.spread(marked, push_true)
+        return marked
+
+    @property
+    def blobs_listed_once(self) -> bool:
+        """Whether no blob of a store is listed by several namespaces."""
+        if "listed once" not in self.cache:
+            self.cache["listed once"] = bool((self.physical == np.arange(len(self.physical))).all())
+        return self.cache["listed once"]
+
+    def kept_blobs(self, marked: Bools) -> Bools:
+        """For each physical blob (a row of ``blobs``) whether a namespace of its store keeps it."""
+        rows = marked[self.part(CONTENT)]
+        if self.blobs_listed_once:
+            return rows
+        out = np.zeros(len(rows), np.bool_)
+        out[self.physical[rows]] = True
+        return out
+
     def mark(self, marked: Bools, removed: Ints | None, now: int | None) -> Bools:
-        """The mark phase: everything that ``marked`` reaches, when the image records ``removed`` are gone; in place."""
+        """The mark phase: extend ``marked``, in place, by what it reaches once the image records ``removed`` are gone."""
 
         def settle(values: Bools) -> None:
             if removed is not None:
                 values[removed] = False
 
         settle(marked)
-        self.spread(marked, _mark, settle)
+        self.spread(marked, push_true, settle)
         flat = self.flat
         live = self.roots(now)[flat.lease]
         if removed is not None and live.any():
@@ -133,7 +155,7 @@ class Graph:
     ) -> None:
         """Carry values along all edges with ``push(values, source, target)``, in place.
 
-        ``settle`` corrects the values of image records after they were reached: a deleted record hands nothing on.
+        ``settle`` corrects the values of image records once they are reached: a deleted record passes nothing on.
         """
         while True:
             for edges in self.early:
@@ -151,10 +173,6 @@ class Graph:
                 return
 
 
-def _mark(values: Bools, source: Ints, target: Ints) -> None:
-    values[target[values[source]]] = True
-
-
 @memoised
 def graph_of(inventory: Inventory) -> Graph:
     """The graph of an inventory."""
@@ -164,71 +182,67 @@ def graph_of(inventory: Inventory) -> Graph:
 def build(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Graph:
     """The graph of the tables nodes, images, blobs, snapshots, containers, leases and ingests.
 
-    ``chains`` are those of the table snapshots, where they are resolved already.
+    ``chains`` are those of the table snapshots, if they are already resolved.
     """
-    names = ObjectIndex(tables)
+    index = ObjectIndex(tables)
     chains = chains_of(tables["snapshots"]) if chains is None else chains
-    releases = names.releases()
-    staging = EdgeStages(names.start)
-    read = {kind: read_references(tables[name][column]) for kind, name, column in _LABELS}
-    placeholders = Placeholders(names, read, releases)
+    releases = index.releases()
+    ordered = EdgeStages(index.start)
+    read = {kind: read_references(tables[TABLES[kind]][column]) for kind, column in LABEL_COLUMNS.items()}
+    placeholders = Placeholders(index, read, releases)
     images, containers, snapshots = tables["images"], tables["containers"], tables["snapshots"]
-    link = EdgeBuilder(staging, names, placeholders)
-    link.add(IMAGE, CONTENT, _rows(names, IMAGE), ObjectNames(images["digest"]))
+    builder = EdgeBuilder(ordered, index, placeholders)
+    builder.add(IMAGE, CONTENT, np.arange(images.num_rows), ObjectNames(images["digest"]))
     writable = ObjectNames(containers["snapshot_key"], containers["snapshotter"])
-    link.add(CONTAINER, SNAPSHOT, _rows(names, CONTAINER), writable)
-    for kind, name, column in _LABELS:
-        _add_labels(link, kind, plain_codes(tables[name][column]), read[kind], releases)
+    builder.add(CONTAINER, SNAPSHOT, np.arange(containers.num_rows), writable)
+    for kind, column in LABEL_COLUMNS.items():
+        _add_labels(builder, kind, plain_codes(tables[TABLES[kind]][column]), read[kind], releases)
     lost = np.flatnonzero(chains.missing)
     parents = ObjectNames(snapshots["parent"], snapshots["snapshotter"], lost)
-    link.add(SNAPSHOT, SNAPSHOT, lost, parents)
-    flat, leased = _add_leases(link, chains)
-    early, stages, late = staging.stages(chains.parent, chains.depth, chains.cycle)
+    builder.add(SNAPSHOT, SNAPSHOT, lost, parents)
+    flat, leased = _add_leases(builder, chains)
+    early, stages, late = ordered.stages(chains.parent, chains.depth, chains.cycle)
     size, size_known = numbers(tables["snapshots"]["size"])
     return Graph(
         tables=tables,
-        start=np.append(names.start, names.start[-1] + placeholders.count),
+        start=np.append(index.start, index.start[-1] + placeholders.count),
         early=early,
         stages=stages,
         late=late,
         flat=flat,
-        until=np.append(_until(names, read, releases, leased), np.full(placeholders.count, _ALWAYS_GONE)),
-        lease_rows=names.lease_rows,
-        store=np.append(names.store(), np.zeros(placeholders.count, np.int64)),
-        collected=names.per_store(_times(tables["nodes"]["collected_at"], time.time_ns()), time.time_ns()),
-        physical=names.physical(),
+        until=np.append(_until(index, read, releases, leased), np.full(placeholders.count, _ALWAYS_GONE)),
+        lease_rows=index.lease_rows,
+        store=np.append(index.store(), np.zeros(placeholders.count, np.int64)),
+        collected=index.per_store(_times(tables["nodes"]["collected_at"], time.time_ns()), time.time_ns()),
+        physical=index.physical(),
         blob_size=numbers(tables["blobs"]["size"])[0],
         snapshot_size=size,
         snapshot_size_known=size_known,
         snapshot_inodes=numbers(tables["snapshots"]["inodes"])[0],
-        images_kept_by_objects=staging.images_kept_by_objects,
+        images_kept_by_objects=ordered.images_kept_by_objects,
     )
 
 
-def _rows(names: ObjectIndex, kind: int) -> Ints:
-    return np.arange(names.start[kind + 1] - names.start[kind])
-
-
 def _times(column: pa.ChunkedArray, default: int) -> Ints:
-    """A time column as nanoseconds, ``default`` where it is NA."""
+    """A time column in nanoseconds, ``default`` where it is NA."""
     return one_array(column).cast(pa.int64()).fill_null(default).to_numpy()
 
 
-def _add_labels(link: EdgeBuilder, kind: int, texts: Ints, read: LabelReferences, releases: Ints) -> None:
-    """The edges that the labels of one table make."""
+def _add_labels(builder: EdgeBuilder, kind: int, texts: Ints, read: LabelReferences, releases: Ints) -> None:
+    """Add the edges from the labels of one table."""
     for wanted in np.unique(read.kind).tolist():
         for backward in np.unique(read.back[read.kind == wanted]).tolist():
-            rows, called = labelled(link.names, kind, texts, read, releases, wanted, backward)
+            rows, called = labelled(builder.index, kind, texts, read, releases, wanted, backward)
             if backward:
-                link.add_back(wanted, kind, rows, called)
+                builder.add_back(wanted, kind, rows, called)
             else:
-                link.add(kind, wanted, rows, called)
+                builder.add(kind, wanted, rows, called)
 
 
-def _add_leases(link: EdgeBuilder, chains: Chains) -> tuple[FlatLeases, Ints]:
-    """The edges from leases to their resources; what flat ones keep; and which ingests any lease holds."""
-    names = link.names
-    leases = names.tables["leases"]
+def _add_leases(builder: EdgeBuilder, chains: Chains) -> tuple[FlatLeases, Ints]:
+    """Add the edges from leases to their resources; return what flat leases keep, and the ingests that any lease holds."""
+    index = builder.index
+    leases = index.tables["leases"]
     kinds, what = one_array(leases["resource_kind"]), one_array(leases["resource"])
     words, codes = kinds.dictionary.to_pylist(), plain_codes(kinds)
     flat_rows = _has_label(leases["labels"], "containerd.io/gc.flat")
@@ -243,13 +257,13 @@ def _add_leases(link: EdgeBuilder, chains: Chains) -> tuple[FlatLeases, Ints]:
                 pa.array(np.zeros(len(what), np.int32)), pa.array([word.split("/", 1)[-1]])
             )
             called = ObjectNames(what, snapshotter, chosen)
-            scope = names.lease_row_scope[chosen]
-            found.append(names.find(kind, scope, called))
+            scope = index.lease_row_scope[chosen]
+            found.append(index.find(kind, scope, called))
             if chosen is plain:
-                link.add_from(LEASE, kind, names.lease_of_row[chosen], scope, called)
+                builder.add_from(LEASE, kind, index.lease_of_row[chosen], scope, called)
         there = found[1] >= 0
-        lease = names.start[LEASE] + names.lease_of_row[bare]
-        flat.append(_flat(names.start, kind, lease[there], found[1][there], names, chains))
+        lease = index.start[LEASE] + index.lease_of_row[bare]
+        flat.append(_flat(index.start, kind, lease[there], found[1][there], index, chains))
         if kind == INGEST:
             leased += found
     none = np.empty(0, np.int64)
@@ -269,12 +283,12 @@ def _resource_kind(word: str) -> int:
     return kind
 
 
-def _flat(start: Ints, kind: int, lease: Ints, found: Ints, names: ObjectIndex, chains: Chains) -> FlatLeases:
-    """A flat lease keeps a blob alone, a snapshot with its parents, a record with its target blob."""
+def _flat(start: Ints, kind: int, lease: Ints, found: Ints, index: ObjectIndex, chains: Chains) -> FlatLeases:
+    """What flat leases keep: a blob alone, a snapshot with its parents, a record with its target blob."""
     if kind == IMAGE:
         rows = found - start[IMAGE]
-        digest = ObjectNames(names.tables["images"]["digest"], None, rows)
-        target = names.find(CONTENT, names.scope[IMAGE][rows], digest)
+        digest = ObjectNames(index.tables["images"]["digest"], None, rows)
+        target = index.find(CONTENT, index.scope[IMAGE][rows], digest)
         there = target >= 0
         return FlatLeases(
             np.concatenate([lease, lease[there]]),
@@ -300,32 +314,32 @@ def _has_label(column: pa.ChunkedArray, label: str) -> Bools:
     return words[plain_codes(array)]
 
 
-def _until(names: ObjectIndex, read: dict[int, LabelReferences], releases: Ints, leased: Ints) -> Ints:
-    """Up to when each object is a root by itself."""
-    tables = names.tables
-    until = np.full(int(names.start[-1]), _ALWAYS_GONE, np.int64)
-    release = releases[names.scope[IMAGE] // names.width]
-    until[names.part(IMAGE)] = NEVER
+def _until(index: ObjectIndex, read: dict[int, LabelReferences], releases: Ints, leased: Ints) -> Ints:
+    """The time until which each object is itself a root."""
+    tables = index.tables
+    until = np.full(int(index.start[-1]), _ALWAYS_GONE, np.int64)
+    release = releases[index.scope[IMAGE] // index.width]
+    until[index.part(IMAGE)] = NEVER
     texts = plain_codes(tables["images"]["record_labels"])
     for text, moment in read[IMAGE].expire.items():
         rows = np.flatnonzero((texts == text) & (release >= 200) & (release < UNKNOWN_RELEASE))
-        until[names.start[IMAGE] + rows] = _moment(moment)
-    until[names.part(CONTAINER)] = NEVER
-    until[names.part(LEASE)] = _times(tables["leases"]["expires_at"], NEVER)[names.lease_rows]
-    until[names.part(INGEST)] = _times(tables["ingests"]["started_at"], NEVER - _DAY) + _DAY
-    until[leased] = _ALWAYS_GONE  # it lives as long as its lease
+        until[index.start[IMAGE] + rows] = _moment(moment)
+    until[index.part(CONTAINER)] = NEVER
+    until[index.part(LEASE)] = _times(tables["leases"]["expires_at"], NEVER)[index.lease_rows]
+    until[index.part(INGEST)] = _times(tables["ingests"]["started_at"], NEVER - _DAY) + _DAY
+    until[leased] = _ALWAYS_GONE  # they live as long as their leases
     for kind, name in ((CONTENT, "blobs"), (SNAPSHOT, "snapshots")):
         if not read[kind].root:
             continue
         labels = one_array(tables[name]["labels"])
         since = read[kind].roots(len(labels.dictionary))[plain_codes(labels)]
-        rows = np.flatnonzero(releases[names.scope[kind] // names.width] >= since)
-        until[names.start[kind] + rows] = NEVER
+        rows = np.flatnonzero(releases[index.scope[kind] // index.width] >= since)
+        until[index.start[kind] + rows] = NEVER
     return until
 
 
 def _moment(text: str) -> int:
-    """The time of a ``gc.expire`` label in ns; what containerd cannot read does not expire."""
+    """The time of a ``gc.expire`` label in ns; what containerd cannot parse never expires."""
     try:
         return max(min(gotime.parse_rfc3339(text), NEVER), _ALWAYS_GONE)
     except InputError:

@@ -1,4 +1,4 @@
-"""Numbers for the objects of an inventory, and finding them by the names that others call them by."""
+"""Numbers for the objects of an inventory, and looking them up by name."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ TABLES = ("images", "blobs", "snapshots", "containers", "leases", "ingests")
 """The table of each kind of object."""
 
 UNKNOWN_RELEASE = 900_000
-"""Release of a node whose version is not known: every reference counts, nothing expires that some release keeps."""
+"""Release of a node of unknown version: every reference counts, and what some release keeps does not expire."""
 
+KEYS = {IMAGE: "name", CONTENT: "digest", SNAPSHOT: "key", CONTAINER: "id", LEASE: "id", INGEST: "ref"}
+"""The column that names an object, by kind."""
 
-_KEYS = {IMAGE: "name", CONTENT: "digest", SNAPSHOT: "key", CONTAINER: "id", INGEST: "ref"}
+LABEL_COLUMNS = {IMAGE: "record_labels", CONTENT: "labels", SNAPSHOT: "labels", CONTAINER: "labels"}
+"""The column of containerd's labels that may hold references, by kind."""
 
 
 class ObjectNames:
-    """Names by which objects are called: ``words[places]``, for snapshots with their snapshotters."""
+    """Names of objects: ``words[places]``, for snapshots with their snapshotters."""
 
     __slots__ = ("places", "snapshotters", "words")
 
@@ -34,7 +37,7 @@ class ObjectNames:
         self.places = places
 
     def against(self, keys: pa.Array) -> tuple[Ints, Ints, int]:
-        """Codes of keys and of these names in one space, and how many words it has."""
+        """Codes of ``keys`` and of these names in one space, and the number of words in it."""
         return self._codes(keys, self.words)
 
     def snapshotters_against(self, keys: pa.Array) -> tuple[Ints, Ints, int]:
@@ -53,7 +56,7 @@ def _encoded(column: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 class ObjectIndex:
-    """Where each object stands: ``start[kind] + row`` is its number, ``scope`` its node and namespace, ``store`` its node."""
+    """The objects of an inventory: ``start[kind] + row`` is the number of one, ``scope`` its node and namespace."""
 
     def __init__(self, tables: Mapping[str, pa.Table]) -> None:
         self.tables = tables
@@ -91,10 +94,10 @@ class ObjectIndex:
         return np.concatenate([self.scope[kind] for kind in range(len(TABLES))]) // self.width
 
     def find(self, kind: int, scope: Ints, called: ObjectNames) -> Ints:
-        """The numbers of the objects of a kind that stand in ``scope`` under the names ``called``; -1: not there."""
+        """The numbers of the objects of a kind that have the names ``called`` in ``scope``; -1: there is none."""
         table = self.tables[TABLES[kind]]
         own = self.scope[kind]
-        key, wanted, words = called.against(table[_KEYS[kind]])
+        key, wanted, words = called.against(table[KEYS[kind]])
         if kind == SNAPSHOT:
             have, want, kinds = called.snapshotters_against(table["snapshotter"])
             own, scope = own * (kinds + 1) + have, scope * (kinds + 1) + want
@@ -103,7 +106,7 @@ class ObjectIndex:
         return rows
 
     def physical(self) -> Ints:
-        """One row of blobs for each blob of a store, whatever namespaces list it."""
+        """One row of blobs for each blob of a store, whichever namespaces list it."""
         node = self.scope[CONTENT] // self.width
         column = one_array(self.tables["blobs"]["digest"])
         digest = plain_codes(column)
@@ -115,7 +118,7 @@ def _nulls(table: pa.Table) -> pa.Array:
 
 
 def _distinct(scope: Ints, column: pa.ChunkedArray) -> tuple[Ints, Ints]:
-    """The first row of each (scope, word), and for each row which of these it belongs to."""
+    """The first row of each (scope, word), and for each row the place of its own among these."""
     words = one_array(column)
     keys = scope * (len(words.dictionary) + 1) + plain_codes(words)
     _, first, of_row = np.unique(keys, return_index=True, return_inverse=True)

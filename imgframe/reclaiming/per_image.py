@@ -1,4 +1,4 @@
-"""What each image frees: alone, and one after the other in a given order."""
+"""What each image frees: deleted alone, or one after the other in a given order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from imgframe.arrow.keys import NONE, Ints
 from imgframe.inventory import Inventory
 from imgframe.reclaiming.gc_labels import CONTENT, IMAGE, SNAPSHOT
 from imgframe.reclaiming.graph import Graph, graph_of
-from imgframe.reclaiming.reclaim import reclaim_rows, single
+from imgframe.reclaiming.reclaim import reclaim_rows
+from imgframe.reclaiming.stages import push_max, push_min
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ _EVER = np.iinfo(np.int64).max
 def reclaim_each(inventory: Inventory, images: Any, *, now: Any = None) -> pd.DataFrame:
     """What each image record would free if it alone were deleted: a frame on ``images.index``.
 
-    Columns content_bytes, snapshot_bytes, total_bytes and inodes, without what is garbage already; <NA> where the row names no
+    Columns content_bytes, snapshot_bytes, total_bytes and inodes, without what is already garbage; <NA> where a row names no
     record of the inventory. Two names of one digest free nothing each; deleting both frees all of it.
 
     Raises:
@@ -42,10 +43,10 @@ def reclaim_each(inventory: Inventory, images: Any, *, now: Any = None) -> pd.Da
 
 
 def reclaim_marginal(inventory: Inventory, images: Any, *, now: Any = None) -> pd.DataFrame:
-    """What each image record adds when they are deleted in the order given: a frame on ``images.index``.
+    """What each image record adds when all are deleted in the given order: a frame on ``images.index``.
 
-    The columns are those of :func:`reclaim_each`, and their sums are what :func:`imgframe.reclaim` of all rows frees, without
-    what is garbage already. A row that names the same record again adds 0.
+    The columns are those of :func:`reclaim_each`; their sums are what :func:`imgframe.reclaim` of all rows frees, without what is
+    already garbage. A row that repeats a record adds 0.
 
     Raises:
         MissingColumn: the frame does not say which records are meant.
@@ -89,7 +90,7 @@ def _frame(values: dict[str, Ints], places: Ints, images: Any) -> pd.DataFrame:
 def marginal_bytes(graph: Graph, rows: Ints, position: Ints, now: int | None) -> dict[str, Ints]:
     """Freed bytes by position, for image rows deleted in the order of ``position``.
 
-    Everything carries the position at which its last holder goes: the highest of those that reach it.
+    Every object gets the position at which its last holder is deleted: the highest of those that reach it.
     """
     last = np.full(graph.count, NONE, np.int64)
     last[graph.roots(now)] = _EVER
@@ -98,31 +99,26 @@ def marginal_bytes(graph: Graph, rows: Ints, position: Ints, now: int | None) ->
         values[rows] = np.minimum(values[rows], position)
 
     settle(last)
-    graph.spread(last, _raise, settle)
+    graph.spread(last, push_max, settle)
     flat, live = graph.flat, graph.roots(now)[graph.flat.lease]
-    until = np.full(
-        int(graph.start[IMAGE + 1]) + 1, _EVER, np.int64
-    )  # the last place is that of no record between
+    until = np.full(int(graph.start[IMAGE + 1]) + 1, _EVER, np.int64)  # the last is for no record between
     until[rows] = position
     np.maximum.at(last, flat.target[live], until[flat.image[live]])
-    content = last[graph.part(CONTENT)]
-    if not single(graph):
-        whole = np.full(len(content), NONE, np.int64)
-        np.maximum.at(whole, graph.physical, content)
-        content = whole
+    content = _per_blob(graph, last[graph.part(CONTENT)], np.maximum, NONE)
     return _sums(graph, content, last[graph.part(SNAPSHOT)], len(rows))
 
 
-def _raise(values: Ints, source: Ints, target: Ints) -> None:
-    np.maximum.at(values, target, values[source])
-
-
-def _lower(values: Ints, source: Ints, target: Ints) -> None:
-    np.minimum.at(values, target, values[source])
+def _per_blob(graph: Graph, values: Ints, merge: np.ufunc, nobody: int) -> Ints:
+    """Values of blob rows merged over the namespaces that list the same physical blob."""
+    if graph.blobs_listed_once:
+        return values
+    whole = np.full(len(values), nobody, np.int64)
+    merge.at(whole, graph.physical, values)
+    return whole
 
 
 def _sums(graph: Graph, content: Ints, snapshot: Ints, count: int) -> dict[str, Ints]:
-    """Bytes and inodes per owner; owners outside ``0 … count - 1`` are nobody's."""
+    """Bytes and inodes per owner; what has an owner outside ``0 … count - 1`` is not counted."""
     out = {name: np.zeros(count, np.int64) for name in COLUMNS}
     for name, owner, size in (
         ("content_bytes", content, graph.blob_size),
@@ -146,9 +142,9 @@ def each_bytes(graph: Graph, now: int | None) -> dict[str, Ints]:
 
 
 def group_bytes(graph: Graph, group: Ints, count: int, now: int | None) -> dict[str, Ints]:
-    """Freed bytes for each of ``count`` groups of image records, deleted alone; a record of group -1 is never deleted.
+    """Freed bytes for each of ``count`` groups of image records, deleted alone; records of group -1 are never deleted.
 
-    Everything carries the lowest and the highest group that reaches it; where they are one, that group alone holds it.
+    Every object gets the lowest and the highest group that reaches it; if they are equal, that group alone holds it.
     """
     if graph.images_kept_by_objects:
         return _one_by_one(graph, group, count, now)
@@ -157,10 +153,11 @@ def group_bytes(graph: Graph, group: Ints, count: int, now: int | None) -> dict[
     others = np.flatnonzero(graph.roots(now)[images.stop :]) + images.stop
     flat, leased = graph.flat, graph.roots(now)[graph.flat.lease]
     bounds = []
-    for push, nobody, everybody in ((_lower, _EVER, NONE), (_raise, NONE, _EVER)):
-        owner = np.append(
-            np.where(group < 0, everybody, group), everybody
-        )  # the last is that of no record between
+    for push, merge, nobody, everybody in (
+        (push_min, np.minimum, _EVER, NONE),
+        (push_max, np.maximum, NONE, _EVER),
+    ):
+        owner = np.append(np.where(group < 0, everybody, group), everybody)  # the last: no record between
         values = np.full(graph.count, nobody, np.int64)
         values[others] = everybody
 
@@ -169,13 +166,8 @@ def group_bytes(graph: Graph, group: Ints, count: int, now: int | None) -> dict[
 
         settle(values)
         graph.spread(values, push, settle)
-        merge = np.minimum if push is _lower else np.maximum
         merge.at(values, flat.target[leased], owner[flat.image[leased]])
-        content = values[graph.part(CONTENT)]
-        if not single(graph):
-            whole = np.full(len(content), nobody, np.int64)
-            merge.at(whole, graph.physical, content)
-            content = whole
+        content = _per_blob(graph, values[graph.part(CONTENT)], merge, nobody)
         bounds.append((content, values[graph.part(SNAPSHOT)]))
     (low, low_snapshot), (high, high_snapshot) = bounds
     sole = np.where(low == high, low, NONE), np.where(low_snapshot == high_snapshot, low_snapshot, NONE)
@@ -183,7 +175,7 @@ def group_bytes(graph: Graph, group: Ints, count: int, now: int | None) -> dict[
 
 
 def _one_by_one(graph: Graph, group: Ints, count: int, now: int | None) -> dict[str, Ints]:
-    """Where objects keep image records, one record may go with another: each deletion is replayed."""
+    """If objects keep image records, one record may go with another, so each deletion is replayed."""
     out = {name: np.zeros(count, np.int64) for name in COLUMNS}
     before = graph.kept(now)
     for number in range(count):
@@ -196,11 +188,7 @@ def _one_by_one(graph: Graph, group: Ints, count: int, now: int | None) -> dict[
     return out
 
 
-def table_of(values: dict[str, Ints]) -> pa.Table:
-    """The sums as an Arrow table on the rows of ``images``."""
-    return pa.table({name: pa.array(values[name]) for name in COLUMNS})
-
-
 def each_table(inventory: Inventory, *, now: Any = None) -> pa.Table:
     """:func:`reclaim_each` for all rows of the table ``images``, as an Arrow table."""
-    return table_of(each_bytes(graph_of(inventory), nanoseconds(now)))
+    values = each_bytes(graph_of(inventory), nanoseconds(now))
+    return pa.table({name: pa.array(values[name]) for name in COLUMNS})

@@ -17,32 +17,33 @@ from imgframe.arrow.keys import Bools, Ints, numbers
 from imgframe.inventory import Inventory, human_bytes
 from imgframe.reclaiming.gc_labels import CONTENT, INGEST, SNAPSHOT
 from imgframe.reclaiming.graph import Graph, graph_of
+from imgframe.reclaiming.held import held_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DELETED, GARBAGE = "deleted", "garbage"
-"""Reasons why something goes: a deleted image was the last to hold it; nothing held it before already."""
+"""Why something goes: the last image that held it is deleted; nothing held it even before."""
 _UNREAD = ["node", "namespace", "stage", "message"]
 _LISTS = ("connect", "images", "content", "snapshots", "containers", "leases", "ingests")
 _NO_GAPS = ("not_found", "broken_chain", "cycle")
-"""Errors of these stages whose lists are whole: something asked for is not there, or the list itself says odd things."""
+"""Errors that leave a list complete: something asked for does not exist, or the list contradicts itself."""
 
 
 @dataclass(frozen=True)
 class Reclaim:
-    """What disappears when images are deleted and the collector has run.
+    """What disappears when images are deleted and the garbage collector has run.
 
     ``content_bytes`` and ``snapshot_bytes`` are exact sums of what leaves the store, ``ingest_bytes`` of unfinished writes that
-    expired, ``inodes`` of the snapshots; ``total_bytes`` is all three. A collection also sweeps what nothing held before:
-    ``garbage_bytes`` says how much of ``total_bytes`` that is, and the column ``reason`` of each frame tells the two apart.
-    Only stores in which something is deleted are collected.
+    expired, ``inodes`` of the snapshots; ``total_bytes`` is the sum of the three byte counts. A collection also removes what
+    nothing held before: ``garbage_bytes`` is how much of ``total_bytes`` that is, and the column ``reason`` of each frame tells
+    the two apart. Only stores in which something is deleted are collected.
 
     Frames: ``blobs`` (node, digest, size, reason), ``snapshots`` (node, namespace, snapshotter, key, size, inodes, reason),
-    ``ingests`` (node, namespace, ref, size), ``held`` (what the images refer to and stays: node, namespace, kind, snapshotter,
+    ``ingests`` (node, namespace, ref, size), ``held`` (what the images refer to that stays: node, namespace, kind, snapshotter,
     key, size, holder_kind, holder, others), ``unknown`` (freed snapshots whose usage was not collected: they count 0),
-    ``missing`` (rows that name no image record of the inventory) and ``unread`` (node, namespace, stage, message: what could not be
-    listed of these stores, and may hold what is said to go). :meth:`arrow` gives each as an Arrow table.
+    ``missing`` (rows that name no image record of the inventory) and ``unread`` (node, namespace, stage, message: lists of these
+    stores that could not be read, so that what they list may hold what is said to go). :meth:`arrow` gives each as an Arrow table.
 
     Example:
         >>> import imgframe as imf
@@ -87,7 +88,7 @@ class Reclaim:
 
     @cached_property
     def held(self) -> pd.DataFrame:
-        """What the images refer to and stays, with one holder of each; ``others``: there is more than one."""
+        """What the images refer to that stays, with one holder of each; ``others``: there are more."""
         return schema.to_frame(self.arrow("held"))
 
     @cached_property
@@ -102,7 +103,7 @@ class Reclaim:
 
     @cached_property
     def unread(self) -> pd.DataFrame:
-        """Lists of these stores that could not be read: where there are any, less may disappear than is said."""
+        """Lists of these stores that could not be read: if there are any, the sums are upper bounds."""
         return schema.to_frame(self.arrow("unread"))
 
     def arrow(self, name: str) -> pa.Table:
@@ -124,8 +125,6 @@ class Reclaim:
             return self._missing
         if name == "unread":
             return self._unread
-        from imgframe.reclaiming.holders import held_table
-
         return held_table(self._graph, self._removed, self.after, self._now)
 
     def _blobs(self) -> pa.Table:
@@ -172,13 +171,13 @@ def _reasons(garbage: Bools) -> pa.DictionaryArray:
 
 
 def reclaim(inventory: Inventory, images: Any, *, now: Any = None) -> Reclaim:
-    """What disappears when the image records ``images`` are deleted and the collector has run.
+    """What disappears when the image records ``images`` are deleted and the garbage collector has run.
 
-    ``images`` is a frame (or Arrow table) with the columns node, namespace and name; node and namespace may be left out where
-    the inventory has just one. ``now`` decides which leases and image records have expired; by default each node's own
-    ``collected_at``. The rules of the collector are those of each node's containerd version; where the version is not known,
-    everything that some version keeps is kept. Unknown sizes count 0 and are listed in ``unknown``. An inventory of chosen
-    namespaces knows only what those hold: content that they share with others is said to go and stays. Collect all of them.
+    ``images`` is a frame (or Arrow table) with the columns node, namespace and name; node and namespace may be omitted if the
+    inventory has just one. ``now`` decides which leases and image records have expired; by default each node's own
+    ``collected_at``. The rules are those of each node's containerd version; if the version is unknown, everything that some
+    version keeps is kept. Unknown sizes count 0 and are listed in ``unknown``. An inventory of some namespaces knows only what
+    those hold: content that they share with others is reported as freed although it stays. Collect all namespaces.
 
     Raises:
         MissingColumn: the frame does not say which records are meant.
@@ -203,13 +202,13 @@ def reclaim(inventory: Inventory, images: Any, *, now: Any = None) -> Reclaim:
 
 
 def _unread(inventory: Inventory, nodes: list[str]) -> pa.Table:
-    """The errors that say that a list of one of these nodes is not whole."""
+    """The errors by which a list of one of these nodes is incomplete."""
     found = gaps(inventory.arrow("errors"))
     return found.filter(_among(found, "node", nodes)).select(_UNREAD)
 
 
 def gaps(errors: pa.Table) -> pa.Table:
-    """The rows of ``errors`` (columns stage and code) that say that a list of a store is not whole."""
+    """The rows of ``errors`` (columns stage and code) by which a list of a store is incomplete."""
     return errors.filter(pc.and_not(_among(errors, "stage", _LISTS), _among(errors, "code", _NO_GAPS)))
 
 
@@ -278,28 +277,11 @@ def _touched_only(graph: Graph, kind: int, rows: Ints, touched: Bools) -> Ints:
     return rows[touched[graph.store[graph.start[kind] + rows]]]
 
 
-def kept_blobs(graph: Graph, marked: Bools) -> Bools:
-    """For each physical blob (a row of ``blobs``) whether some namespace of its store keeps it."""
-    rows = marked[graph.part(CONTENT)]
-    if single(graph):
-        return rows
-    out = np.zeros(len(rows), np.bool_)
-    out[graph.physical[rows]] = True
-    return out
-
-
-def single(graph: Graph) -> bool:
-    """Whether no blob is listed by more than one namespace of a store."""
-    if "single" not in graph.cache:
-        graph.cache["single"] = bool((graph.physical == np.arange(len(graph.physical))).all())
-    return graph.cache["single"]
-
-
 def _freed_blobs(graph: Graph, after: Bools, touched: Bools, now: int | None) -> tuple[Ints, Ints]:
     """Physical blobs that leave the store because of the deletion, and those that were garbage before it."""
     if ("blobs", now) not in graph.cache:
-        before = kept_blobs(graph, graph.kept(now))
+        before = graph.kept_blobs(graph.kept(now))
         real = graph.physical == np.arange(len(graph.physical))
         graph.cache["blobs", now] = before, np.flatnonzero(real & ~before)
     before, garbage = graph.cache["blobs", now]
-    return np.flatnonzero(before & ~kept_blobs(graph, after)), _touched_only(graph, CONTENT, garbage, touched)
+    return np.flatnonzero(before & ~graph.kept_blobs(after)), _touched_only(graph, CONTENT, garbage, touched)

@@ -1,4 +1,4 @@
-"""Edges in an order in which one pass carries anything from the roots to the ends of all chains."""
+"""The edges of the graph in an order in which one pass carries a value from the roots to the ends of all chains."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from imgframe.arrow.keys import Bools, Ints, stable_order
 from imgframe.reclaiming.gc_labels import CONTAINER, CONTENT, IMAGE, LEASE, PLACEHOLDER, SNAPSHOT
 
-_ROUNDS = 12  # documents nested deeper than this (an index in an index in …) are run to rest instead
+_ROUNDS = 12
+"""Documents nested deeper than this (an index in an index in …) are repeated until nothing changes instead."""
 
 
 class Edges(NamedTuple):
@@ -19,12 +20,27 @@ class Edges(NamedTuple):
     target: Ints
 
 
-class EdgeStages:
-    """Takes edges by the kinds of their ends and gives them in stages.
+def push_true(values: Bools, source: Ints, target: Ints) -> None:
+    """Mark the targets of marked sources."""
+    values[target[values[source]]] = True
 
-    First what leads to image records, then from records, containers and leases to what they hold, from content to content
-    level by level, from content to snapshots, and from snapshots to their parents, deepest first. ``late`` holds what goes
-    against that order: odd labels, back references and circles.
+
+def push_min(values: Ints, source: Ints, target: Ints) -> None:
+    """Lower the targets to the values of their sources."""
+    np.minimum.at(values, target, values[source])
+
+
+def push_max(values: Ints, source: Ints, target: Ints) -> None:
+    """Raise the targets to the values of their sources."""
+    np.maximum.at(values, target, values[source])
+
+
+class EdgeStages:
+    """Takes edges by the kinds of their ends and returns them in stages.
+
+    First come the edges to image records, then those from records, containers and leases to what they hold, from content to
+    content level by level, from content to snapshots, and from snapshots to their parents, deepest first. Edges against that
+    order (rare labels, back references and cycles) are kept apart.
     """
 
     def __init__(self, start: Ints) -> None:
@@ -36,7 +52,7 @@ class EdgeStages:
         self._late: list[Edges] = []
 
     def add(self, kind: int, other: int, source: Ints, target: Ints) -> None:
-        """Edges from objects of one kind to objects of another; targets that are not there (-1) are left out."""
+        """Add edges from objects of one kind to objects of another, without those whose end does not exist (-1)."""
         there = (target >= 0) & (source >= 0)
         edges = Edges(source, target) if there.all() else Edges(source[there], target[there])
         if not len(edges.source):
@@ -54,20 +70,17 @@ class EdgeStages:
 
     @property
     def images_kept_by_objects(self) -> bool:
-        """Whether content, snapshots or records keep image records (labels of 2.x that hardly anyone sets)."""
+        """Whether content, snapshots or records keep image records (by labels of 2.x that are hardly ever set)."""
         image = self.start[IMAGE + 1]
         return any(bool((edges.target < image).any()) for edges in self._late)
 
     def stages(self, parent: Ints, depth: Ints, cycle: Bools) -> tuple[list[Edges], list[Edges], Edges]:
-        """Edges to image records; the other stages in order; and the edges against the order."""
-        stages = [*self._first]
-        stages += self._levels()
-        stages += self._down
-        stages += self._parents(parent, depth, cycle)
+        """The edges to image records, the other stages in order, and the edges against the order."""
+        stages = [*self._first, *self._levels(), *self._down, *self._parents(parent, depth, cycle)]
         return self._early, stages, _joined(self._late)
 
     def _levels(self) -> list[Edges]:
-        """Content to content, such that what leads to a blob comes before what leads on from it."""
+        """The edges from content to content: those into a blob come before those out of it."""
         source, target = _joined(self._content)
         if not len(source):
             return []

@@ -1,4 +1,4 @@
-"""Reports: one folder with a page to read, charts as pictures, every table behind them as Parquet and CSV, and the totals.
+"""Reports: one folder with a page to read, charts as images, every table behind them as Parquet and CSV, and the totals.
 
 Example:
     >>> import imgframe as imf, tempfile

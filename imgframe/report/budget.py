@@ -1,4 +1,4 @@
-"""Budgets: rules in a TOML file that a fleet has to keep, and what breaks them."""
+"""Budgets: limits for a fleet in a TOML file, and what exceeds them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Rules; None: not asked for.
+    """The limits of a fleet; None: no limit.
 
-    ``waste``: bytes that deleting the unused images may free at most. ``orphans``: bytes that may belong to nothing.
-    ``image_age``: nanoseconds since an image record was made. ``build_age``: since its config was built. ``irreplaceable``: how
-    many image records may bear a name of ``irreplaceable_names``. ``days_until_full``: no disk may be full sooner (needs a
-    dataset). ``errors``: how many failures the collection may hold.
+    ``waste``: bytes that deleting the unused images may free at most. ``orphans``: bytes that nothing may hold at most.
+    ``image_age``: nanoseconds since an image record was created. ``build_age``: since its config was built.
+    ``irreplaceable``: how many image records may have a name of ``irreplaceable_names``. ``days_until_full``: no disk may be full
+    sooner (needs a dataset). ``errors``: how many failures the collection may contain.
     """
 
     waste: int | None = None
@@ -42,7 +42,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One rule held against the facts: ``kept`` False is a violation, told in ``words``; ``examples`` are names."""
+    """One rule checked: ``kept`` is False for a violation, ``words`` is the finding as a sentence, ``examples`` are names."""
 
     rule: str
     limit: str
@@ -57,17 +57,17 @@ class Check:
 
 
 def open_budget(path: str | os.PathLike[str]) -> Budget:
-    r"""The rules of a TOML file, in its table ``[budget]``; every rule is optional, an unknown one is refused.
+    r"""The rules of a TOML file, in its table ``[budget]``; every rule is optional, an unknown one is an error.
 
     ::
 
         [budget]
         waste = "50GB"              # bytes (1000), "GiB" (1024), or a whole number
         orphans = "5GB"
-        image_age = "2160h"         # a Go duration: since the record was made on the node
+        image_age = "2160h"         # a Go duration: since the record was created on the node
         build_age = "8760h"         # since the image was built
         irreplaceable = 0           # records whose names are in the file below
-        irreplaceable_list = "irreplaceable.txt"   # one image name a line, beside this file
+        irreplaceable_list = "irreplaceable.txt"   # one image name per line, beside this file
         days_until_full = 14        # needs a dataset
         errors = 0
 
@@ -89,7 +89,7 @@ def open_budget(path: str | os.PathLike[str]) -> Budget:
         raise InputError(f"the budget {str(path)!r} cannot be read: {error}") from error
     rules = data.get("budget")
     if not isinstance(rules, dict) or set(data) != {"budget"}:
-        raise InputError(f"the budget {str(path)!r} needs one table [budget] and nothing else")
+        raise InputError(f"the budget {str(path)!r} must have one table [budget] and nothing else")
     unknown = sorted(set(rules) - {*_READERS, "irreplaceable_list"})
     if unknown:
         expected = ", ".join([*_READERS, "irreplaceable_list"])
@@ -139,19 +139,19 @@ def read_bytes(value: Any) -> int:
 
 def _count(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError("expected a whole number from 0")
+        raise ValueError("expected a whole number, 0 or more")
     return value
 
 
 def _days(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-        raise ValueError("expected a number of days from 0")
+        raise ValueError("expected a number of days, 0 or more")
     return float(value)
 
 
 def _duration(value: Any) -> int:
     if not isinstance(value, str):
-        raise ValueError("expected a Go duration such as '720h'")  # noqa: TRY004 -- told as one InputError
+        raise ValueError("expected a Go duration such as '720h'")  # noqa: TRY004 -- becomes one InputError
     return gotime.parse_duration(value)
 
 
@@ -167,7 +167,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def check(budget: Budget, facts: Facts) -> list[Check]:
-    """Every rule of the budget against the facts, in the order of the rules.
+    """The checks of all rules of the budget, in the order of the rules.
 
     Raises:
         InputError: ``days_until_full`` for a single inventory, which has no history.
@@ -212,7 +212,7 @@ def _number(rule: str, what: str, found: int, limit: int, rows: Any = None) -> C
 
 
 def _age(rule: str, column: str, limit: int, facts: Facts) -> Check:
-    """Image records older than the limit when they were collected; an unknown age keeps no rule."""
+    """Image records older than the limit when they were collected; an unknown age is a violation."""
     import pandas as pd
 
     images = facts.tables["images"]
@@ -221,17 +221,17 @@ def _age(rule: str, column: str, limit: int, facts: Facts) -> Check:
     found = images[(old | times.isna()).to_numpy(dtype=bool)].sort_values(column)
     days = limit / (86_400 * 10**9)
     unknown = int(times.isna().sum())
-    word = "were built" if column == "built_at" else "were made on their node"
-    words = f"{len(found) - unknown:,} image records {word} more than {days:g} days before"
-    words += f"; of {unknown:,} more nobody knows" if unknown else ""
+    word = "were built" if column == "built_at" else "were created on their node"
+    words = f"{len(found) - unknown:,} image records {word} more than {days:g} days earlier"
+    words += f"; the age of {unknown:,} more is unknown" if unknown else ""
     return Check(rule, f"{days:g} days", str(len(found)), found.empty, words, _examples(found))
 
 
 def _until_full(limit: float, facts: Facts) -> Check:
-    """Nodes that are full too soon; of one that was never read, or of unknown disk or trend, nobody can say that it is not."""
+    """Nodes that are full too soon; one that was never read, or whose disk size or trend is unknown, is a violation too."""
     if not facts.history:
         raise InputError(
-            "the rule days_until_full needs a history; report on a dataset (imgframe.dataset.append) or leave it out"
+            "the rule days_until_full needs a history; report on a dataset (imgframe.dataset.append) or omit the rule"
         )
     table = facts.tables["forecast"]
     soon = (table["days_to_full"] < limit).fillna(False)
@@ -242,7 +242,7 @@ def _until_full(limit: float, facts: Facts) -> Check:
     count = int(soon.sum())
     words = f"{count:,} node{' is' if count == 1 else 's are'} full in less than {limit:g} day{'' if limit == 1 else 's'}"
     words += (
-        f"; of {int(unknown.sum()) + len(unread):,} nobody can tell (no disk size, or too few collections)"
+        f"; unknown for {int(unknown.sum()) + len(unread):,} (no disk size, or too few collections)"
         if unknown.any() or unread
         else ""
     )

@@ -1,4 +1,4 @@
-"""The numbers of a report: totals and the tables behind its figures, each as the public functions give them."""
+"""The numbers of a report: totals and the tables behind its figures, each as the public functions return it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from imgframe.nerdctl.selection import get_dangling_images, get_unused_images
 from imgframe.planning.requested import records_of
 from imgframe.planning.retention import RetentionRules, free, kept_table
 from imgframe.reclaiming import Reclaim, breakdown, orphans, reclaim, reclaim_each
-from imgframe.report.history import add_history
+from imgframe.report.history import history_facts
+from imgframe.usage.node_bytes import content_by_node, snapshots_by_node
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,16 +28,16 @@ IMAGE_COLUMNS = [
     "unpacked_size", "containers", "used_by_digest", "pinned",
 ]  # fmt: skip
 
-
 SHARING_MOST = 30
-"""Images in the matrix of what pairs of them share."""
+"""Images in the matrix of bytes that pairs of images share."""
 
 
 @dataclass(slots=True)
 class Facts:
-    """``totals``: JSON values by name. ``tables``: frames by name. ``now``: the newest collection, against which ages are told.
+    """What a report says: ``totals`` are JSON values by name, ``tables`` frames by name.
 
-    ``matrix``: bytes that pairs of images share, in the namespace ``sharing_store`` (node, namespace).
+    ``now``: the latest collection, to which ages refer. ``matrix``: bytes that pairs of images share, in the namespace
+    ``sharing_store`` (node, namespace). ``history``: the report is on a dataset.
     """
 
     inventory: Inventory
@@ -49,15 +50,13 @@ class Facts:
 
 
 def gather(source: Inventory | Dataset, max_age: Any = None) -> Facts:
-    """The facts of an inventory, or of the newest state of a dataset and of its history; ``max_age`` as ``Dataset.at`` takes it.
+    """The facts of an inventory, or of the latest state of a dataset and its history; ``max_age`` as for ``Dataset.at``.
 
     Raises:
-        InputError: an inventory, which has no history, with ``max_age``.
+        InputError: ``max_age`` for an inventory, which has no history.
     """
     if isinstance(source, Inventory) and max_age is not None:
-        raise InputError(
-            "max_age needs a history; report on a dataset (imgframe.dataset.append) or leave it out"
-        )
+        raise InputError("max_age needs a history; report on a dataset (imgframe.dataset.append) or omit it")
     inventory = source if isinstance(source, Inventory) else source.at(max_age=max_age)
     facts = Facts(inventory)
     _add_nodes(facts)
@@ -65,24 +64,34 @@ def gather(source: Inventory | Dataset, max_age: Any = None) -> Facts:
     _add_reclaimable(facts)
     _add_sharing(facts)
     if not isinstance(source, Inventory):
-        add_history(facts, source, max_age)
+        facts.history = True
+        tables, totals = history_facts(source, inventory, max_age)
+        facts.tables |= tables
+        facts.totals |= totals
     errors = facts.tables["errors"] = inventory.errors
-    facts.totals["errors"] = int(
-        (errors["stage"].astype("str") != "history").sum()
-    )  # that is told, and no failure
+    failures = errors["stage"].astype("str") != "history"  # too old to count is no failure
+    facts.totals["errors"] = int(failures.sum())
     return facts
 
 
 def _add_nodes(facts: Facts) -> None:
-    """What the stores hold, node by node, and when they were read."""
-    nodes = facts.inventory.nodes
-    by_node = capacity.by_node(facts.inventory)
+    """What the store of each node holds, and when it was read."""
+    import pandas as pd
+
+    inventory, nodes = facts.inventory, facts.inventory.nodes
     columns = ["node", "containerd_version", "platform", "status", "collected_at", "disk_total", "disk_free"]
-    table = nodes[columns].astype({"node": "object"})
-    for part in (_content_and_snapshots(facts.inventory), by_node[["node", "images", "reclaimable_bytes"]]):
-        table = table.merge(part.astype({"node": "object"}), on="node", how="left")
-    counts = dict.fromkeys(("content_bytes", "snapshot_bytes", "images", "reclaimable_bytes"), "Int64")
-    facts.tables["nodes"] = table.fillna(dict.fromkeys(counts, 0)).astype({"node": "category", **counts})
+    by_node = capacity.by_node(inventory).set_index("node")
+    counts = {
+        "content_bytes": content_by_node(inventory.arrow("blobs")),
+        "snapshot_bytes": snapshots_by_node(inventory.arrow("snapshots")),
+        **{name: by_node[name].to_dict() for name in ("images", "reclaimable_bytes")},
+    }
+    facts.tables["nodes"] = nodes[columns].assign(
+        **{
+            name: pd.array([found.get(node, 0) for node in nodes["node"]], dtype="Int64")
+            for name, found in counts.items()
+        }
+    )
     times = nodes["collected_at"].dropna()
     facts.now = times.max() if len(times) else None
     total, free = (_sum(nodes[name]) for name in ("disk_total", "disk_free"))
@@ -105,16 +114,6 @@ def _add_nodes(facts: Facts) -> None:
         ("total", "total"),
     ):
         facts.totals[f"{name}_bytes"] = int(sums.get(part, 0))
-
-
-def _content_and_snapshots(inventory: Inventory) -> pd.DataFrame:
-    """Per node the bytes of content, each blob once, and of snapshots."""
-    once = inventory.arrow("blobs").group_by(["node", "digest"]).aggregate([("size", "max")])
-    content = once.group_by("node").aggregate([("size_max", "sum")]).to_pandas()
-    snapshots = inventory.arrow("snapshots").group_by("node").aggregate([("size", "sum")]).to_pandas()
-    names = {"size_max_sum": "content_bytes", "size_sum": "snapshot_bytes"}
-    both = [part.astype({"node": "object"}).rename(columns=names) for part in (content, snapshots)]
-    return both[0].merge(both[1], on="node", how="outer")
 
 
 def _sum(values: Any) -> int:
@@ -141,9 +140,9 @@ def _add_images(facts: Facts) -> None:
 
 
 def _named(inventory: Inventory) -> pa.Table:
-    """The image records without those that give a digest no repository beside a record of the same digest that does.
+    """The image records, without those that have no repository while another record of the same digest has one.
 
-    The CRI makes such a record for each image; as a group of its own it would take half of everything.
+    The CRI creates such a record for each image; as a group of their own these would take half of everything.
     """
     table = inventory.arrow("images")
     images = inventory.images[["node", "namespace", "digest", "repository"]]
@@ -155,7 +154,7 @@ def _named(inventory: Inventory) -> pa.Table:
 
 
 def _add_reclaimable(facts: Facts) -> None:
-    """What unused images take: of all of them, and of those that a prune would not keep."""
+    """What the unused images take: all of them, and those that a prune would not keep."""
     inventory = facts.inventory
     unused = get_unused_images(inventory)
     records = records_of(unused, inventory, "report")
@@ -188,40 +187,40 @@ def _add_reclaimable(facts: Facts) -> None:
 
 
 def _by_holder(freed: Reclaim) -> pd.DataFrame:
-    """What the images to delete refer to and stays, by node and by who holds it."""
+    """What the images to delete refer to that stays, by node and holder."""
     held = freed.held
     names = ["node", "namespace", "holder_kind", "holder"]
     plain = held.astype(dict.fromkeys((*names, "kind", "key"), "object"))
     table = plain.groupby(names, dropna=False, as_index=False).agg(
-        things=("key", "size"), held_bytes=("size", "sum")
+        objects=("key", "size"), held_bytes=("size", "sum")
     )
     table = table.sort_values(["held_bytes", *names], ascending=[False, True, True, True, True])
-    return table.astype({"things": "Int64", "held_bytes": "Int64"}).reset_index(drop=True)
+    return table.astype({"objects": "Int64", "held_bytes": "Int64"}).reset_index(drop=True)
 
 
 def _by_reason(orphaned: pd.DataFrame) -> pd.DataFrame:
-    """Orphans by why they are here and what becomes of them."""
+    """Orphans by reason and by what removes them."""
     plain = orphaned.astype(dict.fromkeys(("reason", "action"), "object"))
     table = plain.groupby(["reason", "action"], as_index=False).agg(
-        things=("key", "size"), orphan_bytes=("size", "sum"), oldest=("created_at", "min")
+        objects=("key", "size"), orphan_bytes=("size", "sum"), oldest=("created_at", "min")
     )
     table = table.sort_values(["orphan_bytes", "reason"], ascending=[False, True]).reset_index(drop=True)
-    return table.astype({"things": "Int64", "orphan_bytes": "Int64"})
+    return table.astype({"objects": "Int64", "orphan_bytes": "Int64"})
 
 
 def _waterfall(totals: dict[str, Any], freed: Reclaim) -> pd.DataFrame:
-    """Before, what deleting the unused images frees, what of theirs is held, and after."""
+    """The bytes before, what deleting the unused images frees, what is held, and the bytes after."""
     import pandas as pd
 
     before = totals["total_bytes"]
-    parts = [
-        ("unused content", freed.content_bytes),
-        ("unused snapshots", freed.snapshot_bytes),
+    rows = [
+        ("before", before, "total"),
+        ("unused content", -freed.content_bytes, "freed"),
+        ("unused snapshots", -freed.snapshot_bytes, "freed"),
     ]
-    rows = [("before", before, "total"), *((name, -size, "freed") for name, size in parts)]
     if totals["held_bytes"]:
         rows.append(("held", -totals["held_bytes"], "held"))
-    rows.append(("after", before - sum(size for _, size in parts), "total"))
+    rows.append(("after", before - freed.content_bytes - freed.snapshot_bytes, "total"))
     frame = pd.DataFrame(rows, columns=["step", "bytes", "kind"])
     return frame if before else frame.iloc[:0]
 
@@ -238,7 +237,7 @@ def _add_sharing(facts: Facts) -> None:
 
 
 def _sharing_most(images: pd.DataFrame) -> pd.DataFrame:
-    """Of the namespace whose images share the most, the images that share the most, each digest once."""
+    """The images that share the most, in the namespace whose images share the most, each digest once."""
     known = images[images["shared_size"].fillna(0) > 0]
     if known.empty:
         return known
@@ -250,7 +249,7 @@ def _sharing_most(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _long(matrix: pd.DataFrame) -> pd.DataFrame:
-    """The pairs of a square frame that share something, each once, the most bytes first."""
+    """The pairs of a square frame that share anything, each once, the most bytes first."""
     import pandas as pd
 
     values = matrix.to_numpy(dtype="int64")

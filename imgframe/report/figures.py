@@ -1,4 +1,4 @@
-"""The pictures of a report: which chart shows which table, and drawing them without pyplot."""
+"""The figures of a report: which chart shows which table, drawn without pyplot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINES = 6
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One chart: ``name`` of its files, the table behind it, whether only a dataset has it, and how it is drawn."""
+    """One chart: ``name`` of its files, the table behind it, how it is drawn, and whether it needs a dataset."""
 
     name: str
     table: str
@@ -28,7 +28,7 @@ class Figure:
 
 
 def _repositories(facts: Facts) -> Any:
-    """Shared bytes divided between those that need them, so that what is drawn adds up to the disk."""
+    """Bytes by repository, shared ones divided between those that need them, so that the bars add up to the disk."""
     table = facts.tables["repositories"]
     words = table["repository"].astype("object")
     return table[["unique_bytes"]].assign(
@@ -51,7 +51,7 @@ def _fleet(facts: Facts, theme: str) -> Any:
 
 
 def _growth(facts: Facts, theme: str) -> Any:
-    """The nodes nearest to their thresholds: with all of them nothing could be read."""
+    """Growth of the nodes closest to their thresholds; all of them would be illegible."""
     forecast = facts.tables["forecast"]
     near = (forecast["used_bytes"] / forecast["threshold_bytes"]).astype("Float64").fillna(0)
     chosen = forecast.loc[near.sort_values(ascending=False, kind="stable").index[:LINES], "node"]
@@ -75,7 +75,7 @@ FIGURES = (
 
 
 def draw(facts: Facts) -> Iterator[tuple[Figure, dict[str, bytes]]]:
-    """Every figure that the facts have, as bytes: ``png`` and ``svg`` (light), ``dark`` (SVG)."""
+    """Every figure that the facts allow, as bytes: ``png`` and ``svg`` (light), ``dark`` (SVG)."""
     for figure in FIGURES:
         if facts.history or not figure.history:
             with _drawing():
@@ -87,7 +87,7 @@ def draw(facts: Facts) -> Iterator[tuple[Figure, dict[str, bytes]]]:
 
 
 def _lay_out_as(dark: Any, light: Any) -> None:
-    """Both figures with the places that drawing the light one found: they differ in nothing but colours."""
+    """Give both figures the layout of the light one, so that they differ only in colours."""
     for mine, its in zip(dark.axes, light.axes, strict=True):
         mine.set_position(its.get_position())
     for figure in (dark, light):
@@ -96,7 +96,7 @@ def _lay_out_as(dark: Any, light: Any) -> None:
 
 @contextmanager
 def _drawing() -> Iterator[None]:
-    """The same bytes for the same facts; a name in a script that the font lacks is drawn as boxes without a word."""
+    """Make output reproducible, and draw characters that the font lacks as boxes without a warning."""
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": "imgframe", "svg.fonttype": "path"}), warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What only a dataset can tell: growth, forecast, what changed when, and when images were last in use."""
+"""The facts that need a dataset: growth, forecast, changes, and when images were last in use."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from imgframe.dataset import Dataset
-    from imgframe.report.facts import Facts
 
 
-def add_history(facts: Facts, dataset: Dataset, max_age: Any = None) -> None:
-    """Put the tables growth, forecast, changes and last_used, and their totals, into the facts."""
-    facts.history = True
-    tables = facts.tables
-    tables["growth"] = capacity.growth(dataset)
-    tables["forecast"] = capacity.forecast(dataset, max_age=max_age)
-    tables["changes"] = changes(dataset)
-    nodes = facts.inventory.arrow("nodes")["node"].to_pylist()
+def history_facts(
+    dataset: Dataset, inventory: Inventory, max_age: Any = None
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """The tables growth, forecast, changes and last_used, and their totals; ``inventory`` is the dataset's latest state."""
+    nodes = inventory.arrow("nodes")["node"].to_pylist()
     seen = last_used(dataset)
-    seen = tables["last_used"] = seen[seen["node"].isin(nodes)].sort_values(
+    seen = seen[seen["node"].isin(nodes)].sort_values(
         ["last_used", "node", "namespace", "name"], na_position="first"
     )
-    soonest = tables["forecast"]["days_to_full"].dropna()
+    forecast = capacity.forecast(dataset, max_age=max_age)
+    changed = changes(dataset)
+    soonest = forecast["days_to_full"].dropna()
     never = seen["present"].fillna(False) & seen["last_used"].isna()
     lost: dict[str, bool] = {}
     for one in dataset.collections:
         lost |= dict.fromkeys(one.read, False) | dict.fromkeys(one.failed, True)
-    facts.totals |= {
+    totals = {
         "nodes_failed": sum(lost[node] for node in nodes),
         "collections": len(dataset.collections),
         "first_collection": dataset.dates[0],
-        "changes": len(tables["changes"]),
+        "changes": len(changed),
         "never_seen_in_use": int(never.sum()),
         "soonest_full_days": round(float(soonest.min()), 2) if len(soonest) else None,
     }
+    tables = {"growth": capacity.growth(dataset), "forecast": forecast, "changes": changed, "last_used": seen}
+    return tables, totals
 
 
 def changes(dataset: Dataset) -> pd.DataFrame:
-    """The image changes between consecutive collections of each node: the columns of ``Diff.changes`` after collected_at.
+    """The image changes between consecutive collections of each node: ``collected_at``, then the columns of ``Diff.changes``.
 
-    ``collected_at`` is that of the later collection. A node's first collection is no change; one that could not read a node is
-    passed over, and the next is compared with the one before.
+    ``collected_at`` is that of the later collection. A node's first collection is no change; a collection that could not read a
+    node is skipped, and the next one is compared with the one before.
     """
     import pandas as pd
 
@@ -76,7 +76,7 @@ def _by_node(table: pa.Table, nodes: tuple[str, ...]) -> dict[str, pa.Table]:
 
 
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """The frames one after the other, with the dtypes of a single one."""
+    """The frames concatenated, with the dtypes of a single one."""
     import pandas as pd
 
     types: dict[str, Any] = dict(parts[0].dtypes.items())

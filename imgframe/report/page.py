@@ -1,4 +1,4 @@
-"""The page: what is shown of each table and how; all text from stores passes Jinja's autoescape and nothing else."""
+"""The page of a report; all text that comes from stores is escaped by Jinja's autoescape, and only by that."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_ROWS = 20
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: what is read, what it sorts by, and the exact value where the text is rounded."""
+    """One cell: its text, its sort key, and the exact value if the text is rounded."""
 
     text: str
     order: str
@@ -35,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The first rows of a table: heads with their kinds, cells, and how many rows more the file has."""
+    """The first rows of a table: columns, cells, how many more rows the file has, and the file."""
 
     columns: tuple[PageColumn, ...]
     rows: list[list[Cell]]
@@ -46,7 +46,7 @@ class Grid:
 def render(
     facts: Facts, pictures: dict[str, dict[str, str]], about: dict[str, dict[str, str]], checks: list[Check]
 ) -> str:
-    """The page as text: ``pictures`` are data URLs by figure and theme, ``about`` the files and the table of each figure."""
+    """The page as HTML: ``pictures`` are data URLs by figure and theme, ``about`` the files and the table of each figure."""
     environment = Environment(
         loader=PackageLoader("imgframe.report", "templates"),
         autoescape=True,
@@ -61,7 +61,7 @@ def render(
     alts = {
         picture.name: _alt(facts.tables[about[picture.name]["table"]], picture)
         for section in SECTIONS
-        for picture in section.pictures
+        for picture in section.figures
         if picture.name in about
     }
     sections = [
@@ -86,7 +86,7 @@ def render(
 
 
 def _alt(table: pd.DataFrame, picture: PageFigure) -> str:
-    """What the picture shows, in words: its kind, and the largest values with their names."""
+    """The alternative text of a figure: its kind, and the largest values with their names."""
     if not picture.value or table.empty:
         return f"{picture.alt}." if len(table) else f"{picture.alt}; there are none."
     steps = picture.label == "step"
@@ -116,7 +116,7 @@ def _sorted(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _once(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per node, namespace and digest: a name with a tag before one with a digest, and that before a bare digest."""
+    """One row per node, namespace and digest: rather a name with a tag than one with a digest, rather that than a bare digest."""
     names = table["name"].astype("object")
     odd = names.str.contains("@", regex=False) + 2 * names.str.startswith("sha256:")
     order = odd.sort_values(kind="stable").index
@@ -125,7 +125,7 @@ def _once(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def cell(value: Any, kind: str) -> Cell:
-    """How a value of a column of this kind is read: bytes, count, days, time, digest, share, flag or text."""
+    """A value as a column of this kind shows it: bytes, count, days, time, digest, repository, flag, word or text."""
     import pandas as pd
 
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):  # noqa: PLR0124 -- NaN
@@ -152,7 +152,7 @@ def cell(value: Any, kind: str) -> Cell:
 
 
 def printable(value: Any) -> str:
-    """The text with what does not print (control characters, marks that turn the direction) shown as escapes."""
+    """The text with unprintable characters (control characters, direction marks) as escapes."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
         for char in str(value)

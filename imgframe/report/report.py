@@ -1,4 +1,4 @@
-"""The folder of a report, written whole or not at all."""
+"""Writing the folder of a report, completely or not at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A written report: its folder, the totals of ``report.json``, and the rules of the budget as they were found."""
+    """A written report: its folder, the totals of ``report.json``, and the checks of the budget."""
 
     path: Path
     totals: dict[str, Any]
@@ -38,7 +38,7 @@ class Report:
 
     @property
     def violations(self) -> list[Check]:
-        """The rules that are not kept."""
+        """The checks that failed."""
         return [one for one in self.checks if not one.kept]
 
 
@@ -49,15 +49,15 @@ def write(
     budget: Budget | None = None,
     max_age: Any = None,
 ) -> Report:
-    """Write the report of an inventory, or of a dataset and its newest state, into the folder ``path``.
+    """Write the report of an inventory, or of a dataset and its latest state, into the folder ``path``.
 
-    ``index.html`` needs nothing but itself; ``charts/`` has each chart as PNG and SVG, ``tables/`` each table as Parquet and CSV,
-    ``report.json`` the totals. The folder appears whole or not at all, in the place of an older report. ``max_age`` as
-    :meth:`imgframe.dataset.Dataset.at` takes it: how long a reading counts, so that nodes that are out of service do not.
+    ``index.html`` is self-contained; ``charts/`` has each chart as PNG and SVG, ``tables/`` each table as Parquet and CSV,
+    ``report.json`` the totals. The folder appears completely or not at all, and replaces an older report. ``max_age`` as for
+    :meth:`imgframe.dataset.Dataset.at`: how old a reading may be, so that nodes out of service do not count.
 
     Raises:
-        InputError: ``path`` exists and is no report, a dataset without a collection, or a budget or ``max_age``
-            where there is no dataset.
+        InputError: ``path`` exists and is not a report, the dataset has no collection, or the budget or ``max_age`` needs a
+            dataset.
         OSError: the disk is full or read-only; nothing was changed.
 
     Example:
@@ -112,7 +112,7 @@ def _json(facts: Facts, figures: dict[str, Any], checks: list[Check]) -> str:
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
-    """``path``.parquet with the exact values, and ``path``.csv in which no cell is a spreadsheet's formula."""
+    """Write ``path``.parquet with the exact values, and ``path``.csv without a cell that a spreadsheet takes for a formula."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -127,7 +127,7 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def _plain(column: Any) -> list[Any]:
-    """The cells of a column as CSV holds them: integers raw, times RFC 3339, unknown empty."""
+    """The cells of a column for CSV: plain integers, times in RFC 3339, unknown as empty."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -152,6 +152,6 @@ def _plain(column: Any) -> list[Any]:
 
 
 def _harmless(word: Any) -> str:
-    """The text, with an apostrophe before what a spreadsheet would compute."""
+    """The text, after an apostrophe if a spreadsheet would evaluate it."""
     text = str(word)
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

@@ -1,4 +1,4 @@
-"""What stands on the page, in which order: sections, the figures and tables of each, and the words between them."""
+"""The content of the page, in order: sections with their text, figures and tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class PageColumn(NamedTuple):
-    """A column of a table on the page: ``kind`` says how its values are read."""
+    """A column of a table on the page: its name, its heading, and how its values are formatted."""
 
     name: str
     head: str
@@ -14,7 +14,7 @@ class PageColumn(NamedTuple):
 
 
 class PageTable(NamedTuple):
-    """A table on the page: its columns, and the column by which its first rows are chosen (None: as it stands).
+    """A table on the page: its columns, and the column by which its first rows are chosen (None: in their order).
 
     ``once``: of several names of a digest in a store only the one that reads best.
     """
@@ -27,7 +27,7 @@ class PageTable(NamedTuple):
 
 
 class PageFigure(NamedTuple):
-    """A figure on the page and what a reader who cannot see it should know.
+    """A figure on the page and its alternative text.
 
     ``label`` and ``value`` are columns of the table behind it: the page adds its largest rows, and all rows of a plan.
     """
@@ -39,46 +39,66 @@ class PageFigure(NamedTuple):
 
 
 class PageSection(NamedTuple):
-    """A part of the page."""
+    """A section of the page; ``history``: it needs a dataset."""
 
     key: str
     title: str
-    words: str
-    pictures: tuple[PageFigure, ...] = ()
+    text: str
+    figures: tuple[PageFigure, ...] = ()
     tables: tuple[PageTable, ...] = ()
     history: bool = False
 
 
-NODE, NAMESPACE = PageColumn("node", "node", "word"), PageColumn("namespace", "namespace", "word")
-NAME, DIGEST = PageColumn("name", "image"), PageColumn("digest", "digest", "digest")
+_KINDS = {
+    "bytes": "share_bytes unique_bytes shared_bytes reclaimable_bytes logical_bytes used_bytes disk_total disk_free "
+    "bytes_per_day freed_alone_bytes held_bytes orphan_bytes size content_bytes snapshot_bytes one_bytes duplicate_bytes "
+    "unique_size shared_size content_delta unpacked_delta",
+    "count": "images prunes objects copies containers observations",
+    "days": "days_to_threshold days_to_full days_to_full_low days_to_full_high",
+    "time": "created_at built_at collected_at oldest first_seen last_seen last_used not_observed_before",
+    "word": "node namespace trend holder_kind reason kind containerd_version platform status change stage code",
+    "digest": "digest key",
+    "flag": "pinned",
+    "repository": "repository",
+}
+"""The columns that are formatted in each way; all others are text."""
+
+_KIND = {name: kind for kind, names in _KINDS.items() for name in names.split()}
+
+
+def _columns(given: str) -> tuple[PageColumn, ...]:
+    """Columns separated by ``;``, with their headings after ``=`` where these differ from the name.
+
+    Example:
+        >>> _columns("node; used_bytes=used")
+        (PageColumn(name='node', head='node', kind='word'), PageColumn(name='used_bytes', head='used', kind='bytes'))
+    """
+    pairs = (part.strip().partition("=") for part in given.split(";"))
+    return tuple(PageColumn(name, head or name, _KIND.get(name, "text")) for name, _, head in pairs)
+
 
 SECTIONS = (
     PageSection(
         "repositories",
         "By repository",
-        "Unique bytes are needed by images of one repository only. Shared ones are divided between those that need them, so that "
-        "the bars, and the column “its share”, add up to the disk. A record whose name gives no repository (the CRI makes one for "
-        "each image) counts with the other names of its digest.",
+        "Unique bytes are needed by images of one repository only. Shared bytes are divided equally between the repositories that "
+        "need them, so the bars, and the column “its share”, add up to the disk. A record whose name has no repository (the CRI "
+        "creates one for each image) is counted with the other names of its digest.",
         (
             PageFigure(
                 "repositories", "Bars: unique and shared bytes by repository", "repository", "share_bytes"
             ),
             PageFigure(
-                "treemap", "Rectangles: bytes by repository, shared ones divided", "repository", "share_bytes"
+                "treemap", "Treemap: bytes by repository, shared ones divided", "repository", "share_bytes"
             ),
         ),
         (
             PageTable(
                 "repositories",
                 "Bytes by repository",
-                (
-                    PageColumn("repository", "repository", "repository"),
-                    PageColumn("images", "images", "count"),
-                    PageColumn("share_bytes", "its share", "bytes"),
-                    PageColumn("unique_bytes", "unique", "bytes"),
-                    PageColumn("shared_bytes", "shared", "bytes"),
-                    PageColumn("reclaimable_bytes", "reclaimable", "bytes"),
-                    PageColumn("logical_bytes", "logical", "bytes"),
+                _columns(
+                    "repository; images; share_bytes=its share; unique_bytes=unique; shared_bytes=shared; "
+                    "reclaimable_bytes=reclaimable; logical_bytes=logical"
                 ),
                 "share_bytes",
             ),
@@ -87,24 +107,17 @@ SECTIONS = (
     PageSection(
         "growth",
         "Growth and forecast",
-        "The six nodes nearest to their thresholds (85 % of the disk). The rate is that of the growth between prunes; its interval is "
-        "90 %, and where it contains zero there is no trend and no date.",
-        (PageFigure("growth", "Lines: bytes over time by node, with the way to the threshold"),),
+        "The six nodes closest to their thresholds (85 % of the disk). The rate is the growth between prunes, with a 90 % interval; "
+        "if the interval contains zero, there is no trend and no date.",
+        (PageFigure("growth", "Lines: bytes over time by node, with the forecast up to the threshold"),),
         (
             PageTable(
                 "forecast",
                 "When each disk is full, if nothing is pruned",
-                (
-                    NODE,
-                    PageColumn("used_bytes", "used", "bytes"),
-                    PageColumn("disk_total", "disk", "bytes"),
-                    PageColumn("bytes_per_day", "per day", "bytes"),
-                    PageColumn("trend", "trend", "word"),
-                    PageColumn("prunes", "prunes seen", "count"),
-                    PageColumn("days_to_threshold", "days to 85 %", "days"),
-                    PageColumn("days_to_full", "days to full", "days"),
-                    PageColumn("days_to_full_low", "at the earliest", "days"),
-                    PageColumn("days_to_full_high", "at the latest", "days"),
+                _columns(
+                    "node; used_bytes=used; disk_total=disk; bytes_per_day=per day; trend; prunes=prunes seen; "
+                    "days_to_threshold=days to 85 %; days_to_full=days to full; days_to_full_low=at the earliest; "
+                    "days_to_full_high=at the latest"
                 ),
             ),
         ),
@@ -113,9 +126,9 @@ SECTIONS = (
     PageSection(
         "reclaimable",
         "Reclaimable",
-        "What disappears when every image is deleted that no container uses by name, digest or snapshots and nobody pinned: the "
-        "garbage collector's marking replayed on the tables, exact to the byte. What these images share with images that stay "
-        "is held.",
+        "What disappears when every image is deleted that is not pinned and that no container uses by name, digest or snapshot: "
+        "containerd's garbage collection replayed on the collected tables, exact to the byte. Bytes that these images share with "
+        "images that stay are held.",
         (
             PageFigure(
                 "waterfall",
@@ -128,64 +141,37 @@ SECTIONS = (
             PageTable(
                 "reclaimable",
                 "Unused images, by what each frees alone",
-                (
-                    NODE,
-                    NAMESPACE,
-                    NAME,
-                    DIGEST,
-                    PageColumn("created_at", "here since", "time"),
-                    PageColumn("freed_alone_bytes", "frees alone", "bytes"),
+                _columns(
+                    "node; namespace; name=image; digest; created_at=here since; freed_alone_bytes=frees alone"
                 ),
             ),
             PageTable(
                 "held",
-                "Held: what they refer to and stays, by holder",
-                (
-                    NODE,
-                    NAMESPACE,
-                    PageColumn("holder_kind", "held by", "word"),
-                    PageColumn("holder", "holder"),
-                    PageColumn("things", "things", "count"),
-                    PageColumn("held_bytes", "bytes", "bytes"),
-                ),
+                "Held: what they refer to that stays, by holder",
+                _columns("node; namespace; holder_kind=held by; holder; objects; held_bytes=bytes"),
             ),
             PageTable(
                 "kept",
-                "Unused by name, and kept all the same",
-                (NODE, NAMESPACE, NAME, DIGEST, PageColumn("reason", "reason", "word")),
+                "Unused by name, but kept",
+                _columns("node; namespace; name=image; digest; reason"),
             ),
         ),
     ),
     PageSection(
         "orphans",
         "Orphans",
-        "Bytes that neither an image nor a container holds, and what becomes of them.",
+        "Bytes that neither an image nor a container holds, and what removes them.",
         (),
         (
             PageTable(
                 "orphan_reasons",
                 "By reason",
-                (
-                    PageColumn("reason", "reason", "word"),
-                    PageColumn("things", "things", "count"),
-                    PageColumn("orphan_bytes", "bytes", "bytes"),
-                    PageColumn("oldest", "oldest", "time"),
-                    PageColumn("action", "what becomes of it"),
-                ),
+                _columns("reason; objects; orphan_bytes=bytes; oldest; action=what removes them"),
             ),
             PageTable(
                 "orphans",
                 "The largest",
-                (
-                    NODE,
-                    NAMESPACE,
-                    PageColumn("kind", "kind", "word"),
-                    PageColumn("key", "key", "digest"),
-                    PageColumn("size", "bytes", "bytes"),
-                    PageColumn("reason", "reason", "word"),
-                    PageColumn("holder", "holder"),
-                    PageColumn("created_at", "since", "time"),
-                ),
+                _columns("node; namespace; kind; key; size=bytes; reason; holder; created_at=since"),
                 "size",
             ),
         ),
@@ -193,7 +179,7 @@ SECTIONS = (
     PageSection(
         "nodes",
         "Nodes",
-        "What each node's store holds: content is compressed, snapshots are unpacked.",
+        "What the store of each node holds: content is compressed, snapshots are unpacked.",
         (
             PageFigure(
                 "nodes",
@@ -206,18 +192,9 @@ SECTIONS = (
             PageTable(
                 "nodes",
                 "Nodes",
-                (
-                    NODE,
-                    PageColumn("containerd_version", "containerd", "word"),
-                    PageColumn("platform", "platform", "word"),
-                    PageColumn("images", "images", "count"),
-                    PageColumn("content_bytes", "content", "bytes"),
-                    PageColumn("snapshot_bytes", "snapshots", "bytes"),
-                    PageColumn("reclaimable_bytes", "reclaimable", "bytes"),
-                    PageColumn("disk_total", "disk", "bytes"),
-                    PageColumn("disk_free", "free", "bytes"),
-                    PageColumn("collected_at", "read at", "time"),
-                    PageColumn("status", "status", "word"),
+                _columns(
+                    "node; containerd_version=containerd; platform; images; content_bytes=content; snapshot_bytes=snapshots; "
+                    "reclaimable_bytes=reclaimable; disk_total=disk; disk_free=free; collected_at=read at; status"
                 ),
                 "snapshot_bytes",
             ),
@@ -226,12 +203,12 @@ SECTIONS = (
     PageSection(
         "duplicates",
         "Copies across nodes",
-        "Content that lies on more than one node. Copies are no waste where every node runs the image; they are what a local "
-        "mirror or a shared base would save in pulls.",
+        "Content that is on more than one node. Copies are not waste where every node runs the image; they show what a local "
+        "mirror or a shared base image would save in pulls.",
         (
             PageFigure(
                 "duplicates",
-                "Bars: bytes of the first and of all further copies by repository",
+                "Bars: bytes of the first copy and of all further copies by repository",
                 "repository",
                 "duplicate_bytes",
             ),
@@ -240,35 +217,23 @@ SECTIONS = (
             PageTable(
                 "duplicates",
                 "Copies by repository",
-                (
-                    PageColumn("repository", "repository", "repository"),
-                    PageColumn("copies", "nodes", "count"),
-                    PageColumn("one_bytes", "one copy", "bytes"),
-                    PageColumn("duplicate_bytes", "further copies", "bytes"),
-                ),
+                _columns("repository; copies=nodes; one_bytes=one copy; duplicate_bytes=further copies"),
             ),
         ),
     ),
     PageSection(
         "age",
-        "Age against size",
-        "Each point is an image record: how long it has been on its node, and the bytes that no other image there needs. Large, "
-        "old and not in use, to the upper right, is what to look at first.",
-        (PageFigure("age", "Points: age and unique size of every image record, those in use apart"),),
+        "Age and size",
+        "Each point is an image record: how long it has been on its node, and the bytes that no other image there needs. Start at "
+        "the upper right: large, old and not in use.",
+        (PageFigure("age", "Points: age and unique size of every image record, those in use set apart"),),
         (
             PageTable(
                 "images",
-                "The largest alone, one row for all names of a digest",
-                (
-                    NODE,
-                    NAMESPACE,
-                    NAME,
-                    PageColumn("created_at", "here since", "time"),
-                    PageColumn("built_at", "built", "time"),
-                    PageColumn("unique_size", "alone", "bytes"),
-                    PageColumn("shared_size", "shared", "bytes"),
-                    PageColumn("containers", "containers", "count"),
-                    PageColumn("pinned", "pinned", "flag"),
+                "The largest by unique size, one row for all names of a digest",
+                _columns(
+                    "node; namespace; name=image; created_at=here since; built_at=built; unique_size=unique; shared_size=shared; "
+                    "containers; pinned"
                 ),
                 "unique_size",
                 once=True,
@@ -284,46 +249,30 @@ SECTIONS = (
             PageTable(
                 "layer_sharing",
                 "Pairs that share the most",
-                (
-                    PageColumn("image", "image"),
-                    PageColumn("other_image", "and"),
-                    PageColumn("shared_bytes", "share", "bytes"),
-                ),
+                _columns("image; other_image=and; shared_bytes=share"),
             ),
         ),
     ),
     PageSection(
         "changes",
         "What changed",
-        "From each collection to the next: what came upward, what went downward.",
+        "From each collection to the next: additions point up, removals point down.",
         (PageFigure("changes", "Bars: changes of images by day and kind"),),
         (
             PageTable(
                 "changes",
-                "The newest changes",
-                (
-                    PageColumn("collected_at", "seen at", "time"),
-                    NODE,
-                    NAMESPACE,
-                    NAME,
-                    PageColumn("change", "change", "word"),
-                    PageColumn("content_delta", "content", "bytes"),
-                    PageColumn("unpacked_delta", "unpacked", "bytes"),
+                "The latest changes",
+                _columns(
+                    "collected_at=seen at; node; namespace; name=image; change; content_delta=content; unpacked_delta=unpacked"
                 ),
                 "collected_at",
             ),
             PageTable(
                 "last_used",
                 "Longest not seen in use",
-                (
-                    NODE,
-                    NAMESPACE,
-                    NAME,
-                    PageColumn("first_seen", "first seen", "time"),
-                    PageColumn("last_seen", "last seen", "time"),
-                    PageColumn("last_used", "last in use", "time"),
-                    PageColumn("observations", "collections", "count"),
-                    PageColumn("not_observed_before", "not observed before", "time"),
+                _columns(
+                    "node; namespace; name=image; first_seen=first seen; last_seen=last seen; last_used=last in use; "
+                    "observations=collections; not_observed_before=observed since"
                 ),
             ),
         ),
@@ -334,19 +283,6 @@ SECTIONS = (
         "Errors",
         "What could not be read; it is in none of the numbers above.",
         (),
-        (
-            PageTable(
-                "errors",
-                "Failures",
-                (
-                    NODE,
-                    NAMESPACE,
-                    PageColumn("stage", "stage", "word"),
-                    PageColumn("subject", "subject"),
-                    PageColumn("code", "code", "word"),
-                    PageColumn("message", "message"),
-                ),
-            ),
-        ),
+        (PageTable("errors", "Failures", _columns("node; namespace; stage; subject; code; message")),),
     ),
 )
