@@ -224,7 +224,7 @@ def test_what_fits_is_exact_where_a_node_has_the_chain():
     other = fit.loc["y:1"]
     assert not other["exact"]
     assert other["unpacked_low"] <= other["unpacked_bytes"] <= other["unpacked_high"]
-    together = fit.loc[capacity.fitting.TOGETHER]
+    together = fit.loc[capacity.fit.TOGETHER]
     assert together["missing_bytes"] == 1 + 2 + 3 + 4 + 50 + 40
     assert together["unpacked_bytes"] == 400 + other["unpacked_bytes"] - 300
 
@@ -252,7 +252,7 @@ def test_a_name_of_two_images_is_refused_and_its_rows_are_told_apart():
     with pytest.raises(InputError, match=r"'x:1' stands for 2 different images on the nodes \(i1, m2\)"):
         capacity.will_it_fit("x:1", both)
     fit = capacity.will_it_fit(both.images, both, ["b"]).set_index("name")
-    assert fit["missing_bytes"].to_dict() == {"x:1@i1": 56, "x:1@m2": 44, capacity.fitting.TOGETHER: 100}
+    assert fit["missing_bytes"].to_dict() == {"x:1@i1": 56, "x:1@m2": 44, capacity.fit.TOGETHER: 100}
 
 
 def test_each_node_takes_the_manifest_of_its_platform():
