@@ -44,3 +44,29 @@ def test_page_examples(page, tmp_path, monkeypatch):
             assert runner.failures == 0, f"{page.name}:{line}"
         else:
             exec(compile("\n" * line + code, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES, *ROOT.glob("*.md")}), ids=lambda page: page.name)
+def test_the_files_that_a_page_names_are_there(page):
+    named = re.findall(
+        r"`((?:imgframe|tests|tools|docs|protos|notebooks|benchmarks)/[\w./*-]*)`", page.read_text()
+    )
+    assert [path for path in named if not any(ROOT.glob(path.rstrip("/")))] == []
+    rooms = (
+        re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", page.read_text(), re.MULTILINE)
+        if page.stem == "architecture"
+        else []
+    )
+    rooms = re.findall(r"`(\w+)`", " ".join(rooms))
+    assert [room for room in rooms if f"imgframe.{room}" not in MODULES] == []
+
+
+def test_every_room_is_in_the_architecture():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = {name.split(".")[1] for name in MODULES if not name.startswith("imgframe._")} - {
+        "accessor",
+        "errors",
+        "folders",
+        "node",
+    }
+    assert [room for room in sorted(rooms) if f"`{room}`" not in page] == []
