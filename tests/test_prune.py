@@ -14,7 +14,9 @@ from testbed.clock import END
 from typer.testing import CliRunner
 
 import imgframe as imf
+from imgframe import _loop
 from imgframe.errors import ActionError, InputError, MissingColumn, SchemaError
+from imgframe.wire import Client
 
 
 @pytest.fixture
@@ -187,8 +189,13 @@ print(result.interrupted, result.steps["status"].value_counts().to_dict())
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "go\n"
-    while names_in(daemon, namespace) == before and process.poll() is None:
-        pass
+
+    async def first_delete():  # faster than starting ctr, which may see only the last one
+        async with Client(daemon.address) as client:
+            while process.poll() is None and len(await client.images.list(namespace)) == len(before):
+                pass
+
+    _loop.run(first_delete())
     process.send_signal(signal.SIGINT)
     said = process.stdout.read()
     process.stdout.close()
