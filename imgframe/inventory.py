@@ -34,6 +34,7 @@ _LABELLED: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("blobs", "content", ("digest",), "labels"),
     ("snapshots", "snapshot", ("snapshotter", "key"), "labels"),
     ("containers", "container", ("id",), "labels"),
+    ("sandboxes", "sandbox", ("id",), "labels"),
     ("leases", "lease", ("id",), "labels"),
     ("namespaces", "namespace", ("namespace",), "labels"),
 )
@@ -46,8 +47,8 @@ class Inventory:
     """What one or many nodes hold at one moment: one attribute per table, each a DataFrame.
 
     ``nodes``, ``namespaces``, ``images``, ``manifests``, ``configs``, ``history``, ``layers``, ``labels``, ``blobs``,
-    ``snapshots``, ``containers``, ``ingests``, ``leases``, ``documents``, ``errors``: the columns of each are in
-    :data:`imgframe.schema.TABLES`. An Inventory never changes; the frames it gives may be changed freely.
+    ``snapshots``, ``containers``, ``sandboxes``, ``ingests``, ``leases``, ``documents``, ``errors``: the columns of each are
+    in :data:`imgframe.schema.TABLES`. An Inventory never changes; the frames it gives may be changed freely.
 
     Example:
         >>> import imgframe as imf
@@ -69,6 +70,7 @@ class Inventory:
     blobs: pd.DataFrame
     snapshots: pd.DataFrame
     containers: pd.DataFrame
+    sandboxes: pd.DataFrame
     ingests: pd.DataFrame
     leases: pd.DataFrame
     documents: pd.DataFrame

@@ -88,6 +88,7 @@ def test_calls_that_fail_cost_their_table_only():
         ("Images/List", "images", "images"),
         ("Content/List", "content", "blobs"),
         ("Containers/ListStream", "containers", "containers"),
+        ("Store/List", "sandboxes", "sandboxes"),
         ("Leases/List", "leases", "leases"),
         ("Content/ListStatuses", "ingests", "ingests"),
         ("Introspection/Plugins", "connect", "snapshots"),

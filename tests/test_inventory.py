@@ -177,7 +177,7 @@ def test_another_schema_version_is_refused(tmp_path):
     file = tmp_path / "x" / "blobs.parquet"
     table = pq.read_table(file)
     pq.write_table(table.replace_schema_metadata({"imgframe.schema_version": "99"}), file)
-    with pytest.raises(SchemaError, match="schema version 99; this imgframe reads version 1"):
+    with pytest.raises(SchemaError, match="schema version 99; this imgframe reads version 2"):
         imf.open_inventory(tmp_path / "x")
 
 

@@ -295,6 +295,7 @@ ODD_KEYS = [
         "containerd.io/gc.bref.content.z",
     ),
     "containerd.io/gc.cond.snapshot.overlayfs",
+    "containerd.io/gc.cond.value-usedat",
 ]
 ODD_VALUES = [
     "sha256:a",
@@ -303,6 +304,8 @@ ODD_VALUES = [
     'containerd.io/gc.root":"y',
     "\\",
     "q|r",
+    "usedat<1h,usedat>2s|k",
+    "2026-11-23T12:00:00Z",
     "containerd.io/gc.x",
     "é",
     '","',
@@ -334,6 +337,8 @@ def test_labels_are_read_alike_however_they_are_written(labels, separators):
     ]
     assert rows[0] == rows[1]
     assert (fast.root, fast.expire) == (slow.root, slow.expire)
+    assert sorted(fast.conditions) == sorted(slow.conditions)
+    assert sorted(fast.used_at) == sorted(slow.used_at)
 
 
 def one_store(**tables):
@@ -381,6 +386,76 @@ def test_a_release_that_is_not_known_keeps_what_any_keeps():
         inv = inv.replace(blobs=inv.blobs.assign(labels="{}"))
         made = imf.reclaim(inv, inv.images.head(1))
         assert made.total_bytes == size, version  # 2.x sweeps the expired record, too
+
+
+def used_ago(hours):
+    return f'{{"containerd.io/gc.cond.value-usedat":"{naive_store.stamp(-hours)}"}}'
+
+
+@pytest.mark.parametrize(
+    ("version", "said", "ago", "held"),
+    [
+        ("2.4.2", "usedat<24h", 2, True),
+        ("2.4.2", "usedat<24h", 48, False),
+        ("v2.3.7", "usedat>24h", 48, True),
+        ("v2.3.7", "usedat>24h,usedat<3h", 2, True),
+        ("2.4.2", "usedat<=24h,usedat=2h,other<24h", 2, False),
+        ("2.2.9", "usedat<24h", 2, False),
+        (None, "usedat<24h", 2, True),
+        (None, "usedat<24h", 48, False),
+    ],
+)
+def test_a_condition_is_decided_by_the_last_use_at_the_time_of_the_collection(version, said, ago, held):
+    label = f'{{"containerd.io/gc.cond.snapshot.overlayfs/x":"{said}|top"}}'
+    inv = one_store(
+        nodes={"node": ["a"], "containerd_version": [version], "collected_at": [naive_store.NOW]},
+        images={"name": ["app:1", "app:2"], "digest": ["sha256:a", "sha256:b"]},
+        blobs={"digest": ["sha256:a", "sha256:b"], "size": [1, 2], "labels": ["{}", label]},
+        snapshots={
+            "snapshotter": ["overlayfs"],
+            "key": ["top"],
+            "parent": [""],
+            "kind": ["committed"],
+            "size": [40],
+            "labels": [used_ago(ago)],
+        },
+    )
+    assert imf.reclaim(inv, inv.images.head(1)).total_bytes == (1 if held else 41)
+    assert imf.holders(inv, "top")["holder"].dropna().tolist() == (["app:2"] if held else [])
+    assert imf.reclaim(inv, inv.images).total_bytes == 43
+    if said == "usedat<24h" and held:
+        later = naive_store.NOW + dt.timedelta(hours=30)
+        assert imf.reclaim(inv, inv.images.head(1), now=later).total_bytes == 41
+
+
+@pytest.mark.parametrize(
+    ("version", "held"), [("1.7.24", False), ("2.1.9", True), ("2.4.2", True), (None, True)]
+)
+def test_a_sandbox_holds_what_its_labels_name_where_containerd_looks_at_it(version, held):
+    inv = one_store(
+        nodes={"node": ["a"], "containerd_version": [version], "collected_at": [naive_store.NOW]},
+        images={"name": ["app:1"], "digest": ["sha256:a"]},
+        blobs={"digest": ["sha256:a"], "size": [7]},
+        sandboxes={"id": ["pod"], "labels": ['{"containerd.io/gc.ref.content.x":"sha256:a"}']},
+    )
+    made = imf.reclaim(inv, inv.images)
+    assert made.total_bytes == (0 if held else 7)
+    assert made.held[["holder_kind", "holder"]].to_numpy().tolist() == ([["sandbox", "pod"]] if held else [])
+    alone = inv.replace(images=inv.images.head(0))
+    assert imf.orphans(alone)[["reason", "holder"]].astype(object).fillna("").to_numpy().tolist() == [
+        ["sandbox", "pod"] if held else ["blob without reference", ""]
+    ]
+
+
+def test_sandboxes_that_could_not_be_listed_make_it_an_upper_bound():
+    inv = one_store(
+        images={"name": ["app:1"], "digest": ["sha256:a"]},
+        blobs={"digest": ["sha256:a"], "size": [7]},
+        errors={"stage": ["sandboxes"], "subject": ["n"], "code": ["UNIMPLEMENTED"], "message": ["no"]},
+    )
+    made = imf.reclaim(inv, inv.images)
+    assert made.unread["stage"].tolist() == ["sandboxes"]
+    assert "at most" in repr(made)
 
 
 def test_rows_are_found_by_node_namespace_and_name():

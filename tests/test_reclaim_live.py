@@ -9,7 +9,7 @@ from testbed import daemons, random_stores
 
 import imgframe as imf
 from imgframe.collector.disk import measured_bytes
-from imgframe.reclaiming.gc_labels import CONTENT
+from imgframe.reclaiming.gc_labels import CONTENT, IMAGE
 from imgframe.reclaiming.graph import graph_of
 
 ROUNDS = 20
@@ -36,7 +36,7 @@ def play(daemon, filler, rng):
         chosen = images.head(1)
     # containerd decides by its own clock at the delete: nothing here expires between the two
     predicted = imf.reclaim(before, chosen)
-    assert not len(predicted.unknown) and not len(predicted.missing)
+    assert not len(predicted.unknown) and not len(predicted.missing) and not len(predicted.unread)
     graph = graph_of(before)
     stays = np.array(predicted.after)[graph.part(CONTENT)]
     if not (before.snapshots["kind"] == "view").any():
@@ -54,6 +54,10 @@ def play(daemon, filler, rng):
     snapshot = ("namespace", "snapshotter", "key")
     assert keys(before.snapshots, *snapshot) - keys(after.snapshots, *snapshot) == keys(
         predicted.snapshots, *snapshot
+    )
+    records = ("namespace", "name")
+    assert keys(images, *records) - keys(after.images, *records) == keys(
+        images[~np.array(predicted.after)[graph.part(IMAGE)]], *records
     )
     ingest = ("namespace", "ref")
     assert keys(before.ingests, *ingest) - keys(after.ingests, *ingest) == keys(predicted.ingests, *ingest)

@@ -130,7 +130,8 @@ def _by(inventory: Inventory, name: str, values: list[str], now: Any) -> pd.Data
     for at, column in enumerate(("physical_bytes", "unique_bytes", "share_bytes")):
         data[column] = parts[0][at] + parts[1][at]
     data["shared_bytes"] = data["physical_bytes"] - data["unique_bytes"]
-    graph, moment = graph_of(inventory), nanoseconds(now)
+    moment = nanoseconds(now)
+    graph = graph_of(inventory, moment)
     unused = np.where(used_images(inventory.arrow("images")), -1, group)
     data["reclaimable_bytes"] = group_bytes(graph, unused, count, moment)["total_bytes"]
     _, known = numbers(inventory.arrow("snapshots")["size"])

@@ -17,6 +17,9 @@ T = TypeVar("T")
 Fail = Callable[[str, str, WireError], None]
 """Makes a row of ``errors`` of a stage, a subject and an error."""
 
+SANDBOXES_SINCE = (1, 7, 0)
+"""The first containerd that has sandboxes."""
+
 EXPIRE = '"containerd.io/gc.expire"'
 _COMMON = ("created_at", "updated_at", "labels")
 
@@ -31,6 +34,7 @@ class NamespaceLists:
     ingests: list[records.Ingest] | None = None
     containers: list[records.Container] | None = None
     tasks: list[records.Task] | None = None
+    sandboxes: list[records.Sandbox] | None = None
     leases: list[tuple[records.Lease, list[records.Resource]]] | None = None
     snapshots: dict[str, list[records.Snapshot] | None] = field(default_factory=dict)
 
@@ -65,13 +69,20 @@ async def read_content_lists(
 
 
 async def read_other_lists(client: Client, namespace: str, fail: Fail, lists: NamespaceLists) -> None:
-    """Reads ingests, containers, tasks and leases."""
-    lists.ingests, lists.containers, lists.tasks, lists.leases = await asyncio.gather(
+    """Reads ingests, containers, tasks, sandboxes and leases."""
+    lists.ingests, lists.containers, lists.tasks, lists.sandboxes, lists.leases = await asyncio.gather(
         attempt(client.content.ingests(namespace), "ingests", namespace, fail),
         attempt(client.daemon.containers(namespace), "containers", namespace, fail),
         attempt(client.daemon.tasks(namespace), "containers", namespace, fail),
+        _sandboxes(client, namespace, fail),
         _leases(client, namespace, fail),
     )
+
+
+async def _sandboxes(client: Client, namespace: str, fail: Fail) -> list[records.Sandbox] | None:
+    if client.opened.numbers < SANDBOXES_SINCE:
+        return []
+    return await attempt(client.daemon.sandboxes(namespace), "sandboxes", namespace, fail)
 
 
 async def _leases(
@@ -115,7 +126,7 @@ def add_rows(
     lists: NamespaceLists,
     usages: Mapping[str, Mapping[str, tuple[int, int]]],
 ) -> None:
-    """Rows of ``blobs``, ``snapshots``, ``containers``, ``ingests`` and ``leases``.
+    """Rows of ``blobs``, ``snapshots``, ``containers``, ``sandboxes``, ``ingests`` and ``leases``.
 
     ``usages`` are size and inodes by snapshotter and key; sums over parents are computed later, for all nodes at once.
     """
@@ -128,6 +139,8 @@ def add_rows(
             snapshotter=name, size=[size for size, _ in used], inodes=[inodes for _, inodes in used],
         )  # fmt: skip
     _add_containers(rows, node, namespace, lists)
+    sandboxes = ("id", "runtime", "sandboxer", *_COMMON)
+    add_records(rows, "sandboxes", node, namespace, lists.sandboxes or [], sandboxes)
     ingests = ("ref", "offset", "total", "started_at", "updated_at")
     add_records(rows, "ingests", node, namespace, lists.ingests or [], ingests)
     for lease, resources in lists.leases or []:  # a lease without resources is one row

@@ -26,6 +26,7 @@ _STAGES = {
     "Snapshots": "snapshots",
     "Containers": "containers",
     "Tasks": "containers",
+    "Store": "sandboxes",
     "Leases": "leases",
 }
 

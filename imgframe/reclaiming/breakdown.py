@@ -106,7 +106,8 @@ def breakdown_table(
     inventory: Inventory, measured: Mapping[str, int] | None = None, *, now: Any = None
 ) -> pa.Table:
     """:func:`breakdown` as an Arrow table."""
-    graph, moment = graph_of(inventory), nanoseconds(now)
+    moment = nanoseconds(now)
+    graph = graph_of(inventory, moment)
     parts = parts_of(graph, moment)
     nodes = inventory.arrow("nodes")["node"].to_pylist()
     place = _store_of(graph)
@@ -159,7 +160,8 @@ def df(inventory: Inventory, *, now: Any = None) -> pa.Table:
         >>> imf.reclaiming.df(imf.Inventory({})).column_names
         ['type', 'total', 'active', 'size', 'reclaimable', 'unknown']
     """
-    graph, moment = graph_of(inventory), nanoseconds(now)
+    moment = nanoseconds(now)
+    graph = graph_of(inventory, moment)
     parts = parts_of(graph, moment)
     images, containers = inventory.arrow("images"), inventory.arrow("containers")
     used = used_images(images)

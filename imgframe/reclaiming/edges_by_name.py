@@ -30,18 +30,22 @@ def labelled(
 ) -> tuple[Ints, ObjectNames]:
     """The references of one kind and direction in a label column: the row of each, and the name that it gives."""
     at = np.flatnonzero((read.kind == wanted) & (read.back == backward))
-    text, since = read.text[at], read.since[at]
-    bounds = np.searchsorted(text, np.arange(int(texts.max(initial=0)) + 2))
-    degree = np.append(bounds[1:] - bounds[:-1], 0)[texts]  # the last is for rows without labels
-    rows = np.flatnonzero(degree)
-    degree = degree[rows]
-    label = ranges(bounds[texts[rows]], degree)
-    rows = np.repeat(rows, degree)
+    since = read.since[at]
+    rows, label = label_rows(texts, read.text[at])
     if since.any():
         counts = releases[index.scope[kind][rows] // index.width] >= since[label]
         rows, label = rows[counts], label[counts]
     picked = pa.array(at)
     return rows, ObjectNames(read.target.take(picked), read.snapshotter.take(picked), label)
+
+
+def label_rows(texts: Ints, text: Ints) -> tuple[Ints, Ints]:
+    """Pairs of a row and the place of a label in it; ``texts`` is each row's label text, ``text`` each label's, sorted."""
+    bounds = np.searchsorted(text, np.arange(int(texts.max(initial=0)) + 2))
+    degree = np.append(bounds[1:] - bounds[:-1], 0)[texts]  # the last is for rows without labels
+    rows = np.flatnonzero(degree)
+    degree = degree[rows]
+    return np.repeat(rows, degree), ranges(bounds[texts[rows]], degree)
 
 
 class _PlaceholderGroup(NamedTuple):

@@ -1,6 +1,6 @@
 """What the labels of containerd's objects refer to, as its garbage collector reads them.
 
-Source: ``core/metadata/gc.go`` of containerd 1.6 to 2.2. A label that only later versions read has the release since which
+Source: ``core/metadata/gc.go`` of containerd 1.6 to 2.4. A label that only later versions read has the release since which
 they do, 200 for 2.0 and 202 for 2.2.
 """
 
@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe.arrow.keys import Bools, Ints, one_array
+from imgframe.reclaiming import conditions
+from imgframe.reclaiming.conditions import Condition
 
-IMAGE, CONTENT, SNAPSHOT, CONTAINER, LEASE, INGEST, PLACEHOLDER = range(7)
+IMAGE, CONTENT, SNAPSHOT, CONTAINER, LEASE, INGEST, SANDBOX, PLACEHOLDER = range(8)
 
 _PREFIX = "containerd.io/gc."
 _ROOT = "containerd.io/gc.root"
 _EXPIRE = "containerd.io/gc.expire"
-_CONDITION = "containerd.io/gc.cond.snapshot"
 _NAMED = (
     # prefix, kind of the other end, whether the label's owner is the child, release that reads it
     ("containerd.io/gc.ref.content", CONTENT, False, 0),
@@ -50,6 +51,28 @@ class LabelReferences:
     target: pa.Array
     root: dict[int, int]
     expire: dict[int, str]
+    conditions: list[Condition]
+    used_at: list[tuple[int, int]]
+
+    def of_sandboxes(self) -> LabelReferences:
+        """The references that count on sandboxes: forward ones, since containerd 2.0.
+
+        1.7 stores sandboxes where its garbage collector does not look.
+        """
+        rows = np.flatnonzero(~self.back)
+        picked = pa.array(rows)
+        return LabelReferences(
+            self.text[rows],
+            self.kind[rows],
+            self.back[rows],
+            np.maximum(self.since[rows], 200),
+            self.snapshotter.take(picked),
+            self.target.take(picked),
+            {},
+            {},
+            [],
+            [],
+        )
 
     def roots(self, texts: int) -> Ints:
         """For each text the release since which it makes its owner a root; a million: never."""
@@ -66,6 +89,8 @@ class _RareLabels:
     rows: list[tuple[int, int, bool, int, str, str]] = field(default_factory=list)
     root: dict[int, int] = field(default_factory=dict)
     expire: dict[int, str] = field(default_factory=dict)
+    conditions: list[Condition] = field(default_factory=list)
+    used_at: list[tuple[int, int]] = field(default_factory=list)
 
 
 def read_references(column: pa.Array | pa.ChunkedArray) -> LabelReferences:
@@ -168,6 +193,8 @@ def _joined(found: _RareLabels, plain: list[tuple[Ints, int, pa.Array, pa.Array]
         pa.concat_arrays([pa.array(odd[5], pa.string()), *(part[3] for part in plain)]).take(pa.array(order)),
         found.root,
         found.expire,
+        found.conditions,
+        found.used_at,
     )
 
 
@@ -176,6 +203,11 @@ def _read(found: _RareLabels, text: int, key: str, value: str) -> None:
         found.expire[text] = value
     elif key.startswith(_ROOT):
         found.root[text] = min(found.root.get(text, 1_000_000), 0 if key == _ROOT else 202)
+    elif key.startswith(conditions.LABEL):
+        found.conditions += conditions.read_condition(text, key, value)
+    elif key.startswith(conditions.USED_AT):
+        if (moment := conditions.read_used_at(value)) is not None:
+            found.used_at.append((text, moment))
     else:
         _read_reference(found, text, key, value)
 
@@ -189,9 +221,5 @@ def _read_reference(found: _RareLabels, text: int, key: str, value: str) -> None
     for prefix, kind_, back_, since_ in _NAMED:
         if key == prefix or key.startswith((prefix + ".", prefix + "/")):
             kind, back, since = kind_, back_, since_
-    if key.startswith(_CONDITION) and "|" in value:  # kept if used recently: treated as kept
-        kind, since = SNAPSHOT, 202
-        snapshotter = key[len(_CONDITION) :].lstrip("./").split("/", 1)[0]
-        value = value.split("|", 1)[1]
     if kind >= 0:
         found.rows.append((text, kind, back, since, snapshotter, value))

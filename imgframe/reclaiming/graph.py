@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from imgframe.arrow.keys import NONE, Bools, Ints, numbers, one_array, plain_cod
 from imgframe.errors import InputError
 from imgframe.golang import time as gotime
 from imgframe.inventory import Inventory, memoised
+from imgframe.reclaiming.conditional_edges import ConditionalEdges, LabelledConditions, conditional_edges
 from imgframe.reclaiming.edges_by_name import EdgeBuilder, Placeholders, labelled
 from imgframe.reclaiming.gc_labels import (
     CONTAINER,
@@ -25,6 +26,7 @@ from imgframe.reclaiming.gc_labels import (
     IMAGE,
     INGEST,
     LEASE,
+    SANDBOX,
     SNAPSHOT,
     LabelReferences,
     read_references,
@@ -55,6 +57,7 @@ class Graph:
     rows those of the tables, for leases ``lease_rows`` (the first row of each). ``until`` is the time in ns until which an
     object is itself a root. ``store`` is the number of each object's node, ``collected`` the time at which each store was
     collected. ``physical`` is one row of ``blobs`` for each blob of a store, whichever namespaces list it.
+    ``conditional`` are edges that hold at some times only; :meth:`at` adds those of one time.
     """
 
     tables: Mapping[str, pa.Table]
@@ -73,12 +76,28 @@ class Graph:
     snapshot_size_known: Bools
     snapshot_inodes: Ints
     images_kept_by_objects: bool
+    conditional: ConditionalEdges
     cache: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
         """The number of objects."""
         return int(self.start[-1])
+
+    def at(self, now: int | None) -> Graph:
+        """The graph with the conditional edges that hold at the time ``now`` (ns; by default when their node was collected)."""
+        edges = self.conditional
+        if not len(edges.source):
+            return self
+        key = ("at", now)
+        if key not in self.cache:
+            hold = edges.at(self.collected[self.store[edges.source]] if now is None else now)
+            late = Edges(
+                np.concatenate([self.late.source, edges.source[hold]]),
+                np.concatenate([self.late.target, edges.target[hold]]),
+            )
+            self.cache[key] = replace(self, late=late, cache={})
+        return self.cache[key]
 
     def part(self, kind: int) -> slice:
         """The numbers of one kind."""
@@ -173,14 +192,18 @@ class Graph:
                 return
 
 
+def graph_of(inventory: Inventory, now: int | None = None) -> Graph:
+    """The graph of an inventory at the time ``now`` (ns; by default when each node was collected)."""
+    return _graph_of(inventory).at(now)
+
+
 @memoised
-def graph_of(inventory: Inventory) -> Graph:
-    """The graph of an inventory."""
+def _graph_of(inventory: Inventory) -> Graph:
     return build({name: inventory.arrow(name) for name in ("nodes", *TABLES)}, chains_in(inventory))
 
 
 def build(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Graph:
-    """The graph of the tables nodes, images, blobs, snapshots, containers, leases and ingests.
+    """The graph of the tables nodes, images, blobs, snapshots, containers, leases, ingests and sandboxes.
 
     ``chains`` are those of the table snapshots, if they are already resolved.
     """
@@ -189,6 +212,7 @@ def build(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Graph
     releases = index.releases()
     ordered = EdgeStages(index.start)
     read = {kind: read_references(tables[TABLES[kind]][column]) for kind, column in LABEL_COLUMNS.items()}
+    read[SANDBOX] = read[SANDBOX].of_sandboxes()
     placeholders = Placeholders(index, read, releases)
     images, containers, snapshots = tables["images"], tables["containers"], tables["snapshots"]
     builder = EdgeBuilder(ordered, index, placeholders)
@@ -220,7 +244,18 @@ def build(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Graph
         snapshot_size_known=size_known,
         snapshot_inodes=numbers(tables["snapshots"]["inodes"])[0],
         images_kept_by_objects=ordered.images_kept_by_objects,
+        conditional=_conditional(index, read, releases),
     )
+
+
+def _conditional(index: ObjectIndex, read: dict[int, LabelReferences], releases: Ints) -> ConditionalEdges:
+    """The edges of conditions, which count on image records and blobs, with the times of snapshots."""
+    texts = {
+        kind: plain_codes(index.tables[TABLES[kind]][LABEL_COLUMNS[kind]])
+        for kind in (IMAGE, CONTENT, SNAPSHOT)
+    }
+    owners = [LabelledConditions(kind, texts[kind], read[kind].conditions) for kind in (IMAGE, CONTENT)]
+    return conditional_edges(index, owners, texts[SNAPSHOT], read[SNAPSHOT].used_at, releases)
 
 
 def _times(column: pa.ChunkedArray, default: int) -> Ints:
@@ -325,6 +360,7 @@ def _until(index: ObjectIndex, read: dict[int, LabelReferences], releases: Ints,
         rows = np.flatnonzero((texts == text) & (release >= 200) & (release < UNKNOWN_RELEASE))
         until[index.start[IMAGE] + rows] = _moment(moment)
     until[index.part(CONTAINER)] = NEVER
+    until[index.part(SANDBOX)] = NEVER
     until[index.part(LEASE)] = _times(tables["leases"]["expires_at"], NEVER)[index.lease_rows]
     until[index.part(INGEST)] = _times(tables["ingests"]["started_at"], NEVER - _DAY) + _DAY
     until[leased] = _ALWAYS_GONE  # they live as long as their leases

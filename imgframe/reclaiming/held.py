@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from imgframe import schema
 from imgframe.arrow.keys import NONE, Bools, Ints, one_array, plain_codes
-from imgframe.reclaiming.gc_labels import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
+from imgframe.reclaiming.gc_labels import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SANDBOX, SNAPSHOT
 from imgframe.reclaiming.graph import Graph
 from imgframe.reclaiming.object_index import KEYS
 from imgframe.reclaiming.stages import push_max, push_min
@@ -22,6 +22,7 @@ _HOLDER_KINDS = {
     IMAGE: "image",
     CONTAINER: "container",
     LEASE: "lease",
+    SANDBOX: "sandbox",
     CONTENT: "label",
     SNAPSHOT: "label",
     INGEST: "ingest",
@@ -35,7 +36,7 @@ def ranks(graph: Graph) -> Ints:
     if "ranks" not in graph.cache:
         out = np.full(graph.count, _NOBODY, np.int64)
         above = 0
-        for kind in (IMAGE, CONTAINER, LEASE, CONTENT, SNAPSHOT, INGEST):
+        for kind in (IMAGE, CONTAINER, LEASE, SANDBOX, CONTENT, SNAPSHOT, INGEST):
             rows = graph.table(kind)
             names = [KEYS[kind], *(["snapshotter"] if kind == SNAPSHOT else []), "namespace", "node"]
             order = np.lexsort([plain_codes(rows[column]) for column in names])

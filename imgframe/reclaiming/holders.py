@@ -27,8 +27,8 @@ def holders(inventory: Inventory, key: str, *, now: Any = None) -> pd.DataFrame:
     """Who holds a blob or a snapshot: one row for each root that reaches it, on every node and in every namespace.
 
     ``key`` is a digest or a snapshot key. Columns: node, namespace, kind (content or snapshot), snapshotter, key, size,
-    holder_kind (image, container, lease, or label: a ``gc.root``), holder, and via: the path from the holder to it. A blob or
-    snapshot that nothing holds has one row with holder <NA>: the next collection removes it.
+    holder_kind (image, container, lease, sandbox, or label: a ``gc.root``), holder, and via: the path from the holder to it. A
+    blob or snapshot that nothing holds has one row with holder <NA>: the next collection removes it.
 
     Raises:
         NotFound: the inventory has no such blob or snapshot.
@@ -48,7 +48,8 @@ def holders(inventory: Inventory, key: str, *, now: Any = None) -> pd.DataFrame:
 
 def holders_table(inventory: Inventory, key: str, *, now: Any = None) -> pa.Table:
     """:func:`holders` as an Arrow table."""
-    graph, moment = graph_of(inventory), nanoseconds(now)
+    moment = nanoseconds(now)
+    graph = graph_of(inventory, moment)
     found = []
     for kind in (CONTENT, SNAPSHOT):
         rows = np.flatnonzero(_equal(graph.table(kind)[KEYS[kind]], key))
@@ -133,7 +134,8 @@ def explain_table(
     inventory: Inventory, name: str, *, node: str | None = None, namespace: str | None = None, now: Any = None
 ) -> pa.Table:
     """:func:`explain_image` as an Arrow table."""
-    graph, moment = graph_of(inventory), nanoseconds(now)
+    moment = nanoseconds(now)
+    graph = graph_of(inventory, moment)
     chosen = np.ones(graph.tables["images"].num_rows, np.bool_)
     for column, wanted in (("name", name), ("node", node), ("namespace", namespace)):
         if wanted is not None:

@@ -9,18 +9,32 @@ import numpy as np
 import pyarrow as pa
 
 from imgframe.arrow.keys import Ints, find, one_array, plain_codes, scopes, unify
-from imgframe.reclaiming.gc_labels import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SNAPSHOT
+from imgframe.reclaiming.gc_labels import CONTAINER, CONTENT, IMAGE, INGEST, LEASE, SANDBOX, SNAPSHOT
 
-TABLES = ("images", "blobs", "snapshots", "containers", "leases", "ingests")
+TABLES = ("images", "blobs", "snapshots", "containers", "leases", "ingests", "sandboxes")
 """The table of each kind of object."""
 
 UNKNOWN_RELEASE = 900_000
 """Release of a node of unknown version: every reference counts, and what some release keeps does not expire."""
 
-KEYS = {IMAGE: "name", CONTENT: "digest", SNAPSHOT: "key", CONTAINER: "id", LEASE: "id", INGEST: "ref"}
+KEYS = {
+    IMAGE: "name",
+    CONTENT: "digest",
+    SNAPSHOT: "key",
+    CONTAINER: "id",
+    LEASE: "id",
+    INGEST: "ref",
+    SANDBOX: "id",
+}
 """The column that names an object, by kind."""
 
-LABEL_COLUMNS = {IMAGE: "record_labels", CONTENT: "labels", SNAPSHOT: "labels", CONTAINER: "labels"}
+LABEL_COLUMNS = {
+    IMAGE: "record_labels",
+    CONTENT: "labels",
+    SNAPSHOT: "labels",
+    CONTAINER: "labels",
+    SANDBOX: "labels",
+}
 """The column of containerd's labels that may hold references, by kind."""
 
 

@@ -25,6 +25,7 @@ _NEXT = "goes at the next collection"
 ACTIONS = {
     "live lease": "ends with the lease",
     "expired lease": _NEXT,
+    "sandbox": "ends with the sandbox",
     "gc.root label": "stays until the label containerd.io/gc.root is removed",
     "buildkit namespace": "buildctl prune",
     "moby namespace": "docker system prune",
@@ -40,8 +41,8 @@ def orphans(inventory: Inventory, *, now: Any = None) -> pd.DataFrame:
     """What neither an image nor a container holds, with the reason, the age, and what removes it.
 
     Columns: node, namespace, kind (content, snapshot, ingest), snapshotter, key, size [bytes; <NA>: not collected], reason (a key
-    of ``reclaiming.ACTIONS``), holder (the lease that holds or held it), created_at, age [s, at the collection], action. A blob
-    that several namespaces list has one row.
+    of ``reclaiming.ACTIONS``), holder (the lease that holds or held it, or the sandbox that does), created_at, age [s, at the
+    collection], action. A blob that several namespaces list has one row.
 
     Example:
         >>> import imgframe as imf
@@ -55,7 +56,8 @@ def orphans(inventory: Inventory, *, now: Any = None) -> pd.DataFrame:
 
 def orphans_table(inventory: Inventory, *, now: Any = None) -> pa.Table:
     """:func:`orphans` as an Arrow table."""
-    graph, moment = graph_of(inventory), nanoseconds(now)
+    moment = nanoseconds(now)
+    graph = graph_of(inventory, moment)
     parts = parts_of(graph, moment)
     root, _ = witnesses(graph, np.empty(0, np.int64), moment)
     leased = _reached_by_expired(graph, moment)
@@ -114,7 +116,7 @@ def _reasons(
     out: list[str] = []
     holders: list[str | None] = []
     for at, space in enumerate(spaces):
-        holder = names[at] if kinds[at] == "lease" else None
+        holder = names[at] if kinds[at] in {"lease", "sandbox"} else None
         if kind == INGEST:
             reason = "unfinished write" if kept[at] else "expired write"
         elif not kept[at]:
@@ -122,7 +124,7 @@ def _reasons(
         elif space in {"buildkit", "moby"}:
             reason = f"{space} namespace"
         else:
-            reason = "live lease" if kinds[at] == "lease" else "gc.root label"
+            reason = {"lease": "live lease", "sandbox": "sandbox"}.get(kinds[at], "gc.root label")
         if not kept[at] and expired[at] and kind != INGEST:
             reason = "expired lease"
         out.append(reason)

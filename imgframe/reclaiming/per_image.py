@@ -37,9 +37,10 @@ def reclaim_each(inventory: Inventory, images: Any, *, now: Any = None) -> pd.Da
         >>> list(imf.reclaiming.reclaim_each(inv, inv.images).columns)
         ['content_bytes', 'snapshot_bytes', 'total_bytes', 'inodes']
     """
-    graph = graph_of(inventory)
+    moment = nanoseconds(now)
+    graph = graph_of(inventory, moment)
     rows = rows_of(graph.tables["images"], images)
-    return _frame(each_bytes(graph, nanoseconds(now)), rows, images)
+    return _frame(each_bytes(graph, moment), rows, images)
 
 
 def reclaim_marginal(inventory: Inventory, images: Any, *, now: Any = None) -> pd.DataFrame:
@@ -57,13 +58,14 @@ def reclaim_marginal(inventory: Inventory, images: Any, *, now: Any = None) -> p
         >>> len(imf.reclaiming.reclaim_marginal(inv, inv.images))
         0
     """
-    graph = graph_of(inventory)
+    moment = nanoseconds(now)
+    graph = graph_of(inventory, moment)
     rows = rows_of(graph.tables["images"], images)
     there = np.flatnonzero(rows >= 0)
     order, first = np.unique(rows[there], return_index=True)
     position = np.full(len(order), 0, np.int64)
     position[np.argsort(first, kind="stable")] = np.arange(len(order))
-    made = marginal_bytes(graph, order, position, nanoseconds(now))
+    made = marginal_bytes(graph, order, position, moment)
     places = np.full(len(rows), NONE, np.int64)
     again = np.ones(len(rows), np.bool_)
     places[there[first]] = position
@@ -190,5 +192,6 @@ def _one_by_one(graph: Graph, group: Ints, count: int, now: int | None) -> dict[
 
 def each_table(inventory: Inventory, *, now: Any = None) -> pa.Table:
     """:func:`reclaim_each` for all rows of the table ``images``, as an Arrow table."""
-    values = each_bytes(graph_of(inventory), nanoseconds(now))
+    moment = nanoseconds(now)
+    values = each_bytes(graph_of(inventory, moment), moment)
     return pa.table({name: pa.array(values[name]) for name in COLUMNS})

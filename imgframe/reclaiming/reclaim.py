@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DELETED, GARBAGE = "deleted", "garbage"
 """Why something goes: the last image that held it is deleted; nothing held it even before."""
 _UNREAD = ["node", "namespace", "stage", "message"]
-_LISTS = ("connect", "images", "content", "snapshots", "containers", "leases", "ingests")
+_LISTS = ("connect", "images", "content", "snapshots", "containers", "sandboxes", "leases", "ingests")
 _NO_GAPS = ("not_found", "broken_chain", "cycle")
 """Errors that leave a list complete: something asked for does not exist, or the list contradicts itself."""
 
@@ -193,12 +193,13 @@ def reclaim(inventory: Inventory, images: Any, *, now: Any = None) -> Reclaim:
         >>> imf.reclaim(inv, inv.images).total_bytes
         700
     """
-    graph = graph_of(inventory)
+    moment = nanoseconds(now)
+    graph = graph_of(inventory, moment)
     asked = as_table(images)
     rows = rows_of(graph.tables["images"], images if asked is images or len(images) else asked)
     found = distinct(rows)
     unread = _unread(inventory, graph.tables["images"]["node"].take(pa.array(found)).unique().to_pylist())
-    return reclaim_rows(graph, found, nanoseconds(now), _missing(asked, rows), unread)
+    return reclaim_rows(graph, found, moment, _missing(asked, rows), unread)
 
 
 def _unread(inventory: Inventory, nodes: list[str]) -> pa.Table:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imgframe.arrow.keys import Bools, Ints, stable_order
-from imgframe.reclaiming.gc_labels import CONTAINER, CONTENT, IMAGE, LEASE, PLACEHOLDER, SNAPSHOT
+from imgframe.reclaiming.gc_labels import CONTAINER, CONTENT, IMAGE, LEASE, PLACEHOLDER, SANDBOX, SNAPSHOT
 
 _ROUNDS = 12
 """Documents nested deeper than this (an index in an index in …) are repeated until nothing changes instead."""
@@ -57,9 +57,9 @@ class EdgeStages:
         edges = Edges(source, target) if there.all() else Edges(source[there], target[there])
         if not len(edges.source):
             return
-        if other == IMAGE and kind in {CONTAINER, LEASE}:
+        if other == IMAGE and kind in {CONTAINER, LEASE, SANDBOX}:
             self._early.append(edges)
-        elif kind in {IMAGE, CONTAINER, LEASE} and other not in {IMAGE, CONTAINER, PLACEHOLDER}:
+        elif kind in {IMAGE, CONTAINER, LEASE, SANDBOX} and other not in {IMAGE, CONTAINER, PLACEHOLDER}:
             self._first.append(edges)
         elif (kind, other) == (CONTENT, CONTENT):
             self._content.append(edges)

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from imgframe.schema.columns import BINARY, BOOL, CATEGORY, FLOAT, INT, NAMESPACE, NODE, TIME, described
 
-VERSION = 1
+VERSION = 2
 """Version of the tables below; written into every Parquet file and checked by ``open_inventory``."""
 
 TABLES: dict[str, pa.Schema] = {
@@ -137,7 +137,7 @@ TABLES: dict[str, pa.Schema] = {
     "labels": described(
         node=NODE,
         namespace=NAMESPACE,
-        owner_kind=(CATEGORY, "record, config, content, snapshot, container, lease or namespace"),
+        owner_kind=(CATEGORY, "record, config, content, snapshot, container, sandbox, lease or namespace"),
         owner=(CATEGORY, "name, digest, snapshotter/key or id; node and namespace are NA for configs"),
         key=(CATEGORY, "label"),
         value=(CATEGORY, "value"),
@@ -184,6 +184,16 @@ TABLES: dict[str, pa.Schema] = {
         status=(CATEGORY, "created, running, stopped, paused, pausing; none: no task; NA: unknown"),
         labels=(CATEGORY, "labels, JSON object"),
     ),
+    "sandboxes": described(
+        node=NODE,
+        namespace=NAMESPACE,
+        id=(CATEGORY, "sandbox id; what the containers of a pod share"),
+        runtime=(CATEGORY, "runtime"),
+        sandboxer=(CATEGORY, "who manages it; empty: not said, and always so before containerd 2.0"),
+        created_at=(TIME, "created"),
+        updated_at=(TIME, "changed"),
+        labels=(CATEGORY, "labels, JSON object"),
+    ),
     "ingests": described(
         node=NODE,
         namespace=NAMESPACE,
@@ -212,7 +222,7 @@ TABLES: dict[str, pa.Schema] = {
         namespace=NAMESPACE,
         stage=(
             CATEGORY,
-            "connect, images, content, documents, snapshots, usage, containers, leases, ingests, tables, history",
+            "connect, images, content, documents, snapshots, usage, containers, sandboxes, leases, ingests, tables, history",
         ),
         subject=(CATEGORY, "what could not be read: digest, name, key, address"),
         code=(

@@ -37,8 +37,8 @@ def from_dump(store: Mapping[str, Any], *, faults: Iterable[Fault] = (), name: s
     """A simulated daemon that serves the dump ``store``: a context manager with ``.address``.
 
     The dump has ``namespace`` (default ``default``), ``images``, ``blobs``, ``snapshots`` (by snapshotter), ``containers``,
-    ``leases``, ``ingests``, each as :meth:`Store.dump` writes it and each optional; or ``namespaces``: a dict of these by
-    namespace. ``daemon`` is containerd's version. A blob has ``text`` or ``base64``, or only a ``size``; a lease without
+    ``sandboxes``, ``leases``, ``ingests``, each as :meth:`Store.dump` writes it and each optional; or ``namespaces``: a dict of
+    these by namespace. ``daemon`` is containerd's version. A blob has ``text`` or ``base64``, or only a ``size``; a lease without
     ``resources`` holds every blob.
 
     Example:

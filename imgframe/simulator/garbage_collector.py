@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 
+from imgframe.errors import InputError
+from imgframe.golang import time as gotime
 from imgframe.simulator.store import EXPIRE, Labels, Store, StoredNamespace
 
 CONTENT, SNAPSHOT, IMAGE, INGEST, LEASE = "content", "snapshot", "image", "ingest", "lease"
+CONTAINER = "container"
 GraphNode = tuple[str, str, str]
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
@@ -21,6 +25,16 @@ _FLAT = "containerd.io/gc.flat"
 _CONTENT_REF = "containerd.io/gc.ref.content"
 _SNAPSHOT_REF = "containerd.io/gc.ref.snapshot."
 _IMAGE_REF = "containerd.io/gc.ref.image"
+_BACK = {
+    "containerd.io/gc.bref.container": CONTAINER,
+    "containerd.io/gc.bref.content": CONTENT,
+    "containerd.io/gc.bref.image": IMAGE,
+}
+_SNAPSHOT_BACK = "containerd.io/gc.bref.snapshot."
+_CONDITION = "containerd.io/gc.cond.snapshot"
+_USED_AT = "containerd.io/gc.cond.value-usedat"
+_SANDBOXES, _BACK_REFERENCES, _CONDITIONS = (2, 0), (2, 2), (2, 3)
+"""The releases from which labels of sandboxes, back references and conditions count."""
 
 
 def collect_garbage(store: Store) -> list[GraphNode]:
@@ -86,18 +100,20 @@ def _reached(store: Store) -> set[GraphNode]:
     followed: set[GraphNode] = set()
     flat: set[GraphNode] = set()
     pending: list[GraphNode] = []
+    back = _back_references(store)
     for name, space in store.namespaces.items():
         pending.extend(_roots(store, name, space))
         for node in _held_flat(store, name, space):
-            while node not in flat:
-                flat.add(node)
-                parent = _parent(space, node[2]) if node[1] == SNAPSHOT else None
-                node = (name, SNAPSHOT, parent) if parent else node
+            beneath: GraphNode | None = node
+            while beneath is not None and beneath not in flat:
+                flat.add(beneath)
+                beneath = _beneath(space, beneath)
     while pending:
         node = pending.pop()
         if node not in followed:
             followed.add(node)
             pending.extend(_references(store, node))
+            pending.extend(back.get(node, ()))
     return followed | flat
 
 
@@ -115,16 +131,27 @@ def _roots(store: Store, name: str, space: StoredNamespace) -> Iterator[GraphNod
         if ingest.expires_at is not None and ingest.expires_at >= now:
             yield (name, INGEST, ingest.ref)
     for blob in space.content.values():
-        if _ROOT in blob.labels:
+        if _is_root(store, blob.labels):
             yield (name, CONTENT, blob.digest)
     for container in space.containers.values():
+        yield (name, CONTAINER, container.id)
         if container.snapshotter and container.snapshot_key:
             yield (name, SNAPSHOT, f"{container.snapshotter}/{container.snapshot_key}")
         yield from _labelled(name, container.labels)
     for snapshotter, rows in space.snapshots.items():
         for snapshot in rows.values():
-            if _ROOT in snapshot.labels:
+            if _is_root(store, snapshot.labels):
                 yield (name, SNAPSHOT, f"{snapshotter}/{snapshot.key}")
+    if store.release >= _SANDBOXES:
+        for sandbox in space.sandboxes.values():
+            yield from _labelled(name, sandbox.labels)
+
+
+def _is_root(store: Store, labels: Labels) -> bool:
+    """From 2.2 on the label's name may go on."""
+    if store.release < _BACK_REFERENCES:
+        return _ROOT in labels
+    return any(key.startswith(_ROOT) for key in labels)
 
 
 def _held_flat(store: Store, name: str, space: StoredNamespace) -> Iterator[GraphNode]:
@@ -164,11 +191,75 @@ def _references(store: Store, node: GraphNode) -> Iterator[GraphNode]:
             yield from _labelled(name, snapshot.labels)
 
 
-def _parent(space: StoredNamespace, key: str) -> str | None:
-    """The key of the parent of ``snapshotter/key``, if any."""
-    snapshotter, _, own = key.partition("/")
-    snapshot = space.snapshots.get(snapshotter, {}).get(own)
-    return f"{snapshotter}/{snapshot.parent}" if snapshot is not None and snapshot.parent else None
+def _beneath(space: StoredNamespace, node: GraphNode) -> GraphNode | None:
+    """What a flat lease keeps with a resource: the parent of a snapshot, the target of an image."""
+    name, kind, key = node
+    if kind == IMAGE and key in space.images:
+        return (name, CONTENT, space.images[key].digest)
+    if kind == SNAPSHOT:
+        snapshotter, _, own = key.partition("/")
+        snapshot = space.snapshots.get(snapshotter, {}).get(own)
+        if snapshot is not None and snapshot.parent:
+            return (name, SNAPSHOT, f"{snapshotter}/{snapshot.parent}")
+    return None
+
+
+def _back_references(store: Store) -> dict[GraphNode, list[GraphNode]]:
+    """Who lives while a node does: the owners of back references to it, and snapshots whose condition for it holds."""
+    back: dict[GraphNode, list[GraphNode]] = {}
+    if store.release < _BACK_REFERENCES:
+        return back
+    for name, space in store.namespaces.items():
+        owners = [((name, CONTENT, blob.digest), blob.labels) for blob in space.content.values()]
+        owners += [((name, IMAGE, image.name), image.labels) for image in space.images.values()]
+        if store.release >= _CONDITIONS:
+            for owner, labels in owners:
+                back.setdefault(owner, []).extend(_conditional(name, space, labels, store.clock()))
+        for snapshotter, rows in space.snapshots.items():
+            owners += [((name, SNAPSHOT, f"{snapshotter}/{row.key}"), row.labels) for row in rows.values()]
+        for owner, labels in owners:
+            for other in _back_labelled(name, labels):
+                back.setdefault(other, []).append(owner)
+    return back
+
+
+def _back_labelled(name: str, labels: Labels) -> Iterator[GraphNode]:
+    for key, value in labels.items():
+        for prefix, kind in _BACK.items():
+            if key == prefix or key.startswith((f"{prefix}.", f"{prefix}/")):
+                yield (name, kind, value)
+        if key.startswith(_SNAPSHOT_BACK):
+            yield (name, SNAPSHOT, f"{key[len(_SNAPSHOT_BACK) :].partition('/')[0]}/{value}")
+
+
+def _conditional(name: str, space: StoredNamespace, labels: Labels, now: int) -> Iterator[GraphNode]:
+    for key, value in labels.items():
+        conditions, bar, own = value.partition("|")
+        if not (key.startswith(_CONDITION) and bar):
+            continue
+        snapshotter = key[len(_CONDITION) :].lstrip("./").partition("/")[0]
+        snapshot = space.snapshots.get(snapshotter, {}).get(own)
+        ages = [] if snapshot is None else list(_ages(snapshot.labels, now))
+        if any(_holds(condition, age) for condition in conditions.split(",") for age in ages):
+            yield (name, SNAPSHOT, f"{snapshotter}/{own}")
+
+
+def _ages(labels: Labels, now: int) -> Iterator[int]:
+    """How long ago a snapshot was used, by its labels [ns]."""
+    for key, value in labels.items():
+        if key.startswith(_USED_AT):
+            with suppress(InputError):
+                yield now - gotime.parse_rfc3339(value)
+
+
+def _holds(condition: str, age: int) -> bool:
+    if not condition.startswith(("usedat<", "usedat>")):
+        return False
+    try:
+        limit = gotime.parse_duration(condition[len("usedat<") :])
+    except InputError:
+        return False
+    return age < limit if condition.startswith("usedat<") else age > limit
 
 
 def _labelled(name: str, labels: Labels) -> Iterator[GraphNode]:

@@ -28,6 +28,7 @@ from imgframe.simulator.services_daemon import (
     ContainersService,
     IntrospectionService,
     LeasesService,
+    SandboxesService,
     TasksService,
     VersionService,
 )
@@ -41,7 +42,7 @@ Context = Any  # grpc.aio.ServicerContext, which is untyped
 
 LIMIT = 16 << 20  # bytes of one message, either way
 SERVICES: tuple[type[Service], ...] = (
-    ContainersService, ContentService, DiffService, ImagesService, IntrospectionService, LeasesService, NamespacesService, SnapshotsService, TasksService, VersionService,
+    ContainersService, ContentService, DiffService, ImagesService, IntrospectionService, LeasesService, NamespacesService, SandboxesService, SnapshotsService, TasksService, VersionService,
 )  # fmt: skip
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),

@@ -1,4 +1,4 @@
-"""The leases, containers, tasks, introspection and version services of a simulated store."""
+"""The leases, containers, tasks, sandboxes, introspection and version services of a simulated store."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from imgframe._proto import (
     containers_pb2,
     introspection_pb2,
     leases_pb2,
+    sandbox_pb2,
     task_types_pb2,
     tasks_pb2,
     version_pb2,
 )
-from imgframe._proto.types_pb2 import Platform
+from imgframe._proto.types_pb2 import Platform, Sandbox
 from imgframe.simulator.garbage_collector import collect_garbage, has_image_rules
 from imgframe.simulator.record_filters import by_name, fields, select
 from imgframe.simulator.service import Caller, Service, stamp
 from imgframe.simulator.status import Refusal, check_labels, exists, invalid, not_found
-from imgframe.simulator.store import STATUSES, Store, StoredContainer, StoredLease
+from imgframe.simulator.store import STATUSES, Store, StoredContainer, StoredLease, StoredSandbox
 
 _NEVER = -62_135_596_800  # Go's zero time, in seconds
 
 
 _LEASE_FIELDS = fields({("id",): "id"})
 _CONTAINER_FIELDS = fields({("id",): "id", ("runtime", "name"): "runtime", ("image",): "image"})
+_SANDBOX_FIELDS = fields({("id",): "id"})
 _PLUGIN_FIELDS = fields({("type",): "type", ("id",): "id"}, ())
 
 
@@ -151,6 +153,49 @@ class TasksService(Service):
                 task.exit_status = 137 if stopped else 0
                 task.exited_at.seconds = container.updated_at // 10**9 if stopped else _NEVER
         return reply
+
+
+def _sandbox_message(sandbox: StoredSandbox) -> Sandbox:
+    message = Sandbox(
+        sandbox_id=sandbox.id,
+        runtime=Sandbox.Runtime(name=sandbox.runtime),
+        labels=sandbox.labels,
+        sandboxer=sandbox.sandboxer,
+    )
+    stamp(message.created_at, sandbox.created_at)
+    stamp(message.updated_at, sandbox.updated_at)
+    return message
+
+
+class SandboxesService(Service):
+    """Sandboxes as records; containerd 1.6 has none."""
+
+    descriptor = sandbox_pb2.DESCRIPTOR.services_by_name["Store"]
+
+    def create(
+        self, request: sandbox_pb2.StoreCreateRequest, caller: Caller
+    ) -> sandbox_pb2.StoreCreateResponse:
+        self._check()
+        space = self.store.writable(caller.namespace)
+        asked = request.sandbox
+        if asked.sandbox_id in space.sandboxes:
+            raise exists(f'sandbox "{asked.sandbox_id}"')
+        sandboxer = asked.sandboxer if self.store.release >= (2, 0) else ""
+        labels = {key: value for key, value in asked.labels.items() if value}
+        now = self.store.clock()
+        made = StoredSandbox(asked.sandbox_id, asked.runtime.name, sandboxer, labels, now, now)
+        space.sandboxes[made.id] = made
+        return sandbox_pb2.StoreCreateResponse(sandbox=_sandbox_message(made))
+
+    def list(self, request: sandbox_pb2.StoreListRequest, caller: Caller) -> sandbox_pb2.StoreListResponse:
+        self._check()
+        sandboxes = self.store.space(caller.namespace).sandboxes
+        rows = select(request.filters, by_name(sandboxes), _SANDBOX_FIELDS)
+        return sandbox_pb2.StoreListResponse(list=map(_sandbox_message, rows))
+
+    def _check(self) -> None:
+        if self.store.release < (1, 7):
+            raise Refusal(grpc.StatusCode.UNIMPLEMENTED, f"unknown service {self.descriptor.full_name}")
 
 
 class IntrospectionService(Service):

@@ -1,7 +1,8 @@
 """A simulated containerd store: plain records in dicts, built from a dump and written back as one.
 
-A dump is a dict of JSON types: ``images``, ``containers``, ``blobs``, ``snapshots``, ``leases``, ``ingests`` of one
-``namespace``; or ``{"namespaces": {name: dump}}`` for several. Times are integer nanoseconds since the epoch (``..._ns``).
+A dump is a dict of JSON types: ``images``, ``containers``, ``blobs``, ``snapshots``, ``sandboxes``, ``leases``,
+``ingests`` of one ``namespace``; or ``{"namespaces": {name: dump}}`` for several. Times are integer nanoseconds since the epoch
+(``..._ns``).
 Records share the label dicts of the dump; a change replaces them.
 """
 
@@ -84,6 +85,18 @@ class StoredContainer:
 
 
 @dataclass(slots=True)
+class StoredSandbox:
+    """A sandbox; only its labels matter to anything else."""
+
+    id: str
+    runtime: str
+    sandboxer: str
+    labels: Labels
+    created_at: int
+    updated_at: int
+
+
+@dataclass(slots=True)
 class StoredLease:
     """A lease and its resources, as (type, ID) in the order added."""
 
@@ -117,6 +130,7 @@ class StoredNamespace:
     content: dict[str, StoredBlob] = field(default_factory=dict)
     snapshots: dict[str, dict[str, StoredSnapshot]] = field(default_factory=dict)
     containers: dict[str, StoredContainer] = field(default_factory=dict)
+    sandboxes: dict[str, StoredSandbox] = field(default_factory=dict)
     leases: dict[str, StoredLease] = field(default_factory=dict)
     ingests: dict[str, StoredIngest] = field(default_factory=dict)
 
@@ -175,6 +189,8 @@ class Store:
             space.snapshots[snapshotter] = {row["key"]: _snapshot(row) for row in rows or ()}
         for row in _rows(part, "containers"):
             space.containers[row["id"]] = _container(row)
+        for row in _rows(part, "sandboxes"):
+            space.sandboxes[row["id"]] = _sandbox(row)
         for row in _rows(part, "leases"):
             space.leases[row["id"]] = _lease(row, space)
         for row in _rows(part, "ingests"):
@@ -220,6 +236,7 @@ class Store:
                 for name, rows in space.snapshots.items()
             },
             "containers": [_fields(container) for container in space.containers.values()],
+            "sandboxes": [_fields(sandbox) for sandbox in space.sandboxes.values()],
             "leases": [
                 _fields(lease) | {"resources": [{"type": kind, "id": id_} for kind, id_ in lease.resources]}
                 for lease in space.leases.values()
@@ -308,6 +325,16 @@ def _container(row: Record) -> StoredContainer:
         *_times(row),
         row.get("status") or "",
         row.get("sandbox") or "",
+    )
+
+
+def _sandbox(row: Record) -> StoredSandbox:
+    return StoredSandbox(
+        row["id"],
+        row.get("runtime") or "io.containerd.runc.v2",
+        row.get("sandboxer") or "",
+        _labels(row),
+        *_times(row),
     )
 
 

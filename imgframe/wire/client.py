@@ -30,7 +30,7 @@ class Client:
     :class:`~imgframe.errors.WireError` and name the address and the call.
 
     Attributes:
-        daemon: version, server, plugins, namespaces, containers and tasks.
+        daemon: version, server, plugins, namespaces, containers, tasks and sandboxes.
         images: image records.
         content: blobs: their bytes, labels and writes.
         snapshots: snapshots, their usage, and unpacking into them.

@@ -1,4 +1,4 @@
-"""The daemon: version, identity, plugins, namespaces, containers and tasks."""
+"""The daemon: version, identity, plugins, namespaces, containers, tasks and sandboxes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from imgframe._proto import (
     containers_pb2,
     introspection_pb2,
     namespaces_pb2,
+    sandbox_pb2,
     task_types_pb2,
     tasks_pb2,
     version_pb2,
@@ -23,6 +24,7 @@ from imgframe.wire.records import (
     Layout,
     Namespace,
     Plugin,
+    Sandbox,
     Server,
     Task,
     Version,
@@ -36,6 +38,7 @@ _INTROSPECTION = methods(introspection_pb2, "Introspection")
 _NAMESPACES = methods(namespaces_pb2, "Namespaces")
 _CONTAINERS = methods(containers_pb2, "Containers")
 _TASKS = methods(tasks_pb2, "Tasks")
+_SANDBOXES = methods(sandbox_pb2, "Store")
 _STATUSES = {value.number: value.name.lower() for value in task_types_pb2.Status.DESCRIPTOR.values}
 
 
@@ -83,8 +86,19 @@ def _container(message: Any) -> Container:
     )
 
 
+def _sandbox(message: Any) -> Sandbox:
+    return Sandbox(
+        message.sandbox_id,
+        message.runtime.name,
+        message.sandboxer,
+        labels_text(message.labels),
+        nanoseconds(message, "created_at"),
+        nanoseconds(message, "updated_at"),
+    )
+
+
 class DaemonClient:
-    """containerd's version, introspection, namespaces, containers and tasks services."""
+    """containerd's version, introspection, namespaces, containers, tasks and sandboxes services."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -135,3 +149,8 @@ class DaemonClient:
             )
             for message in reply.tasks
         ]
+
+    async def sandboxes(self, namespace: str) -> list[Sandbox]:
+        """Sandboxes of a namespace; containerd 1.6 refuses."""
+        reply = await self._channel.read(_SANDBOXES["List"], sandbox_pb2.StoreListRequest(), namespace)
+        return [_sandbox(message) for message in reply.list]

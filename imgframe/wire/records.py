@@ -166,6 +166,17 @@ class Container(Record, frozen=True, gc=False):
     updated_at: int | None
 
 
+class Sandbox(Record, frozen=True, gc=False):
+    """A sandbox: what the containers of a pod share."""
+
+    id: str
+    runtime: str
+    sandboxer: str
+    labels: str
+    created_at: int | None
+    updated_at: int | None
+
+
 class Task(Record, frozen=True, gc=False):
     """The task of a container; ``id`` is the container's, ``status`` a lower-case word."""
 

@@ -1,8 +1,13 @@
 """Random stores with every kind of reference, written by raw calls, then deleted from piece by piece."""
 
+from datetime import UTC, datetime, timedelta
+
 from testbed.compared_calls import digest
 
 _REF = "containerd.io/gc.ref"
+_BACK = "containerd.io/gc.bref"
+_CONDITION = "containerd.io/gc.cond.snapshot"
+_USED_AT = "containerd.io/gc.cond.value-usedat"
 EXPIRE = "containerd.io/gc.expire"
 
 
@@ -63,19 +68,74 @@ def _store(rng, namespace):
         labels = {"containerd.io/gc.root": "1"} if rng.random() < 0.1 else {}
         labels |= {f"{_REF}.content.x": rng.choice(blobs)} if rng.random() < 0.1 else {}
         calls.append(("Snapshots/Prepare", [], held | prepared | {"labels": labels}))
+        if rng.random() < 0.4:
+            labels |= {_USED_AT: rng.choice([_stamp(-2), _stamp(-48), _stamp(1), "long ago"])}
+        if rng.random() < 0.2:
+            labels |= _back_labels(rng, blobs, keys)
         if rng.random() < 0.8:
             keys.append(f"s{number}")
             commit = {"snapshotter": "overlayfs", "key": f"p{number}", "name": f"s{number}", "labels": labels}
             calls.append(("Snapshots/Commit", [], held | commit))
-    for number in range(3):
+    for number in range(6):
         key, value = f"{_REF}.snapshot.overlayfs{rng.choice(['', '/x'])}", rng.choice(keys or ["gone"])
+        if rng.random() < 0.6:
+            ((key, value),) = _back_labels(rng, blobs, keys).items()
         info = {"digest": rng.choice(blobs), "labels": {key: value}}
         calls.append(("Content/Update", [], at | {"info": info, "update_mask": {"paths": [f"labels.{key}"]}}))
-        calls += _lease(rng, at, number, blobs, keys)
+        calls += _lease(rng, at, number, blobs, keys) if number < 3 else ()
+    calls += _sandboxes(rng, at, blobs, keys)
     cut = {"action": "WRITE", "ref": "cut", "data": b"cut off", "total": 99}
     calls.append(("Content/Write", [cut], held if rng.random() < 0.5 else at))
     later = _images(rng, at, blobs, calls)
     return calls, later
+
+
+def _stamp(hours):
+    return (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _sandboxes(rng, at, blobs, keys):
+    """Sandboxes with references, from 1.7 on; before, the calls are refused."""
+    for number in range(rng.randrange(3)):
+        labels = {f"{_REF}.content.x": rng.choice(blobs)}
+        if keys and rng.random() < 0.5:
+            labels = {f"{_REF}.snapshot.overlayfs": rng.choice(keys)}
+        if rng.random() < 0.3:
+            labels |= {"containerd.io/gc.root": "x", f"{_BACK}.content": rng.choice(blobs)}
+        sandbox = {"sandbox_id": f"box-{number}", "runtime": {"name": "r"}, "labels": labels}
+        yield "Store/Create", [], at | {"sandbox": sandbox}
+    yield "Store/List", [], at
+    yield "Store/List", [], at | {"filters": [f'labels."{_REF}.content.x"']}
+
+
+def _back_labels(rng, blobs, keys):
+    """One back reference or condition, from 2.2 and 2.3 on."""
+    said = rng.choice(
+        [
+            "usedat<24h",
+            "usedat>24h",
+            "usedat<1m,usedat>100h",
+            "usedat<=24h",
+            "usedat=1h",
+            "usedat<soon",
+            "other<1h",
+            "",
+        ]
+    )
+    return rng.choice(
+        [
+            {f"{_BACK}.content{rng.choice(['', '.x', '/x', 'x'])}": rng.choice(blobs)},
+            {f"{_BACK}.image": f"i{rng.randrange(4)}"},
+            {f"{_BACK}.container.x": "none"},
+            {f"{_BACK}.snapshot.overlayfs{rng.choice(['', '/x'])}": rng.choice([*keys, "gone"])},
+            {"containerd.io/gc.rootless": "x"},
+            {
+                f"{_CONDITION}.overlayfs{rng.choice(['', '/a', '/b'])}": f"{said}|{rng.choice([*keys, 'gone'])}"
+            },
+            {f"{_CONDITION}.overlayfs": f"{said}|{rng.choice([*keys, 'gone'])}"},
+            {f"{_CONDITION}.overlayfs": said or "x"},
+        ]
+    )
 
 
 def _labels(rng, blobs):
@@ -112,6 +172,8 @@ def _images(rng, at, blobs, calls):
     for number in range(rng.randrange(3, 6)):
         target = {"media_type": "application/x", "digest": rng.choice(blobs), "size": 5}
         labels = {f"{_REF}.content.extra": rng.choice(blobs)} if rng.random() < 0.2 else {}
+        if rng.random() < 0.3:
+            labels |= {EXPIRE: rng.choice([_stamp(-1), _stamp(1), "soon"])} | _back_labels(rng, blobs, [])
         image = {"name": f"i{number}", "target": target, "labels": labels}
         calls.append(("Images/Create", [], at | {"image": image}))
         later.append(("Images/Delete", at | {"name": f"i{number}"}))

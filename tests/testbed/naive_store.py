@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,7 @@ import imgframe as imf
 from imgframe import schema
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-VERSIONS = ("1.6.20~ds1", "1.7.24", "2.0.5", "2.1.9+unknown", "v2.2.1")
+VERSIONS = ("1.6.20~ds1", "1.7.24", "2.0.5", "2.1.9+unknown", "v2.2.1", "2.3.7", "2.4.2+unknown")
 OCI = "application/vnd.oci.image."
 
 
@@ -26,6 +27,7 @@ class Store:
     containers: dict = field(default_factory=dict)
     leases: dict = field(default_factory=dict)
     ingests: dict = field(default_factory=dict)
+    sandboxes: dict = field(default_factory=dict)
 
 
 def release(version):
@@ -140,6 +142,8 @@ def _oddities(rng, store, node, ns):
     if here and rng.random() < 0.2:
         store.snapshots[rng.choice(here)]["parent"] = rng.choice(["nowhere", rng.choice(here)[3]])
     _odd_labels(rng, store, node, ns)
+    _odd_sandboxes(rng, store, node, ns)
+    _conditions(rng, store, node, ns)
     _odd_leases(rng, store, node, ns)
     for i in range(rng.randint(0, 2)):
         store.ingests[node, ns, f"w{i}"] = {
@@ -178,6 +182,55 @@ def _odd_labels(rng, store, node, ns):
                     {"containerd.io/gc.bref.content": "M2", "containerd.io/gc.expire": stamp(-1)},
                 ]
             )
+
+
+def _odd_sandboxes(rng, store, node, ns):
+    if release(store.nodes[node]) < (1, 7):
+        return
+    for i in range(rng.randint(0, 2)):
+        store.sandboxes[node, ns, f"s{i}"] = {
+            "labels": rng.choice(
+                [
+                    {},
+                    {"containerd.io/gc.ref.content.x": rng.choice(["L0", "M1", "gone"])},
+                    {"containerd.io/gc.ref.snapshot.overlayfs": "sha256:xx"},
+                    {"containerd.io/gc.ref.image": "example/app:1"},
+                    {"containerd.io/gc.bref.content": "L1", "containerd.io/gc.root": "x"},
+                ]
+            )
+        }
+
+
+def _conditions(rng, store, node, ns):
+    """Conditions of blobs and images, and times of snapshots: on any release, where those before 2.3 ignore them."""
+    owners = [
+        value for part in (store.blobs, store.images) for key, value in part.items() if key[:2] == (node, ns)
+    ]
+    for _ in range(rng.randint(0, 3)):
+        kind, key = rng.choice(["overlayfs", "native"]), rng.choice(["sha256:x", "sha256:xx", "nowhere"])
+        said = rng.choice(
+            [
+                "usedat<24h",
+                "usedat>24h",
+                "usedat<-1h",
+                "usedat<1h,usedat>100h",
+                "other=1,usedat<90m",
+                "usedat<=24h",
+                "usedat=24h",
+                "usedat<soon",
+                "unknown<24h",
+                "",
+            ]
+        )
+        if owners:
+            label = f"containerd.io/gc.cond.snapshot.{kind}{rng.choice(['', '/x', '/y'])}"
+            rng.choice(owners)["labels"][label] = rng.choice([f"{said}|{key}", f"{said}|{key}", said or key])
+    for key, value in store.snapshots.items():
+        if key[:2] == (node, ns) and rng.random() < 0.5:
+            when = rng.choice([stamp(-2), stamp(-2), stamp(-48), stamp(48), "long ago"])
+            value["labels"] = {**value["labels"], "containerd.io/gc.cond.value-usedat": when}
+            if rng.random() < 0.1:
+                value["labels"]["containerd.io/gc.cond.value-usedat.x"] = stamp(-200)
 
 
 def _odd_leases(rng, store, node, ns):
@@ -222,6 +275,7 @@ def tables(store: Store) -> dict:
             store.containers,
             store.leases,
             store.ingests,
+            store.sandboxes,
         )
         for key in part
     )
@@ -256,6 +310,7 @@ def tables(store: Store) -> dict:
             **{name: lambda v, name=name: v[name] for name in ("image", "snapshotter", "snapshot_key")},
             **label,
         ),
+        "sandboxes": _rows("sandboxes", ("node", "namespace", "id"), store.sandboxes, **label),
         "ingests": _rows(
             "ingests",
             ("node", "namespace", "ref"),
@@ -463,6 +518,29 @@ def refs(store, version, node, ns, labels):
     return forward, back
 
 
+def conditional(store, node, ns, labels, now):
+    """The snapshots whose condition in these labels holds, by containerd 2.3."""
+    for label, value in labels.items():
+        if not label.startswith("containerd.io/gc.cond.snapshot") or "|" not in value:
+            continue
+        kind = label.removeprefix("containerd.io/gc.cond.snapshot").lstrip("./").split("/")[0]
+        said, key = value.split("|", 1)
+        snapshot = store.snapshots.get((node, ns, kind, key), {"labels": {}})
+        for name, when in snapshot["labels"].items():
+            if not name.startswith("containerd.io/gc.cond.value-usedat") or when == "long ago":
+                continue
+            age = now - datetime.fromisoformat(when)
+            for one in said.split(","):
+                found = re.fullmatch(r"usedat([<>])(-?\d+)([hm])", one)
+                if found is None:
+                    continue
+                limit = (
+                    timedelta(hours=int(found[2])) if found[3] == "h" else timedelta(minutes=int(found[2]))
+                )
+                if age < limit if found[1] == "<" else age > limit:
+                    yield ("snapshot", node, ns, kind, key)
+
+
 def collect_garbage(store: Store, removed=(), now=NOW) -> set:
     """What a collection would keep after the image records ``removed`` are gone: a set of (kind, *key)."""
     images = {key: value for key, value in store.images.items() if key not in removed}
@@ -508,6 +586,13 @@ def collect_garbage(store: Store, removed=(), now=NOW) -> set:
         edges["container", *key].append(
             ("snapshot", key[0], key[1], value["snapshotter"], value["snapshot_key"])
         )
+    for kind, part in (("content", store.blobs), ("image", images)):
+        for key, value in part.items():
+            if release(store.nodes[key[0]]) >= (2, 3):
+                edges[kind, *key] += conditional(store, key[0], key[1], value["labels"], now)
+    for key, value in store.sandboxes.items():
+        if release(store.nodes[key[0]]) >= (2, 0):
+            roots |= {*refs(store, release(store.nodes[key[0]]), key[0], key[1], value["labels"])[0]}
     leased = set()
     for key, value in store.leases.items():
         expire = value["labels"].get("containerd.io/gc.expire")

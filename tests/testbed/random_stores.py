@@ -127,12 +127,15 @@ class _Namespace:
             self._active(number)
         for number in range(rng.randint(0, 2)):
             self._lease(number)
+        for number in range(rng.randint(0, 2)):
+            self._sandbox(number)
         if rng.random() < 0.5:
             self._ingest()
 
     def _write(self, data: bytes, labels: dict[str, str]) -> None:
         if self.rng.random() < 0.06:
             labels = {**labels, "containerd.io/gc.root": "kept"}
+        labels = {**labels, **self._odd_labels()}
         digest = digest_of(data)
         self.wire.write(digest, data, labels)
         self.written.append(digest)
@@ -175,6 +178,10 @@ class _Namespace:
         if name:
             self._stat_absent(snapshotter, name)
         labels = {"containerd.io/gc.root": "kept"} if not name and self.rng.random() < 0.1 else {}
+        if self.rng.random() < 0.4:
+            when = self.rng.choice([_stamp(-2), _stamp(-2), _stamp(-48), _stamp(1), "long ago"])
+            labels["containerd.io/gc.cond.value-usedat"] = when
+        labels |= self._odd_labels()
         reply = self._call(
             "snapshots.v1.Snapshots", method, (1, snapshotter), (2, key), (3, parent), (4, labels)
         )
@@ -185,7 +192,8 @@ class _Namespace:
                 self.rng.randbytes(self.rng.randint(0, 20_000))
             )
         if name:
-            self._call("snapshots.v1.Snapshots", "Commit", (1, snapshotter), (2, name), (3, key))
+            commit = (1, snapshotter), (2, name), (3, key), (4, labels)
+            self._call("snapshots.v1.Snapshots", "Commit", *commit)
 
     def _stat_absent(self, snapshotter: str, name: str) -> None:
         """Raises ALREADY_EXISTS where the name is there."""
@@ -217,6 +225,7 @@ class _Namespace:
                     {"containerd.io/gc.ref.content.also": rng.choice(self.written)},
                 ]
             )
+            labels = {**labels, **self._odd_labels()}
             name = f"registry.example/app-{rng.randint(0, 5)}:{self.round}"
             size = (1, f"{OCI}{kind}.v1+json"), (2, digest_of(target["data"])), (3, len(target["data"]))
             record = message((1, name), (2, labels), (3, message(*size)))
@@ -263,6 +272,54 @@ class _Namespace:
             held.append(("images", f"registry.example/app-{rng.randint(0, 5)}:{self.round}"))
         for kind, resource in rng.sample(held, rng.randint(0, min(3, len(held)))):
             self._call("leases.v1.Leases", "AddResource", (1, lease), (2, message((1, resource), (2, kind))))
+
+    def _odd_labels(self) -> dict[str, str]:
+        """Sometimes a back reference or a condition, which count from 2.2 and 2.3 on; older releases only store them."""
+        rng = self.rng
+        chosen = rng.random()
+        if chosen > 0.16:
+            return {}
+        snapshotter, key = rng.choice([*self.snapshots, ("overlayfs", "nowhere")])
+        if chosen > 0.08:
+            said = rng.choice(
+                ["usedat<24h", "usedat<24h", "usedat>24h", "usedat<1m,usedat>40h", "usedat<=24h", "x<1h"]
+            )
+            suffix = rng.choice(["", "/x"])
+            return {f"containerd.io/gc.cond.snapshot.{snapshotter}{suffix}": f"{said}|{key}"}
+        image = f"registry.example/app-{rng.randint(0, 5)}:{self.round}"
+        back, other = rng.choice(
+            [
+                ("content.x", rng.choice([*self.written, "sha256:" + "0" * 64])),
+                ("image", image),
+                ("container/x", f"active-{self.round}-0"),
+                (f"snapshot.{snapshotter}", key),
+            ]
+        )
+        return {f"containerd.io/gc.bref.{back}": other}
+
+    def _sandbox(self, number: int) -> None:
+        """A pod: its sandbox, which may refer to things, and sometimes an image mounted into it as a volume."""
+        rng = self.rng
+        sandbox = f"sandbox-{self.round}-{number}"
+        snapshotter, parent = rng.choice([*self.snapshots, ("overlayfs", "")])
+        if self.numbers >= (1, 7) and rng.random() < 0.7:
+            labels = rng.choice(
+                [
+                    {},
+                    {"containerd.io/gc.ref.content.x": rng.choice(self.written)},
+                    {f"containerd.io/gc.ref.snapshot.{snapshotter}": parent or "nowhere"},
+                    {"containerd.io/gc.ref.image": f"registry.example/app-{rng.randint(0, 5)}:{self.round}"},
+                    {"containerd.io/gc.root": "x", "containerd.io/gc.bref.content": rng.choice(self.written)},
+                ]
+            )
+            fields = (1, sandbox), (2, message((1, "io.containerd.runc.v2"))), (4, labels)
+            self._call("sandbox.v1.Store", "Create", (1, message(*fields)))
+        if parent and rng.random() < 0.7:
+            self._call("leases.v1.Leases", "Create", (1, sandbox))
+            key = f"/run/kubernetes/image-volumes/{sandbox}/{parent}"
+            self._snapshot(snapshotter, key, parent, method=rng.choice(["Prepare", "View"]))
+            resource = message((1, key), (2, f"snapshots/{snapshotter}"))
+            self._call("leases.v1.Leases", "AddResource", (1, sandbox), (2, resource))
 
     def _ingest(self) -> None:
         """An unfinished write, sometimes under a lease that is already over or that lives on."""

@@ -12,6 +12,7 @@ from imgframe._proto import (
     introspection_pb2,
     leases_pb2,
     namespaces_pb2,
+    sandbox_pb2,
     snapshots_pb2,
     tasks_pb2,
     version_pb2,
@@ -26,6 +27,7 @@ _MODULES = {
     "Leases": leases_pb2,
     "Namespaces": namespaces_pb2,
     "Snapshots": snapshots_pb2,
+    "Store": sandbox_pb2,
     "Tasks": tasks_pb2,
     "Version": version_pb2,
 }
