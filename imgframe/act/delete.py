@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from typing import Any
 
-from imgframe.act import leases
+from imgframe.act import leases, undo_leases
 from imgframe.act.node_session import NodeSession
 from imgframe.act.steps import Outcome, Step, done, gone, refused
 from imgframe.errors import Conflict, Missing, Refused, WireError
 from imgframe.reclaiming import Reclaim
 from imgframe.wire import Client, layout
-from imgframe.wire.records import BlobDescriptor, Image, Resource, labels_of
+from imgframe.wire.records import BlobDescriptor, Image, labels_of
 
 CONDITIONAL_SINCE = (2, 0, 0)
 """From this version on containerd itself refuses to delete a record whose target moved."""
 
 PINNED = "io.cri-containerd.pinned"
-UNDO = "imgframe.io/undo"
-"""Label of the lease that holds deleted content: the plan."""
-
 _NO_RECORD = "no such record any more"
 
 
@@ -33,7 +29,9 @@ async def apply(node: NodeSession, steps: list[Step]) -> None:
         return
     client = node.client
     before = await _StoreContent.read(client)
-    await _hold(node, ready)
+    plan = node.context.plan
+    if plan.undo_for is not None:
+        node.held_until = await undo_leases.hold(client, plan.id, plan.undo_for, ready)
     conditional = client.opened.numbers >= CONDITIONAL_SINCE
     *first, last = ready
     try:
@@ -120,21 +118,6 @@ async def _delete(client: Client, step: Step, *, conditional: bool, sync: bool) 
     except Conflict as error:
         return refused(f"moved since: {error}; collect again")
     return done(digest, None)
-
-
-async def _hold(node: NodeSession, steps: list[Step]) -> None:
-    """Put the targets under leases, one per namespace, where the plan is to be undoable for a while."""
-    plan, client = node.context.plan, node.client
-    if plan.undo_for is None:
-        return
-    lease, labels = leases.undo_lease(plan.id), {**leases.expiring(plan.undo_for), UNDO: plan.id}
-    for namespace in {step["namespace"] for step in steps}:
-        with contextlib.suppress(Conflict):  # the same plan, applied again after it was interrupted
-            await client.leases.create(namespace, lease, labels)
-        digests = {step["digest"] for step in steps if step["namespace"] == namespace}
-        await asyncio.gather(
-            *(client.leases.add(namespace, lease, Resource("content", digest)) for digest in sorted(digests))
-        )
 
 
 class _StoreContent:

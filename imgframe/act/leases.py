@@ -1,14 +1,17 @@
-"""Leases: around a piece of work, for undo, and an empty one that makes the garbage collector run."""
+"""Leases: they expire by the node's clock, protect a piece of work, and make the garbage collector run."""
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
 from imgframe.act.tasks import finished
@@ -26,27 +29,62 @@ OWNER = "imgframe.io/owner"
 """Label of our leases: the process that works under it, so that what a killed one left can be told from what a living one needs."""
 
 _swept: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
+_offsets: WeakKeyDictionary[Client, float] = WeakKeyDictionary()
 _held: set[str] = set()
 """Leases under which this process is working."""
 
 CleanUp = Callable[[], Awaitable[None]]
 
 
-def expiring(seconds: float) -> dict[str, str]:
-    """The label of a lease that ends by itself after so many seconds."""
-    end = datetime.now(UTC) + timedelta(seconds=seconds)
-    return {EXPIRE: end.strftime("%Y-%m-%dT%H:%M:%SZ")}
+def clock_offset(client: Client) -> float:
+    """Seconds by which the node's clock is ahead of this machine's, as its latest lease shows; 0: less than a second apart."""
+    return _offsets.get(client, 0.0)
 
 
-def undo_lease(plan_id: str) -> str:
-    """The name of the lease that holds what a plan deleted."""
-    return f"{PREFIX}undo-{plan_id}"
+async def create(
+    client: Client,
+    namespace: str,
+    lease: str,
+    seconds: float,
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> int:
+    """Create a lease that ends by itself after so many seconds of the node's clock; gives that time [s since the epoch].
+
+    containerd stamps a lease with its own time. Where that differs from ours by more than a second, the lease is made again.
+
+    Raises:
+        WireError: the lease could not be made.
+    """
+    for _ in range(2):
+        before = _now()
+        ends = math.ceil(before + clock_offset(client) + seconds)
+        expires = datetime.fromtimestamp(ends, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        made = await client.leases.create(namespace, lease, {**labels, EXPIRE: expires})
+        offset = _offset(made.created_at, before, _now())
+        if abs(offset - clock_offset(client)) <= 1:
+            break
+        _offsets[client] = offset
+        with suppress(Missing):  # expired by the node's clock, and collected
+            await client.leases.delete(namespace, lease, sync=False)
+    return ends
+
+
+def _offset(created_at: int | None, before: float, after: float) -> float:
+    """How far the node's time is ahead of an interval of ours; 0: within a second of it, or unknown."""
+    if created_at is None:
+        return 0.0
+    node = created_at / 1e9
+    return node - after if node > after + 1 else node - before if node < before - 1 else 0.0
+
+
+def _now() -> float:
+    return time.time()
 
 
 async def collect_garbage(client: Client, namespace: str) -> None:
     """Make the garbage collector run and wait for it, by creating an empty lease and deleting it."""
     lease = f"{PREFIX}{secrets.token_hex(6)}"
-    await client.leases.create(namespace, lease, expiring(60))
+    await create(client, namespace, lease, 60)
     await client.leases.delete(namespace, lease, sync=True)
 
 
@@ -64,7 +102,7 @@ async def leased(client: Client, namespace: str) -> AsyncIterator[tuple[str, lis
     clean_ups: list[CleanUp] = []
     _held.add(lease)
     try:
-        await client.leases.create(namespace, lease, {**expiring(HOURS * 3600), OWNER: _owner()})
+        await create(client, namespace, lease, HOURS * 3600, {OWNER: _owner()})
         yield lease, clean_ups
     except BaseException as error:
         problem = await finished(_fail(client, namespace, lease, clean_ups))

@@ -49,6 +49,7 @@ class NodeSession:
         context: what it shares with the other nodes.
         outcomes: what became of each step so far, by its number.
         observed: bytes that really disappeared (None: unknown); empty where nothing was to be deleted.
+        held_until: when the leases end that hold what was deleted [s, the node's clock]; None: nothing is held.
         host: the platform that the node runs, once :meth:`open` has asked.
         layout: of its store, likewise.
         last_progress: when containerd last reported progress of a transfer of its own, on the monotonic clock.
@@ -61,6 +62,7 @@ class NodeSession:
         self.name, self.client, self.context = name, client, context
         self.outcomes: dict[int, Outcome] = {}
         self.observed: list[int | None] = []
+        self.held_until: int | None = None
         self.last_progress = 0.0
         self._snapshotters: dict[str, str] | None = None
         self._asking = asyncio.Lock()

@@ -1,26 +1,33 @@
-"""Undo: create deleted image records again while a lease holds their content."""
+"""Undo: create deleted image records again while leases hold their content."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 
+from imgframe.act import leases, undo_leases
 from imgframe.act.node_session import NodeSession
 from imgframe.act.steps import Outcome, Step, done, failed, gone, refused
+from imgframe.act.tasks import gather_or_cancel
 from imgframe.errors import Conflict, Missing
 from imgframe.wire import Client
-from imgframe.wire.records import BlobDescriptor
+from imgframe.wire.records import BlobDescriptor, Resource
 
 
 async def apply(node: NodeSession, steps: list[Step]) -> None:
-    """Put the names back, and end the leases of those namespaces in which all are back."""
-    outcomes = await node.each(steps, lambda step: _create(node.client, step))
-    for namespace in {step["namespace"] for step in steps}:
+    """Put the names back, and end the leases of those namespaces in which all that they hold is back.
+
+    A lease of its own keeps the content meanwhile: the one that holds it may expire at any moment.
+    """
+    client = node.client
+    for namespace in dict.fromkeys(step["namespace"] for step in steps):
         mine = [step for step in steps if step["namespace"] == namespace]
-        if all(outcomes[step["step"]]["status"] in {"done", "gone"} for step in mine):
-            for lease in {json.loads(step["options"] or "{}").get("lease") for step in mine} - {None}:
-                with contextlib.suppress(Missing):  # expired, or ended before
-                    await node.client.leases.delete(namespace, lease, sync=False)
+        resources = {Resource("content", step["digest"]) for step in mine}
+        async with leases.leased(client, namespace) as (lease, _):
+            await gather_or_cancel([client.leases.add(namespace, lease, one) for one in resources])
+            await node.each(mine, lambda step: _create(client, step))
+        for plan in dict.fromkeys(json.loads(step["options"] or "{}").get("undo") for step in mine):
+            if plan is not None:
+                await undo_leases.end(client, namespace, plan)
 
 
 async def _create(client: Client, step: Step) -> Outcome:

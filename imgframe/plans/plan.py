@@ -59,7 +59,8 @@ class Plan:
     ``steps``: a frame of the steps in order: step, action (delete, create, tag, pull, ensure, push), node, namespace, name,
     digest (on which the step was decided), to, media_type, target_size, record_labels, reason, predicted_bytes, options (JSON).
     ``kept``: node, namespace, name, digest, reason. ``freed``: a :class:`~imgframe.Reclaim`, or None where nothing is deleted.
-    ``nodes``: the nodes by name. ``undo_for``: seconds for which deleted content is held so that it can be restored; None: not.
+    ``nodes``: the nodes by name; ``stores``: the uuids of their stores, and steps on another store are refused. ``id``: the hash
+    of the steps, compared when the plan is opened and when it is applied. ``undo_for``: seconds for which deleted content is held so that it can be restored; None: not.
 
     A Plan can be saved, reviewed and applied tomorrow: :meth:`apply` compares every step with its node at that moment.
     """
@@ -71,14 +72,27 @@ class Plan:
     undo_for: int | None = None
     made_at: int = field(default_factory=time.time_ns)
     id: str = ""
+    stores: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.id:
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, self.table.schema) as writer:
-                writer.write_table(self.table)
-            text = f"{self.made_at} ".encode() + sink.getvalue().to_pybytes()
-            object.__setattr__(self, "id", hashlib.sha256(text).hexdigest()[:16])
+            object.__setattr__(self, "id", self._hash())
+
+    def _hash(self) -> str:
+        """The hash of the steps, and of all else by which they are applied."""
+        text = hashlib.sha256(json.dumps([self.made_at, self.undo_for, sorted(self.stores.items())]).encode())
+        for column in self.table.itercolumns():
+            text.update(json.dumps(column.to_pylist()).encode())
+        return text.hexdigest()[:16]
+
+    def check(self) -> None:
+        """Compare the id with the hash of the steps.
+
+        Raises:
+            SchemaError: the plan was changed since it was made.
+        """
+        if self.id != self._hash():
+            raise SchemaError(f"plan {self.id} was changed after it was made; make it again")
 
     @property
     def steps(self) -> pd.DataFrame:
@@ -221,6 +235,19 @@ class Plan:
             write_audit(audit, result)
         return result
 
+    def undo(self) -> Plan:
+        """A Plan that puts back what applications of this plan deleted, in whichever process they ran; as :meth:`Result.undo`.
+
+        Only what the leases on the nodes still hold (``prune(..., undo_for="2h")``) and is not there now becomes a step; ``kept``
+        says why not for the others.
+
+        Raises:
+            InputError: the plan was made without ``undo_for``, nothing was deleted, or the time is over.
+        """
+        from imgframe.plans.undo import undo_plan
+
+        return undo_plan(self)
+
     def summary(self) -> list[str]:
         """What the plan does, in a few lines of text."""
         actions = [word for word in self.table["action"].to_pylist() if word is not None]
@@ -243,7 +270,7 @@ class Plan:
                 )
             if self.undo_for is not None:
                 lines.append(
-                    f"the bytes are freed only after {self.undo_for} s; until then result.undo() restores the names"
+                    f"the bytes are freed only after {self.undo_for} s; until then undo restores the names"
                 )
         return lines
 

@@ -88,12 +88,16 @@ class Result:
     def undo(self) -> Plan:
         """A Plan that puts the deleted names back; possible while the content is held (``prune(..., undo_for="2h")``).
 
+        It is made of what the nodes hold and what is there now: every record of the plan that is gone and held comes back,
+        whatever the status of its step says.
+
         Raises:
-            InputError: the plan was made without ``undo_for``, or nothing was deleted.
+            InputError: the plan was made without ``undo_for``, nothing was deleted, or the time is over.
         """
         from imgframe.plans.undo import undo_plan
 
-        return undo_plan(self.plan, self.outcomes)
+        rows = self.outcomes.select(["step", "status"]).to_pylist()
+        return undo_plan(self.plan, frozenset(row["step"] for row in rows if row["status"] == "done"))
 
     def __repr__(self) -> str:
         statuses = self.outcomes["status"].to_pylist()

@@ -1,50 +1,181 @@
-"""The plan that undoes what was deleted, while leases hold the content."""
+"""Plans that undo deletions: what the leases on the nodes hold, compared with what is there now. Nothing is written here."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from imgframe import schema
-from imgframe.errors import InputError
+from imgframe import _loop, schema
+from imgframe.act.undo_leases import HeldRecord, UndoLease, held
+from imgframe.errors import InputError, Missing, WireError
+from imgframe.node import Node
+from imgframe.wire import Client
 
 if TYPE_CHECKING:
     from imgframe.plans.plan import Plan
 
+_Key = tuple[str, str, str]
+"""Namespace, name and digest of a record."""
 
-def undo_plan(plan: Plan, outcomes: pa.Table) -> Plan:
-    """A plan of create steps for the records that an application of ``plan`` deleted.
+
+@dataclass
+class NodeLeases:
+    """What one node holds for undo, and what it has now; ``problem``: why it could not be read."""
+
+    problem: str = ""
+    store: str = ""
+    leases: list[UndoLease] = field(default_factory=list)
+    names: dict[tuple[str, str], str] = field(default_factory=dict)
+    present: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def records(self) -> dict[_Key, HeldRecord]:
+        """The records that the leases hold."""
+        return {
+            (lease.namespace, record.name, record.digest): record
+            for lease in self.leases
+            for record in lease.records
+        }
+
+    def objection(self, key: _Key) -> str:
+        """Why a record is not created again; empty: it can be."""
+        namespace, name, digest = key
+        now = self.names.get((namespace, name))
+        if now == digest:
+            return "it is there"
+        if now is not None:
+            return f"the name now has {now}; delete or rename that first"
+        if key not in self.records:
+            return "no lease holds it for undo, or not any more"
+        return "" if (namespace, digest) in self.present else f"{digest} is no longer in the store"
+
+
+async def _read(node: Node, plan: str | None, namespaces: Iterable[str], timeout: float) -> NodeLeases:
+    found = NodeLeases()
+    try:
+        async with Client(node, timeout=timeout) as client:
+            found.store = (await client.daemon.server()).uuid
+            for namespace in [one.name for one in await client.daemon.namespaces()]:
+                mine = await held(client, namespace, plan)
+                if not mine and namespace not in namespaces:
+                    continue
+                found.leases += mine
+                images = await client.images.list(namespace)
+                found.names |= {(namespace, image.name): image.target.digest for image in images}
+                wanted = {record.digest for lease in mine for record in lease.records}
+                there = await asyncio.gather(*(_has(client, namespace, digest) for digest in wanted))
+                found.present |= {(namespace, one) for one, has in zip(wanted, there, strict=True) if has}
+    except WireError as error:
+        found.problem = str(error)
+    return found
+
+
+async def _has(client: Client, namespace: str, digest: str) -> bool:
+    try:
+        await client.content.info(namespace, digest)
+    except Missing:
+        return False
+    return True
+
+
+def read_leases(
+    nodes: Mapping[str, Node],
+    plan: str | None,
+    namespaces: Iterable[str] = (),
+    *,
+    timeout: float,
+) -> dict[str, NodeLeases]:
+    """What nodes hold for the undo of one plan, or of all; ``namespaces`` are read in any case."""
+
+    async def together() -> dict[str, NodeLeases]:
+        read = await asyncio.gather(*(_read(node, plan, namespaces, timeout) for node in nodes.values()))
+        return dict(zip(nodes, read, strict=True))
+
+    return _loop.run(together())
+
+
+def undo_plan(plan: Plan, done: frozenset[int] = frozenset(), *, timeout: float = 60.0) -> Plan:
+    """A plan of create steps for what applications of ``plan`` deleted and leases still hold, whatever became of the step.
+
+    ``done``: steps that are known to have been taken; what is there again already stays a step, which is then ``gone``.
 
     Raises:
-        InputError: nothing was deleted, or the content was not held.
+        InputError: the content was not held, nothing was deleted, or the time is over.
+        WireError: no node could be reached.
     """
-    from imgframe.act.leases import undo_lease
-
     if plan.undo_for is None:
         raise InputError(
             "this plan cannot be undone: it was made without undo_for (as in prune(..., undo_for='2h'))"
         )
-    statuses = dict(zip(outcomes["step"].to_pylist(), outcomes["status"].to_pylist(), strict=True))
-    deleted = [
-        row for row in plan.table.to_pylist() if row["action"] == "delete" and statuses[row["step"]] == "done"
-    ]
-    if not deleted:
+    deletions = [row for row in plan.table.to_pylist() if row["action"] == "delete"]
+    nodes = {row["node"]: plan.nodes[row["node"]] for row in deletions}
+    seen = read_leases(nodes, plan.id, {row["namespace"] for row in deletions}, timeout=timeout)
+    rows: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    for row in deletions:
+        node, key = seen[row["node"]], (row["namespace"], row["name"], row["digest"])
+        if node.problem:
+            why = f"the node could not be read: {node.problem}"
+        elif plan.stores.get(row["node"], node.store) != node.store:
+            why = another_store(row["node"], plan.stores[row["node"]], node.store)
+        else:
+            why = node.objection(key)
+        if why and not (row["step"] in done and why == "it is there"):
+            kept.append({**row, "reason": why})
+        else:
+            rows.append(row)
+    if not rows:
+        _explain(plan, kept, seen)
+    steps, left = creating(rows, kept, plan.id)
+    return replace(
+        plan, table=steps, kept_table=left, freed=None, undo_for=None, made_at=time.time_ns(), id=""
+    )
+
+
+def another_store(node: str, expected: str, found: str) -> str:
+    """The sentence for a node that is not the one for which a plan was made."""
+    return f"{node} now leads to another store ({found}); the plan was made for {expected}"
+
+
+def _explain(plan: Plan, kept: list[dict[str, Any]], seen: Mapping[str, NodeLeases]) -> None:
+    """Raise why a plan cannot be undone at all."""
+    reasons = {row["reason"] for row in kept}
+    if reasons <= {"it is there"}:
         raise InputError("nothing was deleted, so there is nothing to undo")
+    unreadable = [node.problem for node in seen.values() if node.problem]
+    if unreadable:
+        raise InputError(f"plan {plan.id} cannot be undone now: {unreadable[0]}")
+    broken = [lease.problem for node in seen.values() for lease in node.leases if lease.problem]
+    if broken:
+        raise InputError(f"plan {plan.id} cannot be undone: {broken[0]}")
+    if not any(node.leases for node in seen.values()):
+        raise InputError(
+            f"the time to undo plan {plan.id} is over: no lease holds what it deleted; pull the images again"
+        )
+    raise InputError(f"plan {plan.id} cannot be undone: {min(reasons - {'it is there'})}")
+
+
+def creating(
+    rows: list[dict[str, Any]], kept: list[dict[str, Any]], undone: str
+) -> tuple[pa.Table, pa.Table]:
+    """The tables of the plan that creates the records of ``rows`` again."""
     made = {
         "action": "create",
-        "reason": f"undo of plan {plan.id}",
+        "reason": f"undo of plan {undone}",
         "predicted_bytes": None,
-        "options": json.dumps({"lease": undo_lease(plan.id)}),
+        "options": json.dumps({"undo": undone}),
     }
-    rows = [{**row, **made, "step": number} for number, row in enumerate(deleted)]
-    steps = schema.plan_table(
-        "steps", {name: [row[name] for row in rows] for name in schema.PLANS["steps"].names}
+    rows = [{**row, **made, "step": number} for number, row in enumerate(rows)]
+    steps, left = (
+        schema.plan_table(
+            name, {column: [row.get(column) for row in some] for column in schema.PLANS[name].names}
+        )
+        for name, some in (("steps", rows), ("kept", kept))
     )
-    kept = schema.plan_table("kept", {})
-    return replace(
-        plan, table=steps, kept_table=kept, freed=None, undo_for=None, made_at=time.time_ns(), id=""
-    )
+    return steps, left

@@ -171,7 +171,8 @@ def _deletion(
     column = pa.DictionaryArray.from_arrays(digest.indices, pa.array(texts, pa.string()))
     columns = {name: steps[name] for name in steps.column_names}
     steps = schema.plan_table("steps", {**columns, "options": column})
-    return Plan(steps, decided.kept, nodes_of(inventory), decided.freed, seconds_of(undo_for))
+    nodes, undo_seconds = nodes_of(inventory), seconds_of(undo_for)
+    return Plan(steps, decided.kept, nodes, decided.freed, undo_seconds, stores=stores_of(inventory))
 
 
 def nodes_of(inventory: Inventory) -> dict[str, Node]:
@@ -179,6 +180,12 @@ def nodes_of(inventory: Inventory) -> dict[str, Node]:
     rows = inventory.arrow("nodes").select(["node", "address"])
     rows = rows.rename_columns(["name", "address"]).to_pylist()
     return {row["name"]: Node.of(row) for row in rows if row["address"]}
+
+
+def stores_of(inventory: Inventory) -> dict[str, str]:
+    """The uuids of the stores of an inventory, by the names of their nodes."""
+    rows = inventory.arrow("nodes").select(["node", "store_uuid"]).to_pylist()
+    return {row["node"]: row["store_uuid"] for row in rows if row["store_uuid"]}
 
 
 def seconds_of(undo_for: str | int | None) -> int | None:
@@ -208,7 +215,7 @@ def tag(images: pd.DataFrame, inventory: Inventory, to: Names) -> Plan:
         True
     """
     decided = tag_steps(records_of(images, inventory, "tag"), inventory, to)
-    return Plan(decided.steps, decided.kept, nodes_of(inventory))
+    return Plan(decided.steps, decided.kept, nodes_of(inventory), stores=stores_of(inventory))
 
 
 def ensure(
@@ -354,4 +361,4 @@ def push(
     known = dict.fromkeys(str(row["name"]) for row in records)
     given = {name: name if to is None else new_name(name, to) for name in known}
     decided = push_steps(records, [given[str(row["name"])] for row in records], options)
-    return Plan(decided.steps, decided.kept, nodes_of(inventory))
+    return Plan(decided.steps, decided.kept, nodes_of(inventory), stores=stores_of(inventory))
