@@ -68,6 +68,8 @@ _NAMES = {
     "imgframe.node": ("Node", "load_nodes"),
     "imgframe.planning": ("EnsuredImage", "PullMode"),
     "imgframe.plans": ("Plan", "Result", "ensure", "open_plan", "prune", "prune_to", "pull", "push", "tag"),
+    "imgframe.plans.audited_runs": ("open_audit",),
+    "imgframe.plans.undoable": ("undo", "undoable"),
     "imgframe.reclaiming": (
         "Reclaim",
         "explain_image",

@@ -75,6 +75,9 @@ from imgframe.plans import prune_to as prune_to
 from imgframe.plans import pull as pull
 from imgframe.plans import push as push
 from imgframe.plans import tag as tag
+from imgframe.plans.audited_runs import open_audit as open_audit
+from imgframe.plans.undoable import undo as undo
+from imgframe.plans.undoable import undoable as undoable
 from imgframe.reclaiming import Reclaim as Reclaim
 from imgframe.reclaiming import explain_image as explain_image
 from imgframe.reclaiming import holders as holders
@@ -140,6 +143,7 @@ __all__ = [
     "irreplaceable",
     "lint_filters",
     "load_nodes",
+    "open_audit",
     "open_dataset",
     "open_inventory",
     "open_plan",
@@ -162,6 +166,8 @@ __all__ = [
     "select_images",
     "stale",
     "tag",
+    "undo",
+    "undoable",
     "unpacked_image_size",
     "capacity",
     "charts",

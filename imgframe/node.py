@@ -163,7 +163,7 @@ def load_nodes(path: str | os.PathLike[str] = "nodes.toml") -> tuple[Node, ...]:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise NodeError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NodeError(f"{path} is not TOML: {error}") from error
     strange = content.keys() - {"node", "defaults"}
     if strange:

@@ -50,7 +50,7 @@ SUBJECTS = {
     ),
     "plans": (
         "Plans and results",
-        ("prune", "prune_to", "ensure", "pull", "push", "tag", "Plan", "open_plan", "Result", "PullMode", "EnsuredImage",
+        ("prune", "prune_to", "ensure", "pull", "push", "tag", "Plan", "open_plan", "undo", "undoable", "Result", "open_audit", "PullMode", "EnsuredImage",
          "get_existing_images", "resolve_digest", "stale", "irreplaceable"),
     ),
     "explorer": ("The explorer", ("explore",)),

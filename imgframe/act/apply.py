@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from imgframe.act import delete, ensure, pull, push, tag, undo
+from imgframe.act.leases import clock_offset
 from imgframe.act.locks import Locks
 from imgframe.act.node_session import ApplyContext, NodeSession
 from imgframe.act.progress import TransferBars
-from imgframe.act.steps import Outcome, Step, failed, failed_by
+from imgframe.act.steps import Outcome, Step, failed, failed_by, refused
 from imgframe.errors import WireError
 from imgframe.upstream.recheck import Recheck
 from imgframe.upstream.sessions import RegistrySessions
@@ -54,12 +55,19 @@ class Application:
         *,
         progress: bool | None,
         docker_config: Any,
+        record: Callable[[int, Outcome], None] | None = None,
     ) -> None:
         self._plan, self._timeout = plan, timeout
         registries = RegistrySessions(docker_config, registry_timeout)
         moved = sum(action in MOVING for action in plan.table["action"].to_pylist())
         self._context = ApplyContext(
-            plan, max_parallel, Locks(), registries, Recheck(registries), TransferBars(progress, moved)
+            plan,
+            max_parallel,
+            Locks(),
+            registries,
+            Recheck(registries),
+            TransferBars(progress, moved),
+            record,
         )
         self._gate = asyncio.Semaphore(NODES)
         self._sessions: dict[str, NodeSession] = {}
@@ -73,6 +81,16 @@ class Application:
     def observed(self) -> dict[str, int | None]:
         """Bytes that disappeared from each node on which something was to be deleted; None: unknown."""
         return {name: size for name, node in self._sessions.items() for size in node.observed}
+
+    @property
+    def held_until(self) -> dict[str, int]:
+        """When the undo leases of each node end, by its clock [s since the epoch]."""
+        return {name: node.held_until for name, node in self._sessions.items() if node.held_until is not None}
+
+    @property
+    def clock_offsets(self) -> dict[str, float]:
+        """Seconds by which the clock of each node is ahead of this machine's, where it is known."""
+        return {name: clock_offset(node.client) for name, node in self._sessions.items()}
 
     async def run(self) -> None:
         """Apply the steps of all nodes."""
@@ -93,6 +111,9 @@ class Application:
             groups.setdefault(step["action"], []).append(step)
         try:
             async with nullcontext() if MOVING.isdisjoint(groups) else self._gate, client:
+                if (why := await self._objection(name, client, groups)) is not None:
+                    node.outcomes |= {step["step"]: refused(why) for step in steps}
+                    return
                 for action, mine in groups.items():
                     if action in ACTIONS:
                         await ACTIONS[action](node, mine)
@@ -102,3 +123,16 @@ class Application:
         except WireError as error:
             for step in steps:
                 node.outcomes.setdefault(step["step"], failed_by(step, error))
+
+    async def _objection(self, name: str, client: Client, actions: Iterable[str]) -> str | None:
+        """Why nothing is done on a node: it is not the one for which the plan was made."""
+        expected = self._plan.stores.get(name)
+        if expected is None:
+            unknown = (
+                f"the plan does not know the store of {name}, so nothing is deleted there; collect again"
+            )
+            return unknown if "delete" in actions else None
+        found = (await client.daemon.server()).uuid
+        if found == expected:
+            return None
+        return f"{name} now leads to another store ({found}); the plan was made for {expected}"

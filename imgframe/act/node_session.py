@@ -38,6 +38,8 @@ class ApplyContext:
     registries: RegistrySessions
     recheck: Recheck
     progress: TransferBars
+    record: Callable[[int, Outcome], None] | None = None
+    """Called with each outcome as soon as it is known."""
 
 
 class NodeSession:
@@ -133,3 +135,5 @@ class NodeSession:
             outcome = failed_by(step, error)
         timing = {"started_at": started_at, "seconds": time.perf_counter() - clock}
         self.outcomes[step["step"]] = timing | outcome
+        if self.context.record is not None:
+            self.context.record(step["step"], self.outcomes[step["step"]])

@@ -24,32 +24,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from imgframe.act.apply import Application
+    from imgframe.plans.audit import Journal
+    from imgframe.plans.saved_plan import SavedReclaim
     from imgframe.reclaiming import Reclaim
 
 FREED = ("blobs", "snapshots", "ingests", "held", "unknown", "missing", "unread")
 NUMBERS = ("content_bytes", "snapshot_bytes", "ingest_bytes", "garbage_bytes", "inodes", "total_bytes")
-
-
-@dataclass(frozen=True, slots=True)
-class SavedReclaim:
-    """The numbers and frames of a :class:`~imgframe.Reclaim` as a saved plan holds them."""
-
-    content_bytes: int
-    snapshot_bytes: int
-    ingest_bytes: int
-    garbage_bytes: int
-    inodes: int
-    total_bytes: int
-    _tables: Mapping[str, pa.Table] = field(repr=False)
-
-    def arrow(self, name: str) -> pa.Table:
-        """One of the frames (blobs, snapshots, ingests, held, unknown, missing, unread) as an Arrow table."""
-        return self._tables[name]
-
-    def __getattr__(self, name: str) -> pd.DataFrame:
-        if name.startswith("_") or name not in self._tables:
-            raise AttributeError(name)
-        return schema.to_frame(self._tables[name])
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,21 +111,13 @@ class Plan:
         rows.append(("after", start - total, "total"))
         return pd.DataFrame(rows, columns=["step", "bytes", "kind"])
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the plan into the folder ``path``: ``steps.parquet``, ``kept.parquet``, ``plan.json`` and what it frees.
-
-        The folder is written whole or not at all; credentials are never in a plan.
-
-        Raises:
-            InputError: ``path`` exists and is not a saved plan.
-        """
-        import pyarrow.parquet as pq
-
-        about = {
-            "imgframe_plan": schema.VERSION,
+    def about(self) -> dict[str, Any]:
+        """All but the tables, as JSON types."""
+        return {
             "id": self.id,
             "made_at": self.made_at,
             "undo_for": self.undo_for,
+            "stores": dict(self.stores),
             "nodes": {
                 name: {
                     "address": node.address,
@@ -156,6 +128,18 @@ class Plan:
             },
             "freed": None if self.freed is None else {name: getattr(self.freed, name) for name in NUMBERS},
         }
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the plan into the folder ``path``: ``steps.parquet``, ``kept.parquet``, ``plan.json`` and what it frees.
+
+        The folder is written whole or not at all; credentials are never in a plan.
+
+        Raises:
+            InputError: ``path`` exists and is not a saved plan.
+        """
+        import pyarrow.parquet as pq
+
+        about = {"imgframe_plan": schema.VERSION, **self.about()}
         with replaced(path, "plan.json", "a saved plan") as folder:
             pq.write_table(self.table, folder / "steps.parquet", compression="zstd")
             pq.write_table(self.kept_table, folder / "kept.parquet", compression="zstd")
@@ -185,22 +169,35 @@ class Plan:
         already counts as done. All nodes are worked on at the same time. A plan may mix actions: on each node the steps are
         grouped by action, in the order in which the actions first appear in the plan, and a group begins when the one before
         it has ended. ``progress``: bars, by default on a terminal or in a notebook. ``max_parallel``: steps at a time on each
-        node. ``audit``: a folder to which one Parquet file with a row per step is added. ``docker_config``: takes the place
+        node. ``audit``: a folder to which one Parquet file with a row per step is added; a journal
+        there says what is about to be done before the first write, and stays if the process dies (:func:`open_audit`). ``docker_config``: takes the place
         of the one in the steps, as in :func:`imgframe.resolve_digest`. ``timeout``: deadline of each call to a node in
         seconds; ``registry_timeout``: seconds in which a registry must send or accept something, else the request has failed.
-        An interrupt stops after the steps in flight; the Result says what was done and has ``interrupted`` set.
+        An interrupt stops after the steps in flight; the Result says what was done and has ``interrupted`` set. On a node whose
+        store is not the one for which the plan was made, every step is refused.
+
+        Raises:
+            SchemaError: the steps were changed after the plan was made.
+            InputError: the audit cannot be written; nothing was done.
         """
         from imgframe.act.apply import Application
 
+        journal = self._journal(audit)
         application = Application(
-            self, max_parallel, timeout, registry_timeout, progress=progress, docker_config=docker_config
+            self,
+            max_parallel,
+            timeout,
+            registry_timeout,
+            progress=progress,
+            docker_config=docker_config,
+            record=None if journal is None else journal.record,
         )
         interrupted = False
         try:
             _loop.run(application.run())
         except KeyboardInterrupt:
             interrupted = True
-        return self._result(application, audit, interrupted=interrupted)
+        return self._result(application, journal, interrupted=interrupted)
 
     async def aapply(
         self,
@@ -215,24 +212,43 @@ class Plan:
         """The awaitable twin of :meth:`apply`."""
         from imgframe.act.apply import Application
 
+        journal = self._journal(audit)
         application = Application(
-            self, max_parallel, timeout, registry_timeout, progress=progress, docker_config=docker_config
+            self,
+            max_parallel,
+            timeout,
+            registry_timeout,
+            progress=progress,
+            docker_config=docker_config,
+            record=None if journal is None else journal.record,
         )
         await _loop.arun(application.run())
-        return self._result(application, audit, interrupted=False)
+        return self._result(application, journal, interrupted=False)
 
-    def _result(
-        self, application: Application, audit: str | os.PathLike[str] | None, *, interrupted: bool
-    ) -> Result:
+    def _journal(self, audit: str | os.PathLike[str] | None) -> Journal | None:
+        """The journal of an application, once the plan is known to be what it was."""
+        self.check()
+        if audit is None:
+            return None
+        from imgframe.plans.audit import Journal
+
+        return Journal.begin(audit, self)
+
+    def _result(self, application: Application, journal: Journal | None, *, interrupted: bool) -> Result:
         known, not_begun = application.outcomes, {"status": "stopped", "message": "not begun"}
         rows = [{"step": step, **known.get(step, not_begun)} for step in self.table["step"].to_pylist()]
         columns = {name: [row.get(name) for row in rows] for name in schema.PLANS["outcomes"].names}
         outcomes = schema.plan_table("outcomes", columns)
-        result = Result(self, outcomes, application.observed, interrupted)
-        if audit is not None:
-            from imgframe.plans.audit import write_audit
-
-            write_audit(audit, result)
+        result = Result(
+            self,
+            outcomes,
+            application.observed,
+            interrupted,
+            application.held_until,
+            application.clock_offsets,
+        )
+        if journal is not None:
+            journal.finish(result)
         return result
 
     def undo(self) -> Plan:
@@ -291,41 +307,3 @@ class Plan:
         return f"<p><b>{lines}</b></p>" + "".join(
             frame.to_html(max_rows=20, index=False, escape=True) for frame in tables
         )
-
-
-def open_plan(path: str | os.PathLike[str]) -> Plan:
-    """The Plan that :meth:`Plan.save` wrote into the folder ``path``.
-
-    Raises:
-        SchemaError: not a saved plan, or of a version that this imgframe does not know.
-    """
-    import pyarrow.parquet as pq
-
-    folder = Path(path)
-    try:
-        about = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-        version = about["imgframe_plan"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SchemaError(f"{str(path)!r} is not a saved plan: {error}") from error
-    if version != schema.VERSION:
-        raise SchemaError(
-            f"{str(path)!r} is a plan of version {version}; this imgframe reads version {schema.VERSION}"
-        )
-    names = ["steps", "kept", *(f"freed_{name}" for name in FREED if about["freed"] is not None)]
-    try:
-        parts = {name: pq.read_table(folder / f"{name}.parquet") for name in names}
-    except (OSError, pa.ArrowInvalid) as error:
-        raise SchemaError(f"{str(path)!r} is an incomplete saved plan, make it again: {error}") from error
-    tables = {}
-    for name in ("steps", "kept"):
-        read = parts[name]
-        if read.column_names != schema.PLANS[name].names:
-            raise SchemaError(f"{str(path)!r} has other columns than the table {name!r} of a plan")
-        tables[name] = schema.plan_table(name, {column: read[column] for column in read.column_names})
-    freed = None
-    if about["freed"] is not None:
-        freed = SavedReclaim(**about["freed"], _tables={name: parts[f"freed_{name}"] for name in FREED})
-    nodes = {name: Node.of({"name": name, **given}) for name, given in about["nodes"].items()}
-    return Plan(
-        tables["steps"], tables["kept"], nodes, freed, about["undo_for"], about["made_at"], about["id"]
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from imgframe.plans.plan import Plan
 
+_MINUTE = 60
 GOOD = ("done", "gone")
 """Statuses after which the state is the wanted one."""
 
@@ -28,12 +30,16 @@ class Result:
     failed; stopped: not begun), message, seconds, started_at, before and after (digests on the node), and for pull, ensure and
     push remote, snapshotter, fetched_bytes, present_bytes, via. ``observed_bytes``: bytes that really disappeared from the
     nodes (<NA> where they could not be listed). ``interrupted``: the user stopped it.
+    ``held_until``: by node, when what was deleted is no longer held for undo [s since the epoch, by the node's clock].
+    ``clock_offsets``: by node, how far its clock is ahead of this machine's [s].
     """
 
     plan: Plan = field(repr=False)
     outcomes: pa.Table = field(repr=False)
     observed: dict[str, int | None] = field(default_factory=dict, repr=False)
     interrupted: bool = False
+    held_until: dict[str, int] = field(default_factory=dict, repr=False)
+    clock_offsets: dict[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def steps(self) -> pd.DataFrame:
@@ -99,6 +105,20 @@ class Result:
         rows = self.outcomes.select(["step", "status"]).to_pylist()
         return undo_plan(self.plan, frozenset(row["step"] for row in rows if row["status"] == "done"))
 
+    def time_notes(self) -> list[str]:
+        """Until when an undo is possible, and which nodes have another time than this machine, in a few lines of text."""
+        lines = []
+        if self.held_until:
+            until = datetime.fromtimestamp(min(self.held_until.values()), UTC)
+            lines.append(
+                f"held for undo until {until:%Y-%m-%d %H:%M:%S} UTC by the node's clock (plan {self.plan.id})"
+            )
+        for node, offset in self.clock_offsets.items():
+            if abs(offset) > _MINUTE:
+                way = "ahead of" if offset > 0 else "behind"
+                lines.append(f"the clock of {node} is {abs(offset):,.0f} s {way} this machine's")
+        return lines
+
     def __repr__(self) -> str:
         statuses = self.outcomes["status"].to_pylist()
         counts = (
@@ -109,14 +129,14 @@ class Result:
         if self.plan.freed is not None:
             seen = self.observed_bytes
             freed = human_bytes(seen) if isinstance(seen, int) else "unknown"
-            held = f", held for {self.plan.undo_for} s" if self.plan.undo_for is not None else ""
-            lines.append(f"freed {freed}, predicted {human_bytes(self.plan.freed.total_bytes)}{held}")
+            lines.append(f"freed {freed}, predicted {human_bytes(self.plan.freed.total_bytes)}")
+        lines += self.time_notes()
         bad = self.failed[["node", "name", "status", "message"]].head(10)
         return "\n".join([*lines, *([bad.to_string(index=False, max_colwidth=80)] if len(bad) else [])])
 
     def _repr_html_(self) -> str:
         from html import escape
 
-        lines = "<br>".join(escape(line) for line in repr(self).splitlines()[:2])
+        lines = "<br>".join(map(escape, [*repr(self).splitlines()[:2], *self.time_notes()]))
         frame = self.steps[["step", "action", "node", "namespace", "name", "status", "message", "seconds"]]
         return f"<p><b>{lines}</b></p>{frame.to_html(max_rows=20, index=False, escape=True)}"

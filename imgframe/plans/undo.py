@@ -20,6 +20,7 @@ from imgframe.wire import Client
 if TYPE_CHECKING:
     from imgframe.plans.plan import Plan
 
+_THERE, _NOT_HELD = "it is there", "no lease holds it for undo, or not any more"
 _Key = tuple[str, str, str]
 """Namespace, name and digest of a record."""
 
@@ -48,11 +49,11 @@ class NodeLeases:
         namespace, name, digest = key
         now = self.names.get((namespace, name))
         if now == digest:
-            return "it is there"
+            return _THERE
         if now is not None:
             return f"the name now has {now}; delete or rename that first"
         if key not in self.records:
-            return "no lease holds it for undo, or not any more"
+            return _NOT_HELD
         return "" if (namespace, digest) in self.present else f"{digest} is no longer in the store"
 
 
@@ -123,10 +124,10 @@ def undo_plan(plan: Plan, done: frozenset[int] = frozenset(), *, timeout: float 
         if node.problem:
             why = f"the node could not be read: {node.problem}"
         elif plan.stores.get(row["node"], node.store) != node.store:
-            why = another_store(row["node"], plan.stores[row["node"]], node.store)
+            why = f"{row['node']} now leads to another store ({node.store})"
         else:
             why = node.objection(key)
-        if why and not (row["step"] in done and why == "it is there"):
+        if why and not (row["step"] in done and why == _THERE):
             kept.append({**row, "reason": why})
         else:
             rows.append(row)
@@ -138,15 +139,10 @@ def undo_plan(plan: Plan, done: frozenset[int] = frozenset(), *, timeout: float 
     )
 
 
-def another_store(node: str, expected: str, found: str) -> str:
-    """The sentence for a node that is not the one for which a plan was made."""
-    return f"{node} now leads to another store ({found}); the plan was made for {expected}"
-
-
 def _explain(plan: Plan, kept: list[dict[str, Any]], seen: Mapping[str, NodeLeases]) -> None:
     """Raise why a plan cannot be undone at all."""
     reasons = {row["reason"] for row in kept}
-    if reasons <= {"it is there"}:
+    if reasons <= {_THERE}:
         raise InputError("nothing was deleted, so there is nothing to undo")
     unreadable = [node.problem for node in seen.values() if node.problem]
     if unreadable:
@@ -154,11 +150,11 @@ def _explain(plan: Plan, kept: list[dict[str, Any]], seen: Mapping[str, NodeLeas
     broken = [lease.problem for node in seen.values() for lease in node.leases if lease.problem]
     if broken:
         raise InputError(f"plan {plan.id} cannot be undone: {broken[0]}")
-    if not any(node.leases for node in seen.values()):
+    if reasons - {_THERE} == {_NOT_HELD}:
         raise InputError(
             f"the time to undo plan {plan.id} is over: no lease holds what it deleted; pull the images again"
         )
-    raise InputError(f"plan {plan.id} cannot be undone: {min(reasons - {'it is there'})}")
+    raise InputError(f"plan {plan.id} cannot be undone: {min(reasons - {_THERE})}")
 
 
 def creating(

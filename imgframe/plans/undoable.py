@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgframe.errors import InputError
 from imgframe.node import nodes_of
+from imgframe.plans.audited_runs import audited_runs
 from imgframe.plans.plan import Plan
-from imgframe.plans.undo import creating, read_leases
+from imgframe.plans.saved_plan import open_plan
+from imgframe.plans.undo import creating, read_leases, undo_plan
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def undo(what: str | os.PathLike[str], nodes: Any = None, *, timeout: float = 60.0) -> Plan:
+    """A Plan that puts back what the applications of a plan deleted, in any process and on any machine that reaches the nodes.
+
+    ``what``: the folder of a saved plan, an audit (its folder, or one of its files); or, with ``nodes``, the id of a plan as :func:`undoable` lists it, for which the nodes
+    themselves hold all that is needed. Only what a lease still holds and is not there now becomes a step.
+
+    Raises:
+        InputError: nothing was deleted, nothing is held for undo, or the time is over.
+        SchemaError: the folder is neither a saved plan nor an audit.
+        NodeError: no node is found.
+    """
+    if nodes is not None:
+        return undo_on_nodes(os.fspath(what), nodes, timeout=timeout)
+    if (Path(what) / "plan.json").exists():
+        return undo_plan(open_plan(what), timeout=timeout)
+    runs = [run for run in audited_runs(what) if "delete" in run.plan.table["action"].to_pylist()]
+    plans = {run.plan.id: run.plan for run in runs}
+    if not plans:
+        raise InputError(f"{str(what)!r} records no deletion, so there is nothing to undo")
+    if len(plans) > 1:
+        raise InputError(
+            f"{str(what)!r} records deletions of {len(plans)} plans ({', '.join(plans)}); give the file of one of them"
+        )
+    return undo_plan(next(iter(plans.values())), timeout=timeout)
 
 
 def undo_on_nodes(plan: str, nodes: Any = None, *, timeout: float = 60.0) -> Plan:
