@@ -129,6 +129,8 @@ class _Namespace:
             self._lease(number)
         for number in range(rng.randint(0, 2)):
             self._sandbox(number)
+        for number in range(rng.randint(0, 3)):
+            self._conditional(number)
         if rng.random() < 0.5:
             self._ingest()
 
@@ -216,7 +218,6 @@ class _Namespace:
     def _records(self) -> None:
         rng = self.rng
         for target in rng.sample([*self.images, *self.indexes], rng.randint(1, 4)):
-            kind = "index" if "children" in target else "manifest"
             labels = rng.choice(
                 [{}] * 6
                 + [{"containerd.io/gc.expire": _stamp(hours)} for hours in (-1, 1)]
@@ -226,13 +227,16 @@ class _Namespace:
                 ]
             )
             labels = {**labels, **self._odd_labels()}
-            name = f"registry.example/app-{rng.randint(0, 5)}:{self.round}"
-            size = (1, f"{OCI}{kind}.v1+json"), (2, digest_of(target["data"])), (3, len(target["data"]))
-            record = message((1, name), (2, labels), (3, message(*size)))
-            try:
-                self._call("images.v1.Images", "Create", (1, record))
-            except grpc.RpcError as error:
-                assert error.code() == grpc.StatusCode.ALREADY_EXISTS, error
+            self._record(f"registry.example/app-{rng.randint(0, 5)}:{self.round}", target, labels)
+
+    def _record(self, name: str, target: dict, labels: dict[str, str]) -> None:
+        kind = "index" if "children" in target else "manifest"
+        size = (1, f"{OCI}{kind}.v1+json"), (2, digest_of(target["data"])), (3, len(target["data"]))
+        record = message((1, name), (2, labels), (3, message(*size)))
+        try:
+            self._call("images.v1.Images", "Create", (1, record))
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.ALREADY_EXISTS, error
 
     def _active(self, number: int) -> None:
         rng = self.rng
@@ -296,6 +300,30 @@ class _Namespace:
             ]
         )
         return {f"containerd.io/gc.bref.{back}": other}
+
+    def _conditional(self, number: int) -> None:
+        """A snapshot that only a condition holds, of an image record or of a blob that the record refers to."""
+        rng = self.rng
+        snapshotter, parent = rng.choice([*self.snapshots, ("overlayfs", "")])
+        key = f"conditional-{self.round}-{number}"
+        self._snapshot(snapshotter, f"extract {key}", parent, key)
+        said = rng.choice(
+            [
+                "usedat<24h",
+                "usedat<24h",
+                "usedat>24h",
+                "usedat<1m,usedat>40h",
+                "usedat<-30m",
+                "usedat=2h",
+                "x<1h",
+            ]
+        )
+        labels = {f"containerd.io/gc.cond.snapshot.{snapshotter}": f"{said}|{key}"}
+        if rng.random() < 0.5:
+            data = f"{self.wire.namespace} {key}".encode()
+            self._write(data, labels)
+            labels = {"containerd.io/gc.ref.content.also": digest_of(data)}
+        self._record(f"registry.example/conditional-{number}:{self.round}", rng.choice(self.images), labels)
 
     def _sandbox(self, number: int) -> None:
         """A pod: its sandbox, which may refer to things, and sometimes an image mounted into it as a volume."""
