@@ -427,3 +427,51 @@ def test_what_is_neither_plan_nor_audit(tmp_path):
         with pytest.raises(SchemaError):
             imf.undo(tmp_path / name)
         (tmp_path / name).unlink()
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """`command(*words)` gives exit code, stdout and stderr of imgframe."""
+    from imgframe.cli import main
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["imgframe", *map(str, words)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        return done.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+def test_the_command_undoes_from_a_plan_an_audit_and_the_node(command, tmp_path):
+    with simulator.node(images=20, until=END) as node:
+        everything = set(imf.collect(node.address, cache=False).images["name"])
+
+        def names():
+            return set(imf.collect(node.address, cache=False).images["name"])
+
+        audit, saved = tmp_path / "audit", tmp_path / "plan"
+        prune = ("prune", "--all", "--undo-for", "1h", "--address", node.address)
+        assert command(*prune, "--plan", saved)[0] == 0
+        code, out, _ = command("apply", saved, "--yes", "--audit", audit)
+        assert code == 0
+        assert "held for undo until" in out
+        (plan,) = imf.undoable(node.address)["plan"]
+        assert f"imgframe undo {plan} puts the names back" in out
+        for words in ([plan, "--address", node.address], [saved], [audit]):
+            assert names() < everything
+            code, out, _ = command("undo", "--list", "--address", node.address)
+            (row,) = out.splitlines()[1:]
+            held = len(everything) - len(names())
+            assert (code, row.split()[0], row.split()[3:5]) == (0, plan, [str(held), str(held)])
+            code, out, err = command("undo", *words)
+            assert (code, err) == (1, "imgframe: stdin is not a terminal; pass --yes or --plan DIR\n")
+            assert f"{held} to create" in out
+            code, out, err = command("undo", *words, "--yes")
+            assert (code, err) == (0, "")
+            assert names() == everything
+            assert command("undo", "--list", "--address", node.address)[1].count("\n") == 1
+            command("apply", saved, "--yes")
+        code, _, err = command("undo", "0" * 16, "--address", node.address)
+        assert (code, "there is none, it was undone, or its time is over" in err) == (1, True)
+        assert command("undo")[0] == command("undo", plan, "--list")[0] == 1

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from imgframe.cli import demo, disk_usage, images, inventory, plans, registries, report, terminal
+from imgframe.cli import demo, disk_usage, images, inventory, plans, registries, report, terminal, undo
 from imgframe.errors import ImgframeError
 
 app = typer.Typer(
@@ -45,7 +45,7 @@ def _options(
 COMMANDS = (
     *(images.images, images.nodes, inventory.collect, inventory.show),
     *(disk_usage.df, disk_usage.reclaim, disk_usage.why),
-    *(plans.prune, plans.apply, plans.tag, plans.pull, plans.ensure, plans.push),
+    *(plans.prune, plans.apply, undo.undo, plans.tag, plans.pull, plans.ensure, plans.push),
     *(registries.stale, registries.irreplaceable),
     *(report.report, demo.demo),
 )

@@ -22,7 +22,10 @@ PlanFolder = Annotated[
     Path | None, typer.Option("--plan", metavar="DIR", help="Save the plan here instead of applying it.")
 ]
 Audit = Annotated[
-    Path | None, typer.Option("--audit", metavar="DIR", help="Add a Parquet file with a row per step here.")
+    Path | None,
+    typer.Option(
+        "--audit", metavar="DIR", help="Keep a journal here, and add a Parquet file with a row per step."
+    ),
 ]
 Images = Annotated[list[str], typer.Argument(help="Images.")]
 Platforms = Annotated[
@@ -201,6 +204,10 @@ def _print_result(result: Result) -> None:
         seen = result.observed.values()
         freed = None if None in seen else sum(value for value in seen if value is not None)
         print(f"freed {terminal.rounded(freed)}, predicted {terminal.rounded(result.plan.freed.total_bytes)}")
+    for line in result.time_notes():
+        print(terminal.printable(line))
+    if result.held_until:
+        print(f"imgframe undo {result.plan.id} puts the names back; give the same --address or --nodes")
     if result.interrupted:
         raise typer.Exit(130)
     if not result.ok:
