@@ -8,6 +8,7 @@ with positions counted in bytes.
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +18,15 @@ from imgframe.golang import regexp
 from imgframe.golang.unicode import SPACES, is_print
 
 _END, _ILLEGAL = "", "illegal"
-_FIELD = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
-_OPERATOR = frozenset("=!~")
-_QUOTE = frozenset('"/|')
+_FORBIDDEN = {"\ufffd": "rune error", "\0": "unexpected null"}
+_FIELD = re.compile(r"[A-Za-z0-9_]+")
+_OPERATOR = re.compile(r"[=!~]+")
 _SIMPLE = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92}
-_DIGITS = {"x": (16, 2), "u": (16, 4), "U": (16, 8)}
+_ESCAPE = r"\\(?:[abfnrtv\\]|[0-7]{3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})"
+_INSIDE = {mark: re.compile(rf"(?:[^{mark}\\\n\0\ufffd]|\\[{mark}]|{_ESCAPE})*+") for mark in '"/|'}
+"""What may stand between two quotation marks of a kind."""
+_BROKEN = re.compile(r"\\(?P<digits>[xuU][0-9a-fA-F]*|[0-7]+)?")
+_ESCAPED = re.compile(rb"\\(?:x(..)|([0-7]{3})|u(.{4})|U(.{8})|(.))")
 
 
 class Selector(NamedTuple):
@@ -37,106 +42,71 @@ class _Scanner:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.start = 0
         self.place = 0
         self.value = False
-        self.problem = ""
-
-    def next(self) -> str:
-        self.start = self.place
-        if self.place >= len(self.text):
-            return _END
-        char = self.text[self.place]
-        self.place += 1
-        if char == "\ufffd":
-            self.complain("rune error")
-            return _ILLEGAL
-        if char == "\0":
-            self.complain("unexpected null")
-            return _ILLEGAL
-        return char
 
     def peek(self) -> str:
-        saved = self.start, self.place
-        char = self.next()
-        self.start, self.place = saved
-        return char
-
-    def complain(self, problem: str) -> None:
-        self.problem = self.problem or problem
+        char = self.text[self.place : self.place + 1]
+        return _ILLEGAL if char in _FORBIDDEN else char
 
     def scan(self) -> tuple[int, str, str]:
-        """Place, kind (quoted, separator, operator, value, field, illegal, or the character itself) and text."""
-        char = self.next()
-        while char in SPACES:
-            char = self.next()
-        start = self.start
-        if char in {_END, _ILLEGAL}:
-            return start, char, ""
-        kind = self._kind(char)
-        return start, kind, self.text[start : self.place]
+        """Place, kind (quoted, separator, operator, value, field, illegal, other, or the end) and text.
+
+        The text of what is illegal is the problem.
+        """
+        while self.peek() in SPACES:
+            self.place += 1
+        start, char = self.place, self.text[self.place : self.place + 1]
+        if not char:
+            return start, _END, ""
+        problem = self._problem(char)
+        return (
+            (start, _ILLEGAL, problem)
+            if problem
+            else (start, self._kind(char), self.text[start : self.place])
+        )
+
+    def _problem(self, char: str) -> str:
+        """What is illegal in the token that begins here with ``char``."""
+        if char not in _INSIDE:
+            return _FORBIDDEN.get(char, "")
+        at = _INSIDE[char].match(self.text, self.place + 1).end()  # type: ignore[union-attr]
+        if self.text.startswith(char, at):
+            return ""
+        problem = "quoted literal not terminated"
+        if escape := _BROKEN.match(self.text, at):
+            at = escape.end()
+            problem = f"illegal {'numeric ' if escape['digits'] else ''}escape sequence"
+        return _FORBIDDEN.get(self.text[at : at + 1], problem)
 
     def _kind(self, char: str) -> str:
-        if char in _QUOTE:
-            return "quoted" if self._quoted(char) else _ILLEGAL
+        """The kind of the token that begins here with ``char``; moves behind it."""
+        start = self.place
+        self.place += 1
+        if char in _INSIDE:
+            self.place = _INSIDE[char].match(self.text, self.place).end() + 1  # type: ignore[union-attr]
+            return "quoted"
         if char in {",", "."}:
             self.value = False
             return "separator"
-        if char in _OPERATOR:
-            while self.peek() in _OPERATOR:
-                self.next()
+        if operator := _OPERATOR.match(self.text, start):
+            self.place = operator.end()
             self.value = True
             return "operator"
         if self.value:
             while _in_value(self.peek()):
-                self.next()
+                self.place += 1
             self.value = False
             return "value"
-        if char in _FIELD:
-            while self.peek() in _FIELD:
-                self.next()
+        if field := _FIELD.match(self.text, start):
+            self.place = field.end()
             return "field"
         return "other"
-
-    def _quoted(self, quote: str) -> bool:
-        legal = True
-        char = self.next()
-        while char != quote:
-            if char in {"\n", _END, _ILLEGAL}:
-                self.complain("quoted literal not terminated")
-                return False
-            if char == "\\":
-                char, fine = self._escape(quote)
-                legal &= fine
-            else:
-                char = self.next()
-        return legal
-
-    def _escape(self, quote: str) -> tuple[str, bool]:
-        char = self.next()
-        if char in _SIMPLE or char == quote:
-            return self.next(), True
-        if char in "01234567" and char:
-            return self._digits(char, 8, 3)
-        if char in _DIGITS:
-            return self._digits(self.next(), *_DIGITS[char])
-        self.complain("illegal escape sequence")
-        return char, False
-
-    def _digits(self, char: str, base: int, count: int) -> tuple[str, bool]:
-        while count and len(char) == 1 and char in "0123456789abcdefABCDEF" and int(char, 16) < base:
-            char = self.next()
-            count -= 1
-        if count:
-            self.complain("illegal numeric escape sequence")
-        return char, not count
 
 
 def _in_value(char: str) -> bool:
     """Letters, numbers, marks, punctuation and symbols but the comma."""
-    if char in {_END, _ILLEGAL, ","} or char in SPACES:
-        return False
-    return is_print(char)
+    return char not in {_END, _ILLEGAL, ","} and char not in SPACES and is_print(char)
 
 
 class _ExpressionParser:
@@ -174,69 +144,43 @@ class _ExpressionParser:
         operator = self.operator()
         return Selector(tuple(path), operator, self.operand(quotes='"/|' if operator == "~=" else '"'))
 
-    def field(self) -> str:
+    def token(self, kinds: set[str], expected: str) -> tuple[int, str, str]:
         start, kind, text = self.scanner.scan()
-        if kind == "field":
-            return text
-        if kind == "quoted":
-            return self.unquote(start, text, '"')
-        if kind == _ILLEGAL:
-            raise self.error(start, self.scanner.problem)
-        raise self.error(start, "expected field or quoted")
+        if kind not in kinds:
+            raise self.error(start, text if kind == _ILLEGAL else f"expected {expected}")
+        return start, kind, text
+
+    def field(self) -> str:
+        start, kind, text = self.token({"field", "quoted"}, "field or quoted")
+        return self.unquote(start, text, '"') if kind == "quoted" else text
 
     def operator(self) -> str:
-        start, kind, text = self.scanner.scan()
-        if kind == "operator":
-            if text not in {"==", "!=", "~="}:
-                raise self.error(start, f'unsupported operator "{text}"')
-            return text
-        if kind == _ILLEGAL:
-            raise self.error(start, self.scanner.problem)
-        raise self.error(start, 'expected an operator ("=="|"!="|"~=")')
+        start, _, text = self.token({"operator"}, 'an operator ("=="|"!="|"~=")')
+        if text not in {"==", "!=", "~="}:
+            raise self.error(start, f'unsupported operator "{text}"')
+        return text
 
     def operand(self, quotes: str) -> str:
-        start, kind, text = self.scanner.scan()
-        if kind in {"value", "field"}:
-            return text
-        if kind == "quoted":
-            return self.unquote(start, text, quotes)
-        if kind == _ILLEGAL:
-            raise self.error(start, self.scanner.problem)
-        raise self.error(start, "expected value or quoted")
+        start, kind, text = self.token({"value", "field", "quoted"}, "value or quoted")
+        return self.unquote(start, text, quotes) if kind == "quoted" else text
 
     def unquote(self, start: int, literal: str, quotes: str) -> str:
         if literal[0] not in quotes:
             raise self.error(start, "invalid quote encountered")
-        out = bytearray()
-        inside, place = literal[1:-1], 0
-        while place < len(inside):
-            char = inside[place]
-            place += 1
-            if char != "\\":
-                out += char.encode("utf-8", "surrogatepass")
-                continue
-            kind = inside[place]
-            place += 1
-            if kind in _SIMPLE:
-                out.append(_SIMPLE[kind])
-            elif kind in literal[0]:
-                out += kind.encode()
-            else:
-                base, count = _DIGITS.get(kind, (8, 3))
-                place -= base == 8
-                code = int(inside[place : place + count], base)
-                place += count
-                out += self._code(start, kind, code)
-        return out.decode("utf-8", "surrogateescape")
 
-    def _code(self, start: int, kind: str, code: int) -> bytes:
-        if kind == "U" and code >= 1 << 31:  # negative to Go: neither a character nor an error
-            code = 0xFFFD
-        if code > (0x10FFFF if kind in "uU" else 0xFF):
-            raise self.error(start, "unquoting failed: quote syntax error")
-        if kind not in "uU":
-            return bytes([code])
-        return chr(code).encode("utf-8", "replace") if not 0xD800 <= code <= 0xDFFF else "\ufffd".encode()
+        def unescaped(found: re.Match[bytes]) -> bytes:
+            byte, octal, short, long, char = found.groups()
+            if char:
+                return bytes([_SIMPLE.get(char.decode(), char[0])])
+            code = int(octal, 8) if octal else int(byte or short or long, 16)
+            if code >= 1 << 31 or 0xD800 <= code <= 0xDFFF:  # no character to Go, but no error
+                code = 0xFFFD
+            if code > (0xFF if byte or octal else 0x10FFFF):
+                raise self.error(start, "unquoting failed: quote syntax error")
+            return bytes([code]) if byte or octal else chr(code).encode()
+
+        inside = literal[1:-1].encode("utf-8", "surrogatepass")
+        return _ESCAPED.sub(unescaped, inside).decode("utf-8", "surrogateescape")
 
 
 def parse(expression: str, end: str = ": invalid argument: invalid argument") -> tuple[Selector, ...]:
@@ -279,14 +223,10 @@ def holds(selector: Selector, values: list[str | None]) -> Any:
         return np.array([value == selector.value for value in values])
     if selector.operator == "!=":
         return np.array([(value or "") != selector.value for value in values])
-    if not is_utf8(selector.value):
-        return np.zeros(len(values), dtype=bool)
-    try:
-        compiled = regexp.compile_regexp(selector.value)
-    except FilterError as error:
-        if not error.go:
-            raise
-        return np.zeros(
-            len(values), dtype=bool
-        )  # containerd logs an invalid expression, which matches nothing
-    return compiled.search([value or "" for value in values])
+    if is_utf8(selector.value):
+        try:
+            return regexp.compile_regexp(selector.value).search([value or "" for value in values])
+        except FilterError as error:
+            if not error.go:
+                raise
+    return np.zeros(len(values), dtype=bool)  # containerd logs an invalid expression, which matches nothing

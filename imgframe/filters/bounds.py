@@ -32,9 +32,8 @@ def entries(given: Sequence[str] | str) -> tuple[BoundingImage, ...]:
     for each in (given,) if isinstance(given, str) else given:
         if not isinstance(each, str):
             raise InputError(f"{each!r} is not an image name; expected text")
-        if (
-            not each or "=" in each
-        ):  # no image name has "="; a lone one is containerd's error about the operator
+        # no image name has "="; a lone one is containerd's error about the operator
+        if not each or "=" in each:
             found.append(verbatim(each))
         else:
             found.append(BoundingImage(each, None, _spellings(each)))

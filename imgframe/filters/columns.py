@@ -6,6 +6,7 @@ gathers the results by codes. Results per set of categories are cached as long a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import weakref
 from collections.abc import Callable, Mapping
@@ -119,11 +120,11 @@ class Times(NamedTuple):
 
     def before(self, cutoff_ns: int) -> int:
         """The tick t for which ``ticks < t`` means: before the cut-off."""
-        return min(max(-(-cutoff_ns // self.tick), gotime.EARLIEST), gotime.LATEST)
+        return gotime.saturate(-(-cutoff_ns // self.tick))
 
     def after(self, cutoff_ns: int) -> int:
         """The tick t for which ``ticks > t`` means: after the cut-off."""
-        return min(max(cutoff_ns // self.tick, gotime.EARLIEST), gotime.LATEST)
+        return gotime.saturate(cutoff_ns // self.tick)
 
 
 def times(frame: pd.DataFrame, name: str, needed_by: str) -> Times:
@@ -192,13 +193,10 @@ def _recoded(own: TextColumn, words: pd.Index) -> Any:
 def _label_map(value: Any) -> Mapping[str, str]:
     if isinstance(value, Mapping):
         return value
-    try:
-        decoded = json.loads(value)
-    except (TypeError, ValueError):
-        raise InputError(f"column of labels holds {value!r}; expected a JSON object of texts") from None
-    if not isinstance(decoded, dict):
-        raise InputError(f"column of labels holds {value!r}; expected a JSON object of texts")
-    return decoded
+    with contextlib.suppress(TypeError, ValueError):
+        if isinstance(decoded := json.loads(value), dict):
+            return decoded
+    raise InputError(f"column of labels holds {value!r}; expected a JSON object of texts")
 
 
 label_maps: PerWords[list[Mapping[str, str]]] = PerWords(lambda words: [_label_map(word) for word in words])

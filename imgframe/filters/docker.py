@@ -51,10 +51,8 @@ class DockerFilters:
         if command == "image prune":
             for key in ("before", "since", "reference"):
                 if getattr(self, key):
-                    raise refused(
-                        f"invalid filter '{key}'",
-                        "docker image prune takes dangling, label, label! and until",
-                    )
+                    taken = "docker image prune takes dangling, label, label! and until"
+                    raise refused(f"invalid filter '{key}'", taken)
         elif self.not_labels:
             raise refused("invalid filter 'label!'", "docker images takes no label!=")
         return tuple(self._clauses(store, now))

@@ -29,26 +29,23 @@ class Truth(NamedTuple):
         yes = self.yes & other.yes
         if self.unknown is None and other.unknown is None:
             return Truth(yes)
-        open_self, open_other = self._possible(), other._possible()
-        return Truth(yes, (open_self & open_other) & ~yes)
+        return Truth(yes, self.possible & other.possible & ~yes)
 
     def either(self, other: Truth) -> Truth:
         """Or: true where either is true, unknown where neither decides."""
         yes = self.yes | other.yes
         if self.unknown is None and other.unknown is None:
             return Truth(yes)
-        return Truth(yes, (self._possible() | other._possible()) & ~yes)
+        return Truth(yes, (self.possible | other.possible) & ~yes)
 
     def inverse(self) -> Truth:
         """Not: unknown stays unknown."""
-        return Truth(~self._possible(), self.unknown)
+        return Truth(~self.possible, self.unknown)
 
-    def _possible(self) -> Any:
+    @property
+    def possible(self) -> Any:
+        """Which rows are true or unknown."""
         return self.yes if self.unknown is None else self.yes | self.unknown
-
-    def series(self, index: pd.Index) -> pd.Series:
-        """The results as a nullable boolean Series."""
-        return pd.Series(self.array(), index=index, copy=False)
 
     def array(self) -> Any:
         """The results as a nullable boolean array of pandas."""
@@ -81,9 +78,8 @@ class View:
 
     def narrow(self, kept: Any) -> View:
         """The same where only rows that matter so far and are ``kept`` matter."""
-        return View(
-            self.images, self.store, kept if self.matters is None else self.matters & kept, self.now_ns
-        )
+        matters = kept if self.matters is None else self.matters & kept
+        return View(self.images, self.store, matters, self.now_ns)
 
 
 class Filter(ABC):
@@ -116,7 +112,7 @@ class Filter(ABC):
 
     def __call__(self, images: pd.DataFrame) -> pd.Series:
         """The result per row, as a nullable boolean Series on the frame's index."""
-        return self.truth(View.of(images)).series(images.index)
+        return pd.Series(self.truth(View.of(images)).array(), index=images.index, copy=False)
 
     @abstractmethod
     def truth(self, view: View) -> Truth:
@@ -175,12 +171,16 @@ class Filter(ABC):
         return f"<Filter {self}>"
 
 
-class _And(Filter):
+class _Pair(Filter):
     __slots__ = ("first", "second")
 
     def __init__(self, first: Filter, second: Filter) -> None:
         self.first = first
         self.second = second
+
+
+class _And(_Pair):
+    __slots__ = ()
 
     def truth(self, view: View) -> Truth:
         first = self.first.truth(view)
@@ -190,14 +190,11 @@ class _And(Filter):
         first = self.first.truth(view)
         inner = view.narrow(first.yes)
         second = self.second.truth(inner)
-        own, other = self.first.facts(view), self.second.facts(inner)
-        rows = []
-        for row, (one, two) in enumerate(zip(own, other, strict=True)):
-            if first.yes[row] and second.yes[row]:
-                rows.append(f"{one} and {two}")
-            else:
-                rows.append(one if not first.yes[row] and _settles(first, second, row) else two)
-        return np.array(rows, dtype=object)
+        own, other = _objects(self.first.facts(view)), _objects(self.second.facts(inner))
+        later = first.yes | (
+            first.possible & ~second.possible
+        )  # what is false settles it, not what is unknown
+        return np.where(first.yes & second.yes, own + " and " + other, np.where(later, other, own))
 
     def clauses(self) -> tuple[Filter, ...]:
         return (*self.first.clauses(), *self.second.clauses())
@@ -206,33 +203,20 @@ class _And(Filter):
         return f"({self.first} & {self.second})"
 
 
-def _settles(first: Truth, second: Truth, row: int) -> bool:
-    """Whether the first operand of a conjunction that is not true decides it, rather than the second."""
-    first_false = first.unknown is None or not first.unknown[row]
-    second_false = not second.yes[row] and (second.unknown is None or not second.unknown[row])
-    return first_false or not second_false
+def _objects(facts: Any) -> Any:
+    return np.asarray(facts, dtype=object)
 
 
-class _Or(Filter):
-    __slots__ = ("first", "second")
-
-    def __init__(self, first: Filter, second: Filter) -> None:
-        self.first = first
-        self.second = second
+class _Or(_Pair):
+    __slots__ = ()
 
     def truth(self, view: View) -> Truth:
         return self.first.truth(view).either(self.second.truth(view))
 
     def facts(self, view: View) -> Any:
         first, second = self.first.truth(view), self.second.truth(view)
-        own, other = self.first.facts(view), self.second.facts(view)
-        rows = []
-        for row, (one, two) in enumerate(zip(own, other, strict=True)):
-            if first.yes[row] or second.yes[row]:
-                rows.append(one if first.yes[row] else two)
-            else:
-                rows.append(f"{one} and {two}")
-        return np.array(rows, dtype=object)
+        own, other = _objects(self.first.facts(view)), _objects(self.second.facts(view))
+        return np.where(first.yes, own, np.where(second.yes, other, own + " and " + other))
 
     def __str__(self) -> str:
         return f"({self.first} | {self.second})"
@@ -256,14 +240,11 @@ class _Not(Filter):
 
 def kept(view: View, filters: tuple[Filter, ...]) -> Any:
     """The rows of the view, as a boolean array, that matter and that every filter keeps, one after the other."""
-    yes = view.matters
     for each in filters:
         if not isinstance(each, Filter):
             raise InputError(f"{each!r} is not a filter; expected the result of filter_until(…) or the like")
-        found = each.truth(view).yes
-        yes = found if yes is None else yes & found
-        view = view.narrow(found)
-    return np.ones(len(view.images), dtype=bool) if yes is None else yes
+        view = view.narrow(each.truth(view).yes)
+    return np.ones(len(view.images), dtype=bool) if view.matters is None else view.matters
 
 
 def apply_filters(images: pd.DataFrame, *filters: Filter) -> pd.DataFrame:
@@ -287,17 +268,13 @@ def apply_filters(images: pd.DataFrame, *filters: Filter) -> pd.DataFrame:
 
 def text_facts(words: list[str], codes: Any) -> Any:
     """Few distinct facts: ``words`` per code as a categorical of pandas; the last word stands for -1."""
-    filled = np.where(codes < 0, len(words) - 1, codes)
     distinct, places = np.unique(np.array(words, dtype=object).astype(str), return_inverse=True)
-    return pd.Categorical.from_codes(
-        places[filled], categories=pd.Index(distinct.astype(object), dtype="str")
-    )
+    categories = pd.Index(distinct.astype(object), dtype="str")
+    return pd.Categorical.from_codes(places[codes], categories=categories)  # place -1 is the last
 
 
 def gather_truth(table: Any, codes: Any) -> Truth:
-    """Results per unique value (0 false, 1 true, 2 unknown; the last for -1) gathered by codes."""
-    found = columns.gather(table, codes)
-    if table.max(initial=0) < 2:
-        return Truth(found.view(bool))
+    """Results per unique value (true or false), gathered by codes; -1 is unknown."""
+    found = columns.gather(np.append(table.astype(np.uint8), np.uint8(2)), codes)
     unknown = found == 2
     return Truth(found == 1, unknown if unknown.any() else None)

@@ -22,14 +22,13 @@ class _ByLabel(Filter):
 
     def truth(self, view: View) -> Truth:
         found = columns.labels(view.images, "labels", "filter_by_label")
-        yes = np.ones(len(found.maps), dtype=np.uint8)
+        yes = np.ones(len(found.maps), dtype=bool)
         for key, value in self.pairs:
             if value is None:
-                yes &= np.fromiter((key in own for own in found.maps), np.uint8, len(yes))
+                yes &= np.fromiter((key in own for own in found.maps), bool, len(yes))
             else:
-                yes &= np.fromiter((own.get(key) == value for own in found.maps), np.uint8, len(yes))
-        table = np.append(yes, np.uint8(2))
-        return gather_truth(table, found.codes)
+                yes &= np.fromiter((own.get(key) == value for own in found.maps), bool, len(yes))
+        return gather_truth(yes, found.codes)
 
     def facts(self, view: View) -> Any:
         found = columns.labels(view.images, "labels", "filter_by_label")
@@ -37,17 +36,13 @@ class _ByLabel(Filter):
 
     def _fact(self, own: Mapping[str, str]) -> str:
         for key, value in self.pairs:
-            if not _fits(own, key, value):
+            if key not in own or value not in (None, own[key]):
                 return f"{key} is {own[key]!r}" if key in own else f"no label {key}"
         return ", ".join(f"{key} is {own[key]!r}" for key, _ in self.pairs) or "the config is readable"
 
     def __str__(self) -> str:
-        parts = [f"label={key}" if value is None else f"label={key}={value}" for key, value in self.pairs]
+        parts = (f"label={key}" if value is None else f"label={key}={value}" for key, value in self.pairs)
         return ",".join(parts) or "readable config"
-
-
-def _fits(own: Mapping[str, str], key: str, value: str | None) -> bool:
-    return key in own and (value is None or own[key] == value)
 
 
 def filter_by_label(labels: Mapping[str, str]) -> Filter:

@@ -69,15 +69,13 @@ class ReferencePattern:
 
     def _glob_on(self, glob: Glob, texts: pa.Array) -> np.ndarray:
         ascii_only = pc.all(pc.string_is_ascii(texts), skip_nulls=True).as_py()
-        if ascii_only is False:
-            candidates = np.arange(len(texts))
-        else:
-            regex = glob.regex
-            candidates = np.flatnonzero(evaluation.search(texts, regex, len(regex), self.text))
+        found = np.ones(len(texts), bool)
+        if ascii_only is not False:
+            found = evaluation.search(texts, glob.regex, len(glob.regex), self.text)
+            if glob.exact:
+                return found
+        candidates = np.flatnonzero(found)
         found = np.zeros(len(texts), bool)
-        if ascii_only is not False and glob.exact:
-            found[candidates] = True
-            return found
         texts = texts.take(pa.array(candidates))
         lengths = np.asarray(pc.fill_null(pc.binary_length(texts), 0))
         clock = evaluation.Clock(self.text, int(lengths.sum()))

@@ -39,20 +39,24 @@ names: columns.PerWords[Names] = columns.PerWords(Names)
 """The parsed names of a set of categories."""
 
 
-class _ByReference(Filter):
-    """Names that match every pattern."""
-
+class _ByPatterns(Filter):
     __slots__ = ("patterns",)
 
     def __init__(self, given: Sequence[str]) -> None:
         self.patterns = tuple(given)
+
+
+class _ByReference(_ByPatterns):
+    """Names that match every pattern."""
+
+    __slots__ = ()
 
     def truth(self, view: View) -> Truth:
         found = columns.text(view.images, "name", "filter_by_reference")
         own = names(found.words)
         table, refusal = self._decide(own)
         if refusal is None:
-            return gather_truth(table, found.codes)
+            return gather_truth(table[:-1], found.codes)
         answers = columns.gather(table, found.codes)
         refusing = answers == _REFUSED
         there = refusing if view.matters is None else refusing & view.matters
@@ -80,10 +84,8 @@ class _ByReference(Filter):
         found = columns.text(view.images, "name", "filter_by_reference")
         own = names(found.words)
         table, refusal = self._decide(own)
-        ways = [
-            (compile_reference(each).glob(own.table), compile_reference(each).regex(own.table))
-            for each in self.patterns
-        ]
+        compiled = map(compile_reference, self.patterns)
+        ways = [(each.glob(own.table), each.regex(own.table)) for each in compiled]
         words = [
             refusal.of(place)
             if refusal is not None and table[place] == _REFUSED
@@ -146,7 +148,7 @@ class _Tagged(Filter):
     def truth(self, view: View) -> Truth:
         found = columns.text(view.images, "name", f"filter_{self}_images")
         yes = names(found.words).dangling != self.wanted
-        return gather_truth(np.append(yes.astype(np.uint8), np.uint8(_UNKNOWN)), found.codes)
+        return gather_truth(yes, found.codes)
 
     def facts(self, view: View) -> Any:
         found = columns.text(view.images, "name", f"filter_{self}_images")
@@ -162,13 +164,10 @@ class _Tagged(Filter):
         return "tagged" if self.wanted else "dangling"
 
 
-class _ByGlob(Filter):
+class _ByGlob(_ByPatterns):
     """Names that match any of the globs, as docker filters: names that do not parse do not match."""
 
-    __slots__ = ("patterns",)
-
-    def __init__(self, given: Sequence[str]) -> None:
-        self.patterns = tuple(given)
+    __slots__ = ()
 
     def truth(self, view: View) -> Truth:
         found = columns.text(view.images, "name", "reference")
@@ -179,7 +178,7 @@ class _ByGlob(Filter):
             if compiled.glob_error:
                 raise refused(compiled.glob_error, f"reference={each}")
             yes |= compiled.glob(table)
-        return gather_truth(np.append(yes.astype(np.uint8), np.uint8(_UNKNOWN)), found.codes)
+        return gather_truth(yes, found.codes)
 
     def facts(self, view: View) -> Any:
         found = columns.text(view.images, "name", "reference")

@@ -68,8 +68,7 @@ def label_table(images: pd.DataFrame) -> pd.DataFrame:
     place = starts[codes[rows]] + within
     out = images[[name for name in ("node", "namespace", "name") if name in images.columns]].iloc[rows].copy()
     for position, name in enumerate(("key", "value")):
-        flat = pd.Categorical([pair[position] for own in pairs for pair in own])
-        out[name] = flat.take(place)
+        out[name] = pd.Categorical([pair[position] for own in pairs for pair in own]).take(place)
     return out
 
 
@@ -105,13 +104,7 @@ def keep_last(images: pd.DataFrame, n: int, by: str | Sequence[str] = "repositor
         group = pd.factorize(group * (len(uniques) + 1) + codes + 1)[0]
     rows = np.flatnonzero(~unknown)
     order = rows[np.lexsort((~ticks[rows], group[rows]))]
-    sorted_group = group[order]
-    first = (
-        np.concatenate([[True], sorted_group[1:] != sorted_group[:-1]])
-        if len(order)
-        else np.zeros(0, dtype=bool)
-    )
-    rank = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    rank = np.arange(len(order)) - np.searchsorted(group[order], group[order])
     kept = unknown
     kept[order[rank < n]] = True
     return images[kept]

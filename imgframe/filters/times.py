@@ -38,12 +38,8 @@ class _ByUntil(Filter):
         return _between(created, None, created.before(cutoff))
 
     def facts(self, view: View) -> Any:
-        cutoff = gotime.format_time(self.cutoff(view))
-        words = [
-            f"created_at is not before {cutoff}",
-            f"created_at is before {cutoff}",
-            "created_at is missing",
-        ]
+        limit = f"before {gotime.format_time(self.cutoff(view))}"
+        words = [f"created_at is not {limit}", f"created_at is {limit}", "created_at is missing"]
         return text_facts(words, _states(self.truth(view)))
 
     def __str__(self) -> str:
@@ -136,15 +132,10 @@ class _ByCreatedAt(Filter):
         if rows is None or size == 1:
             if any(bound is not None and not bound for bound in (upper, lower)):
                 return Truth(np.zeros(len(view.images), dtype=bool), np.ones(len(view.images), dtype=bool))
-            return self._one_store(created, upper, lower, (epoch, now_ns))
+            below = created.before(upper[0] if upper else now_ns)
+            return _between(created, created.after(lower[0] if lower else epoch), below)
         tables = self._tables(created, upper, lower, (epoch, now_ns), size)
         return _between_stores(created, rows, *tables)
-
-    @staticmethod
-    def _one_store(created: columns.Times, upper: Any, lower: Any, default: tuple[int, int]) -> Truth:
-        below = created.before(default[1] if upper is None else upper[0])
-        above = created.after(default[0] if lower is None else lower[0])
-        return _between(created, above, below)
 
     @staticmethod
     def _tables(
@@ -157,11 +148,9 @@ class _ByCreatedAt(Filter):
         for bound, table, tick in ((upper, below, created.before), (lower, above, created.after)):
             if bound is None:
                 continue
-            missing = np.ones(size, dtype=bool)
             for number, moment in bound.items():
                 table[number] = tick(moment)
-                missing[number] = False
-            known &= ~missing
+            known &= np.isin(np.arange(size), list(bound))
         return below, above, known
 
     def _bound(
@@ -182,11 +171,7 @@ class _ByCreatedAt(Filter):
         matched = bounds.any_of(entries, store)
         created = columns.times(store, "created_at", "filter_by_created_at")
         ticks = created.ticks[matched]
-        numbers = (
-            np.zeros(len(matched), dtype="int64")
-            if held is None
-            else np.asarray(held[matched], dtype="int64")
-        )
+        numbers = np.asarray(matched * 0 if held is None else held[matched], dtype="int64")
         if not len(matched):
             raise refused(f"no such image: {','.join(entry.shown for entry in entries)}")
         best = np.full(size, -(2**63) if latest else 2**63 - 1)
@@ -198,17 +183,14 @@ class _ByCreatedAt(Filter):
     def facts(self, view: View) -> Any:
         upper = ",".join(entry.shown for entry in self.before) or "now"
         lower = ",".join(entry.shown for entry in self.since) or "1970-01-01"
-        words = [
-            f"created_at is not between {lower} and {upper}",
-            f"created_at is between {lower} and {upper}",
-            "created_at is missing, or this store has no such image",
-        ]
+        limits = f"between {lower} and {upper}"
+        missing = "created_at is missing, or this store has no such image"
+        words = [f"created_at is not {limits}", f"created_at is {limits}", missing]
         return text_facts(words, _states(self.truth(view)))
 
     def __str__(self) -> str:
-        parts = [f"before={entry.shown}" for entry in self.before] + [
-            f"since={entry.shown}" for entry in self.since
-        ]
+        parts = [f"before={entry.shown}" for entry in self.before]
+        parts += [f"since={entry.shown}" for entry in self.since]
         return ",".join(parts) or "created before now"
 
 

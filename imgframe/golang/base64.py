@@ -6,7 +6,8 @@ import base64
 import re
 
 _WHOLE = re.compile(rb"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?+")
-_LETTER = re.compile(rb"[A-Za-z0-9+/]")
+_LETTERS = re.compile(rb"(?:[\r\n]*+[A-Za-z0-9+/])*+[\r\n]*+")
+_PADDING = re.compile(rb"=[\r\n]*+")
 
 
 def decode(text: bytes) -> tuple[bytes, int | None]:
@@ -19,29 +20,16 @@ def decode(text: bytes) -> tuple[bytes, int | None]:
 
 def _bad_byte(text: bytes) -> int:
     """The offset that Go reports; it reads four letters at a time."""
-    at, count = 0, 0
-    while at < len(text):
-        byte = text[at : at + 1]
-        at += 1
-        if byte in b"\r\n":
-            continue
-        if _LETTER.match(byte):
-            count = (count + 1) % 4
-            continue
-        if byte != b"=" or count < 2:
-            return at - 1
-        at = _skip_line_breaks(text, at)
-        if count == 2:
-            if at == len(text):
-                return at
-            if text[at : at + 1] != b"=":
-                return at - 1
-            at = _skip_line_breaks(text, at + 1)
+    letters = _LETTERS.match(text)
+    assert letters is not None  # the pattern matches the empty text
+    at, count = letters.end(), len(b"".join(letters[0].split())) % 4
+    if at == len(text):
+        return at - count
+    padding = _PADDING.match(text, at)
+    if not padding or count < 2:
         return at
-    return at - count
-
-
-def _skip_line_breaks(text: bytes, at: int) -> int:
-    while text[at : at + 1] in {b"\r", b"\n"}:
-        at += 1
-    return at
+    at = padding.end()
+    if count == 3 or at == len(text):
+        return at
+    second = _PADDING.match(text, at)
+    return second.end() if second else at - 1

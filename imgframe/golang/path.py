@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,30 +48,23 @@ class _Class(NamedTuple):
     def __contains__(self, code: object) -> bool:
         return self.negated != any(low <= code <= high for low, high in self.ranges)  # type: ignore[operator]
 
-    def regex(self) -> str:
-        ranges = [f"\\x{{{low:x}}}-\\x{{{high:x}}}" for low, high in self.ranges if low <= high]
-        if not ranges:
-            return r"[\x00-\x{10FFFF}]" if self.negated else r"[^\x00-\x{10FFFF}]"
-        return f"[{'^' if self.negated else ''}{''.join(ranges)}]"
+
+_Item = _Class | str  # a str is literal
+_ANY = _Class(negated=True, ranges=((_SLASH, _SLASH),))
+"""``?``: one code point other than ``/``."""
 
 
-class _Any(NamedTuple):
-    """``?``: one code point other than ``/``."""
-
-    def regex(self) -> str:
-        return "[^/]"
-
-
-class _Literal(NamedTuple):
-    text: str
-
-    def regex(self) -> str:
+def _regex(item: _Item) -> str:
+    if isinstance(item, str):
         return "".join(
-            char if char.isalnum() and char.isascii() else f"\\x{{{ord(char):x}}}" for char in self.text
+            char if char.isalnum() and char.isascii() else f"\\x{{{ord(char):x}}}" for char in item
         )
-
-
-_Item = _Class | _Any | _Literal
+    if item == _ANY:
+        return "[^/]"
+    ranges = [f"\\x{{{low:x}}}-\\x{{{high:x}}}" for low, high in item.ranges if low <= high]
+    if not ranges:
+        return r"[\x00-\x{10FFFF}]" if item.negated else r"[^\x00-\x{10FFFF}]"
+    return f"[{'^' if item.negated else ''}{''.join(ranges)}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +95,7 @@ class Glob:
     @property
     def regex(self) -> str:
         """The pattern for RE2; matches at least what Go matches in ASCII names."""
-        return "^" + "[^/]*".join("".join(item.regex() for item in chunk) for chunk in self.chunks) + "$"
+        return "^" + "[^/]*".join("".join(map(_regex, chunk)) for chunk in self.chunks) + "$"
 
     def match(self, name: str) -> bool:
         """Whether the pattern matches ``name`` (``path.Match``)."""
@@ -137,8 +131,8 @@ def _code_point(data: bytes, at: int) -> tuple[int, int]:
 def _fits(chunk: tuple[_Item, ...], data: bytes, at: int) -> int:
     """Where ``chunk`` ends if it fits at the byte ``at``; -1 if it does not."""
     for item in chunk:
-        if isinstance(item, _Literal):
-            word = item.text.encode("utf-8", "surrogatepass")
+        if isinstance(item, str):
+            word = item.encode("utf-8", "surrogatepass")
             if not data.startswith(word, at):
                 return -1
             at += len(word)
@@ -146,75 +140,19 @@ def _fits(chunk: tuple[_Item, ...], data: bytes, at: int) -> int:
         if at >= len(data):
             return -1
         code, length = _code_point(data, at)
-        if code == _SLASH if isinstance(item, _Any) else code not in item:
+        if code not in item:
             return -1
         at += length
     return at
 
 
-class _GlobParser:
-    def __init__(self, pattern: str) -> None:
-        self.text = pattern
-        self.at = 0
-
-    def parse(self) -> Glob:
-        chunks: list[list[_Item]] = [[]]
-        text: list[str] = []
-
-        def flush() -> None:
-            if text:
-                chunks[-1].append(_Literal("".join(text)))
-                text.clear()
-
-        while self.at < len(self.text):
-            char = self.text[self.at]
-            self.at += 1
-            if char == "*":
-                flush()
-                if len(chunks) == 1 or chunks[-1]:  # adjacent stars are one
-                    chunks.append([])
-            elif char == "?":
-                flush()
-                chunks[-1].append(_Any())
-            elif char == "[":
-                flush()
-                chunks[-1].append(self.char_class())
-            elif char == "\\":
-                text.append(self.take())
-            else:
-                text.append(char)
-        flush()
-        return Glob(tuple(map(tuple, chunks)))
-
-    def take(self) -> str:
-        if self.at >= len(self.text):
-            raise GlobSyntaxError
-        self.at += 1
-        return self.text[self.at - 1]
-
-    def char_class(self) -> _Class:
-        negated = self.text.startswith("^", self.at)
-        self.at += negated
-        ranges: list[tuple[int, int]] = []
-        while not (ranges and self.text.startswith("]", self.at)):
-            low = high = self.bound()
-            if self.text.startswith("-", self.at):
-                self.at += 1
-                high = self.bound()
-            ranges.append((ord(low), ord(high)))
-        self.at += 1
-        return _Class(negated, tuple(ranges))
-
-    def bound(self) -> str:
-        """One bound of a range, which must not end the pattern."""
-        char = self.take()
-        if char in "-]":
-            raise GlobSyntaxError
-        if char == "\\":
-            char = self.take()
-        if self.at >= len(self.text):
-            raise GlobSyntaxError
-        return char
+_BOUND = r"(?:\\.|[^\\\-\]])"
+_RANGE = re.compile(rf"({_BOUND})(?:-({_BOUND}))?", re.DOTALL)
+_ITEM = re.compile(
+    rf"(?P<stars>\*+)|\?|\[(?P<negated>\^?+)(?P<ranges>(?:{_BOUND}(?:-{_BOUND})?)++)\]"
+    r"|(?P<literal>(?:\\.|[^*?\[\\])+)",
+    re.DOTALL,
+)
 
 
 def parse_glob(pattern: str) -> Glob:
@@ -226,4 +164,21 @@ def parse_glob(pattern: str) -> Glob:
         Traceback (most recent call last):
         imgframe.golang.path.GlobSyntaxError: syntax error in pattern
     """
-    return _GlobParser(pattern).parse()
+    chunks: list[list[_Item]] = [[]]
+    at = 0
+    while at < len(pattern):
+        found = _ITEM.match(pattern, at)
+        if not found:
+            raise GlobSyntaxError
+        at = found.end()
+        if found["stars"]:
+            chunks.append([])
+        elif found["literal"]:
+            chunks[-1].append(re.sub(r"(?s)\\(.)", r"\1", found["literal"]))
+        elif found["ranges"]:
+            bounds = _RANGE.findall(found["ranges"])
+            ranges = tuple((ord(low[-1]), ord((high or low)[-1])) for low, high in bounds)
+            chunks[-1].append(_Class(bool(found["negated"]), ranges))
+        else:
+            chunks[-1].append(_ANY)
+    return Glob(tuple(map(tuple, chunks)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from imgframe.golang import utf8
 from imgframe.golang.strconv import quote
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _BAD_HOST = re.compile(r"""[^A-Za-z0-9\-_.~!$&'()*+,;=:\[\]<>"%\x80-\U0010FFFF]""")
 _HOST_PIECE = re.compile(rf"%|{_BAD_HOST.pattern}")
 _USER = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
@@ -78,8 +78,11 @@ def parse(text: str) -> Address:
 def _parse(raw: str) -> Address:
     if any(char < " " or char == "\x7f" for char in raw):
         raise Unparsable("net/url: invalid control character in URL")
-    scheme, rest = _scheme(raw)
-    rest, _, query = rest.partition("?")
+    if raw.startswith(":"):
+        raise Unparsable("missing protocol scheme")
+    found = _SCHEME.match(raw)
+    scheme = found[1].lower() if found else ""
+    rest, _, query = (raw[found.end() :] if found else raw).partition("?")
     if not rest.startswith("/"):
         if scheme:  # opaque, such as mailto:x
             return Address(scheme, "", "", query)
@@ -98,36 +101,21 @@ def _parse(raw: str) -> Address:
     return Address(scheme, host, _unescaped(rest), query)
 
 
-def _scheme(raw: str) -> tuple[str, str]:
-    if raw.startswith(":"):
-        raise Unparsable("missing protocol scheme")
-    found = _SCHEME.match(raw)
-    if found and raw[found.end() : found.end() + 1] == ":":
-        return found[0].lower(), raw[found.end() + 1 :]
-    return "", raw
-
-
 def _host(scheme: str, host: str) -> str:
     """Host and port, unescaped; brackets hold an IPv6 address."""
-    opened = host.rfind("[")
+    opened, closed = host.rfind("["), host.rfind("]")
     if opened > 0:
         raise Unparsable("invalid IP-literal")
     if opened == 0:
-        end = host.rfind("]")
-        if end < 0:
+        if closed < 0:
             raise Unparsable("missing ']' in host")
-        _check_port(host[end + 1 :])
-        return f"[{_literal(host[1:end])}]{host[end + 1 :]}"
-    # more than one colon is an error of http and https only
-    colon = host.find(":") if scheme in {"http", "https"} else host.rfind(":")
-    if colon >= 0:
-        _check_port(host[colon:])
-    return _unescaped_host(host)
-
-
-def _check_port(port: str) -> None:
+        port = host[closed + 1 :]
+    else:  # more than one colon is an error of http and https only
+        colon = host.find(":") if scheme in {"http", "https"} else host.rfind(":")
+        port = host[colon:] if colon >= 0 else ""
     if not _PORT.fullmatch(port):
         raise Unparsable(f"invalid port {quote(port)} after host")
+    return f"[{_literal(host[1:closed])}]{port}" if opened == 0 else _unescaped_host(host)
 
 
 def _literal(text: str) -> str:

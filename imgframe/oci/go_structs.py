@@ -139,8 +139,7 @@ _HEALTHCHECK = Struct(
         Retries=("Retries", _INT),
         StartPeriod=("StartPeriod", _DURATION),
     ),
-    pointer=True,
-)
+).pointed()
 HEALTH = Struct(
     "struct",
     dict,

@@ -60,6 +60,7 @@ def lookup(raw: str) -> Lookup:
         ('docker.io/library/alpine:latest', 'alpine')
     """
     from imgframe import containerd_filters
+    from imgframe.golang.regexp import quote_meta
 
     names = []
     with contextlib.suppress(ReferenceError_):
@@ -70,13 +71,8 @@ def lookup(raw: str) -> Lookup:
         (selector, *others) = containerd_filters.parse(f"name=={name}")
         if not others:  # a comma makes it two conditions, the second of which is not a field of an image
             wanted.append(selector.value)
-    containerd_filters.parse(f"target.digest~=^{_quoted(raw)}.*$")
+    containerd_filters.parse(f"target.digest~=^{quote_meta(raw)}.*$")
     return Lookup(raw, tuple(wanted), (f"sha256:{raw}", raw))
-
-
-def _quoted(text: str) -> str:
-    """Go's regexp.QuoteMeta."""
-    return "".join(f"\\{char}" if char in r"\.+*?()|[]{}^$" else char for char in text)
 
 
 def find_existing(

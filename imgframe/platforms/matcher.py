@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -89,8 +90,7 @@ class _OnlyOS(Matcher):
 
     def __init__(self, wanted: Platform, host: Platform) -> None:
         super().__init__([], host)
-        exact, os = _test(wanted, host, strict_features=True), _test_os(wanted, host)
-        self._tests = [exact, os]
+        self._tests = [_test(wanted, host, strict=True, any_processor=whole) for whole in (False, True)]
 
     def less(self, a: Platform, b: Platform) -> bool:
         first, second = self._rank(a), self._rank(b)
@@ -131,30 +131,15 @@ def _plain(platform: Platform) -> Platform:
 _Test = Callable[[Platform, Platform], bool]
 
 
-def _test(wanted: Platform, host: Platform, *, strict_features: bool = False) -> _Test:
+def _test(wanted: Platform, host: Platform, *, strict: bool = False, any_processor: bool = False) -> _Test:
     """Whether one platform (as written, and normalised) is the one that is wanted: platforms.NewMatcher."""
     normal = normalized(wanted, host.os)
-    same = (normal.os, normal.architecture, normal.variant)
-    features = _features_test(wanted, normal, strict=strict_features)
+    features = _features_test(wanted, normal, strict=strict)
     version = _version_test(wanted)
-
-    def test(platform: Platform, candidate: Platform) -> bool:
-        return (
-            (candidate.os, candidate.architecture, candidate.variant) == same
-            and features(platform.os_features)
-            and version(platform)
-        )
-
-    return test
-
-
-def _test_os(wanted: Platform, host: Platform) -> _Test:
-    """Whether the operating system, its version and features are those that are wanted."""
-    normal = normalized(wanted, host.os)
-    features = _features_test(wanted, normal, strict=True)
-    version = _version_test(wanted)
+    compared = attrgetter("os") if any_processor else attrgetter("os", "architecture", "variant")
+    same = compared(normal)
     return lambda platform, candidate: (
-        candidate.os == normal.os and features(platform.os_features) and version(platform)
+        compared(candidate) == same and features(platform.os_features) and version(platform)
     )
 
 
@@ -200,13 +185,15 @@ def _windows_version(text: str) -> tuple[int, int, int]:
 
 def _expanded(platform: Platform) -> list[Platform]:
     """The platforms that a processor runs, best first."""
-    pairs = [(platform.architecture, platform.variant)]
+    variant = platform.variant
     if platform.architecture == "amd64":
-        pairs = _amd64(platform.variant)
+        pairs = [*(("amd64", name) for name in _below(variant, 1)), ("386", "")]
     elif platform.architecture == "arm":
-        pairs = [("arm", variant) for variant in _below(platform.variant, 5)]
+        pairs = [("arm", name) for name in _below(variant, 5)]
     elif platform.architecture == "arm64":
-        pairs = _arm64(platform.variant)
+        pairs = _arm64(variant)
+    else:
+        return [platform]
     return [
         msgspec.structs.replace(platform, architecture=architecture, variant=variant)
         for architecture, variant in pairs
@@ -220,29 +207,16 @@ def _below(variant: str, lowest: int) -> list[str]:
     return [variant, *(f"v{step}" for step in range(level - 1, lowest - 1, -1))]
 
 
-def _amd64(variant: str) -> list[tuple[str, str]]:
-    return [*(("amd64", name) for name in _below(variant, 1)), ("386", "")]
-
-
 def _arm64(variant: str) -> list[tuple[str, str]]:
     """v9.x runs v8.(x+5) and below, all of them 32-bit code; variants outside containerd's table match nothing."""
-    found = re.fullmatch(r"v([89])(?:\.([1-9]))?", variant or "v8", re.ASCII)
+    found = re.fullmatch(r"v(?:8(?:\.([1-9]))?|9(?:\.([1-7]))?)", variant or "v8")
     if not found:
         return []
-    major, minor = int(found[1]), int(found[2] or 0)
-    if major == 9 and minor > _LAST_V9:
-        return []
-    names = [_dotted(9, step) for step in range(minor, -1, -1)] if major == 9 else []
-    top = min(minor + 5, 9) if major == 9 else minor
-    names += [_dotted(8, step) for step in range(top, -1, -1)]
+    nine, minor = found[0].startswith("v9"), int(found[1] or found[2] or 0)
+    steps = [(9, step) for step in range(minor, -1, -1)] if nine else []
+    steps += [(8, step) for step in range(min(minor + 5 * nine, 9), -1, -1)]
+    names = [f"v{major}.{step}" if step else f"v{major}" for major, step in steps]
     return [*(("arm64", name) for name in names), *(("arm", name) for name in _below("v8", 5))]
-
-
-_LAST_V9 = 7
-
-
-def _dotted(major: int, minor: int) -> str:
-    return f"v{major}.{minor}" if minor else f"v{major}"
 
 
 def only(platform: Platform | str, host: Platform | str = LINUX_AMD64) -> Matcher:

@@ -14,55 +14,15 @@ from imgframe.golang import path, utf8
 from imgframe.golang.strconv import quote
 from imgframe.golang.strings import to_lower
 
-_KNOWN_OS = frozenset(
-    [
-        "aix",
-        "android",
-        "darwin",
-        "dragonfly",
-        "freebsd",
-        "hurd",
-        "illumos",
-        "ios",
-        "js",
-        "linux",
-        "nacl",
-        "netbsd",
-        "openbsd",
-        "plan9",
-        "solaris",
-        "windows",
-        "zos",
-    ]
+_OS_NAMES = (
+    "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris "
+    "windows zos"
 )
-_KNOWN_ARCHITECTURES = frozenset(
-    [
-        "386",
-        "amd64",
-        "amd64p32",
-        "arm",
-        "armbe",
-        "arm64",
-        "arm64be",
-        "ppc64",
-        "ppc64le",
-        "loong64",
-        "mips",
-        "mipsle",
-        "mips64",
-        "mips64le",
-        "mips64p32",
-        "mips64p32le",
-        "ppc",
-        "riscv",
-        "riscv64",
-        "s390",
-        "s390x",
-        "sparc",
-        "sparc64",
-        "wasm",
-    ]
+_ARCHITECTURES = (
+    "386 amd64 amd64p32 arm armbe arm64 arm64be ppc64 ppc64le loong64 mips mipsle mips64 mips64le "
+    "mips64p32 mips64p32le ppc riscv riscv64 s390 s390x sparc sparc64 wasm"
 )
+_KNOWN_OS, _KNOWN_ARCHITECTURES = frozenset(_OS_NAMES.split()), frozenset(_ARCHITECTURES.split())
 _OS_PATTERN = r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$"
 _PART_PATTERN = r"^[A-Za-z0-9_.-]+$"
 _OS = re.compile(_OS_PATTERN[1:-1])
@@ -161,21 +121,14 @@ def _parse_os(part: str, text: str) -> tuple[str, str, tuple[str, ...]]:
         version = _decoded(found[2] or "")
     except ValueError as error:
         raise PlatformError(f"{quote(text)} has an invalid OS version {quote(found[2])}: {error}") from None
-    try:
-        features = _features((found[3] or "")[1:])
-    except ValueError as error:
-        raise PlatformError(f"{quote(text)} has invalid OS features: {error}") from None
-    return _normal_os(found[1], ""), version, features
-
-
-def _features(raw: str) -> tuple[str, ...]:
     features = []
-    for feature in raw.split("+") if raw else ():
+    for feature in (found[3] or "").split("+")[1:]:
         try:
             features.append(_decoded(feature))
         except ValueError as error:
-            raise ValueError(f"invalid os feature {quote(feature)}: {error}") from None
-    return tuple(features)
+            problem = f"invalid os feature {quote(feature)}: {error}"
+            raise PlatformError(f"{quote(text)} has invalid OS features: {problem}") from None
+    return _normal_os(found[1], ""), version, tuple(features)
 
 
 def _decoded(raw: str) -> str:
@@ -251,10 +204,8 @@ def format_all(platform: Platform) -> str:
     """
     if not platform.os:
         return "unknown"
-    options = platform.os_version.translate(_ENCODED)
-    options += "".join(
-        "+" + feature.translate(_ENCODED) for feature in sorted({*platform.os_features} - {""})
-    )
+    parts = platform.os_version, *sorted({*platform.os_features} - {""})
+    options = "+".join(part.translate(_ENCODED) for part in parts)
     os = f"{platform.os}({options})" if options else platform.os
     return path.join(os, platform.architecture, platform.variant)
 
@@ -305,13 +256,10 @@ def platform_slice(
     if all:
         return []
     host = as_platform(host)
-    wanted = list(texts)
-    if not wanted:
-        return [host]
     found = []
-    for text in dict.fromkeys(wanted):
+    for text in dict.fromkeys(texts):
         try:
             found.append(parse(text, host))
         except PlatformError as error:
             raise PlatformError(f"invalid platform: {quote(text)}") from error
-    return found
+    return found or [host]

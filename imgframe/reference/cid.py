@@ -22,13 +22,8 @@ _EMOJI = (
     "🔵💅🧐🐾🍒😗🤑🌊🤯🐷☎💧😯💆👆🎤🙇🍑❄🌴💣🐸💌📍🥀🤢👅💡💩👐📸👻🤐🤮🎼🥵🚩🍎🍊👼💍📣🥂"
 )
 _EMOJI_BYTES = {char: byte for byte, char in enumerate(_EMOJI)}
-_BASE32_TAILS = {
-    2: 1,
-    4: 2,
-    5: 3,
-    7: 4,
-    8: 5,
-}  # characters of a quantum -> whole bytes in it; 1, 3 and 6 give none
+# characters of a quantum -> whole bytes in it; 1, 3 and 6 give none
+_BASE32_TAILS = {2: 1, 4: 2, 5: 3, 7: 4, 8: 5}
 _SHA256 = b"\x12\x20"
 _V0_LENGTH = 34
 _HEX_DIGITS = re.compile(r"(?:[0-9a-fA-F]{2})*")
@@ -40,9 +35,8 @@ def _from_bits(text: str) -> bytes | None:
     text = "0" * (-len(text) % 8) + text
     if not _BITS.fullmatch(text):
         return None
-    return bytes(
-        int(text[at : at + 8], 2) & 0xFF for at in range(0, len(text), 8)
-    )  # a sign is read, as Go does
+    # a sign is read, as Go does
+    return bytes(int(text[at : at + 8], 2) & 0xFF for at in range(0, len(text), 8))
 
 
 def _from_hex(text: str) -> bytes | None:
@@ -110,8 +104,7 @@ def _from_base64(extra: str, padded: bool) -> Callable[[str], bytes | None]:
 
 
 def _from_emoji(text: str) -> bytes | None:
-    values = [_EMOJI_BYTES.get(char) for char in text]
-    return None if None in values else bytes(value for value in values if value is not None)
+    return bytes(_EMOJI_BYTES[char] for char in text) if _EMOJI_BYTES.keys() >= set(text) else None
 
 
 def _from_raw(text: str) -> bytes:
@@ -163,11 +156,11 @@ def _is_version_1(data: bytes) -> bool:
 
 def _to_base58(data: bytes) -> str:
     number = int.from_bytes(data)
-    digits = []
+    digits = ""
     while number:
         number, digit = divmod(number, 58)
-        digits.append(_BITCOIN[digit])
-    return "".join(reversed(digits))
+        digits = _BITCOIN[digit] + digits
+    return digits
 
 
 def canonical_cid(text: str) -> str | None:

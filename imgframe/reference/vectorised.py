@@ -15,29 +15,13 @@ import pyarrow.compute as pc
 
 from imgframe.errors import InputError, ReferenceError_
 from imgframe.reference.grammar import DEFAULT_DOMAIN, DEFAULT_TAG, OFFICIAL
-from imgframe.reference.names import Reference, listed, parse, split_protocol
+from imgframe.reference.names import listed, parse, split_protocol
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NAME_SCHEMA = pa.schema(
-    [
-        ("name", pa.string()),
-        ("error", pa.string()),
-        ("protocol", pa.string()),
-        ("domain", pa.string()),
-        ("path", pa.string()),
-        ("repository", pa.string()),
-        ("tag", pa.string()),
-        ("explicit_tag", pa.string()),
-        ("digest", pa.string()),
-        ("familiar", pa.string()),
-        ("familiar_string", pa.string()),
-        ("string", pa.string()),
-        ("list_ref", pa.string()),
-        ("bare", pa.bool_()),
-    ]
-)
+_TEXT_COLUMNS = "name error protocol domain path repository tag explicit_tag digest familiar familiar_string string list_ref"
+NAME_SCHEMA = pa.schema([*((name, pa.string()) for name in _TEXT_COLUMNS.split()), ("bare", pa.bool_())])
 """Columns of :func:`parse_names`."""
 
 _CHUNK = 1 << 18  # names per step: bounds the memory, and no column outgrows 32-bit offsets
@@ -226,9 +210,8 @@ def _row(name: str | None) -> tuple[Any, ...]:
     try:
         ref = parse(name)
     except ReferenceError_ as error:
-        refused = Reference(protocol=split_protocol(name)[0])
         blanks = ("",) * 9
-        return (name, error.go, refused.protocol, *blanks, listed(name, None), False)
+        return (name, error.go, split_protocol(name)[0], *blanks, listed(name, None), False)
     familiar = ref.familiar_name
     return (
         name,

@@ -27,10 +27,12 @@ _MAX_TOKEN_BYTES = 1 << 20
 _EARLY_SECONDS = 10.0
 _LONGEST_ERROR = 64
 _INVALID = "authorization failed"
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
-_SPACE = re.compile(r"[ \t\r\n]*")
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _SCHEMES = ("bearer", "digest", "basic")  # in order of preference
+_CHAR = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+_SCHEME = re.compile(rf"(?:{'|'.join(_SCHEMES)})(?!{_CHAR})", re.IGNORECASE | re.ASCII)
+_PARAMETER = re.compile(  # a quote that is never closed is an empty value, and the last
+    rf'[ \t\r\n]*({_CHAR}+)=(?:"((?:[^"\\]|\\.)*+)"|".*\Z|({_CHAR}*))[ \t\r\n]*(,)?', re.DOTALL
+)
 _TRY_GET = {400, 401, 404, 405}
 
 
@@ -52,39 +54,22 @@ def challenges(headers: Iterable[str]) -> list[Challenge]:
     """
     found = []
     for value in headers:
-        scheme = _match(_TOKEN, value, 0)[0]
-        if scheme.lower() in _SCHEMES:
-            found.append(Challenge(scheme.lower(), _parameters(value, len(scheme))))
+        scheme = _SCHEME.match(value)
+        if scheme:
+            found.append(Challenge(scheme[0].lower(), _parameters(value, scheme.end())))
     return sorted(found, key=lambda one: _SCHEMES.index(one.scheme))
 
 
 def _parameters(text: str, at: int) -> dict[str, str]:
     """``name=value`` pairs separated by commas, up to the first malformed one."""
-    found: dict[str, str] = {}
-    while True:
-        name = _match(_TOKEN, text, _match(_SPACE, text, at).end())
-        if not name[0] or not text.startswith("=", name.end()):
-            return found
-        start = name.end() + 1
-        quoted = _QUOTED.match(text, start)
-        if quoted:
-            value, at = re.sub(r"(?s)\\(.)", r"\1", quoted[1]), quoted.end()
-        elif text.startswith('"', start):  # a quote that is never closed
-            value, at = "", len(text)
-        else:
-            token = _match(_TOKEN, text, start)
-            value, at = token[0], token.end()
-        found[name[0].lower()] = value
-        at = _match(_SPACE, text, at).end()
-        if not text.startswith(",", at):
-            return found
-        at += 1
-
-
-def _match(pattern: re.Pattern[str], text: str, at: int) -> re.Match[str]:
-    found = pattern.match(text, at)
-    assert found is not None  # these patterns match the empty text
-    return found
+    parameters: dict[str, str] = {}
+    while found := _PARAMETER.match(text, at):
+        name, quoted, token, comma = found.groups()
+        parameters[name.lower()] = re.sub(r"(?s)\\(.)", r"\1", quoted or "") or token or ""
+        if not comma:
+            break
+        at = found.end()
+    return parameters
 
 
 @dataclass(slots=True)
@@ -194,9 +179,9 @@ class Authorizer:
             return
         try:
             self._check_realm(handler, endpoint)
+            names: tuple[str, ...] = ("access_token",)
             try:
                 response = await self._post(handler, endpoint)
-                names: tuple[str, ...] = ("access_token",)
             except RequestFailure as failure:
                 if failure.status not in _TRY_GET or not handler.login.username:
                     raise
@@ -211,9 +196,8 @@ class Authorizer:
         parts = urllib.parse.urlsplit(handler.realm)
         clear = endpoint.scheme == "https" and not endpoint.http_fallback and parts.scheme == "http"
         if clear and not urls.matches_localhost(parts.netloc):
-            raise RequestFailure(
-                f"the token server {parts.netloc} requests credentials without TLS", host=endpoint.host
-            )
+            message = f"the token server {parts.netloc} requests credentials without TLS"
+            raise RequestFailure(message, host=endpoint.host)
 
     async def _get(self, handler: _Bearer, endpoint: Endpoint) -> dict[str, Any]:
         parts = urllib.parse.urlsplit(handler.realm)
@@ -236,16 +220,14 @@ class Authorizer:
             form |= {"grant_type": "refresh_token", "refresh_token": login.secret}
         body = urllib.parse.urlencode(sorted(form.items())).encode()
         kind = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
-        return await self._request(
-            HTTPRequest("POST", handler.realm, kind, {}, endpoint.tls, body=body, keep=True)
-        )
+        request = HTTPRequest("POST", handler.realm, kind, {}, endpoint.tls, body=body, keep=True)
+        return await self._request(request)
 
     async def _request(self, request: HTTPRequest) -> dict[str, Any]:
-        parts = urllib.parse.urlsplit(request.url)
-        if parts.scheme not in {"http", "https"}:
-            raise RequestFailure(
-                f'{request.method.capitalize()} "{request.url}": unsupported protocol scheme "{parts.scheme}"'
-            )
+        scheme = urllib.parse.urlsplit(request.url).scheme
+        if scheme not in {"http", "https"}:
+            start = f'{request.method.capitalize()} "{request.url}"'
+            raise RequestFailure(f'{start}: unsupported protocol scheme "{scheme}"')
         response = await self._transport.send(request)
         body = await response.body(_MAX_TOKEN_BYTES)
         if response.status < 200 or response.status >= 400:
@@ -259,9 +241,8 @@ class Authorizer:
         return scanner.scalars(tree)
 
     def _keep(self, handler: _Bearer, response: dict[str, Any], what: str, names: tuple[str, ...]) -> None:
-        token = next(
-            (response[name] for name in names if isinstance(response.get(name), str) and response[name]), ""
-        )
+        tokens = [response.get(name) for name in names]
+        token = next((one for one in tokens if one and isinstance(one, str)), "")
         if not token:
             message = "authorization server did not include a token in the response"
             raise RequestFailure(f"failed to fetch {what} token: {message}", host=handler.realm)

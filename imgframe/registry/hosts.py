@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from imgframe.errors import InputError
-from imgframe.golang import net, path, url
+from imgframe.golang import path, url
 from imgframe.registry import urls
 
 log = logging.getLogger("imgframe.registry")
 
 CAPABILITIES = frozenset({"pull", "resolve", "push", "referrers"})
-_HUB_SERVER = "registry-1.docker.io"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +91,10 @@ def endpoints(
     folder = directory(address, hosts_dirs)
     entries = _load(folder) if folder is not None else [_HostEntry()]
     if not entries[-1].host:
-        hub = host == "docker.io"
-        scheme = "http" if plain and not hub else "https"
-        entries[-1] = replace(
-            entries[-1],
-            scheme=scheme,
-            host=_HUB_SERVER if hub else host,
-            path="/v2",
-            capabilities=CAPABILITIES,
-        )
+        scheme, server = "http" if plain else "https", host
+        if host == "docker.io":
+            scheme, server = "https", "registry-1.docker.io"
+        entries[-1] = replace(entries[-1], scheme=scheme, host=server, path="/v2", capabilities=CAPABILITIES)
     return [_endpoint(entry, insecure=insecure and not plain) for entry in entries]
 
 
@@ -108,27 +102,20 @@ def _endpoint(entry: _HostEntry, *, insecure: bool) -> Endpoint:
     _check_certificates(entry)
     skip = insecure if entry.skip_verify is None else entry.skip_verify
     tls = TLSConfig(entry.authorities or (), entry.client_pairs or (), skip)
-    falls_back = entry.scheme == "http" and (insecure or entry.has_tls) and _port(entry.host) != "80"
+    port = url.Address(entry.scheme, entry.host, entry.path, "").port
+    falls_back = entry.scheme == "http" and (insecure or entry.has_tls) and port != "80"
     scheme = "https" if falls_back else entry.scheme
     return Endpoint(
         scheme, entry.host, entry.path, entry.capabilities, entry.headers, tls, http_fallback=falls_back
     )
 
 
-def _port(host: str) -> str:
-    try:
-        return net.split_host_port(host)[1]
-    except net.AddressError:
-        return ""
-
-
 def directory(address: urls.RegistryURL, hosts_dirs: Iterable[str | os.PathLike[str]]) -> Path | None:
     """The folder of a registry: ``host_port_``, ``host:port`` or ``_default``, then without port 443."""
     roots = [Path(one) for one in hosts_dirs]
-    is_hub = address.host == "index.docker.io:443"
-    names = ["docker.io"] if is_hub else [address.host]
-    if address.port == urls.HTTPS_PORT and not is_hub:
-        names.append(address.hostname)
+    names = [address.host] if address.port != urls.HTTPS_PORT else [address.host, address.hostname]
+    if address.host == "index.docker.io:443":
+        names = ["docker.io"]
     for name in names:
         for root in roots:
             for wanted in dict.fromkeys((_without_colon(name), name, "_default")):
@@ -229,7 +216,7 @@ def _pairs(value: Any, absolute: Callable[[str], str]) -> tuple[tuple[str, str],
     if value is None:
         return None
     pairs = []
-    for one in [value] if isinstance(value, str) else value if isinstance(value, list) else [value]:
+    for one in value if isinstance(value, list) else [value]:
         texts = _texts(one, "client")
         if len(texts) != (1 if isinstance(one, str) else 2):
             raise _Malformed("client is neither a file nor pairs of files")
@@ -245,9 +232,8 @@ def _check_certificates(entry: _HostEntry) -> None:
         for file in filter(None, (certificate, key)):
             if b"-----BEGIN " not in _bytes(file, "CERT file"):
                 what = "certificate" if file == certificate else "key"
-                raise _refused(
-                    f"failed to load X509 key pair: tls: failed to find any PEM data in {what} input"
-                )
+                problem = f"tls: failed to find any PEM data in {what} input"
+                raise _refused(f"failed to load X509 key pair: {problem}")
 
 
 def _bytes(file: str, what: str) -> bytes:

@@ -68,7 +68,7 @@ class Session:
                     return response
             elif response.status == 405 and method == "HEAD" and request.tail.startswith("manifests/"):
                 method = "GET"
-            elif not _retries(response, statuses, request):
+            elif not _retries(statuses, request):
                 return response
             elif response.retry_after:
                 await asyncio.sleep(min(response.retry_after, LONGEST_PAUSE))
@@ -82,27 +82,19 @@ class Session:
             own = {name: value for name, value in own.items() if name.lower() != "authorization"}
             own["Authorization"] = (authorization,)
         foreign = bool(request.url) and not _belongs(server, url)
-        sent = HTTPRequest(
-            method,
-            url,
-            request.headers,
-            {} if foreign else own,
-            server.tls,
-            http_fallback=server.http_fallback and not foreign,
-            body=request.body,
-        )
+        fallback = server.http_fallback and not foreign
+        own = {} if foreign else own
+        sent = HTTPRequest(method, url, request.headers, own, server.tls, fallback, request.body)
         try:
             return await self.transport.send(sent)
         except RequestFailure as failure:
             raise failure.prefixed("failed to do request: ") from None
 
 
-def _retries(response: HTTPResponse, statuses: list[int], request: RegistryRequest) -> bool:
-    if request.retried:
-        return False
-    if response.status in {408, 429}:
-        return True
-    return response.status in {500, 503, 504} and request.last and statuses[-2:-1] != [response.status]
+def _retries(statuses: list[int], request: RegistryRequest) -> bool:
+    *before, status = statuses
+    failing = status in {500, 503, 504} and request.last and before[-1:] != [status]
+    return not request.retried and (status in {408, 429} or failing)
 
 
 def _belongs(server: Endpoint, url: str) -> bool:
@@ -115,10 +107,7 @@ def _url(server: Endpoint, repository: str, namespace: str, request: RegistryReq
     """The address; a mirror learns which registry it stands for (``?ns=``)."""
     if request.url:
         return request.url
-    mirrored = "" if namespace == server.host else namespace
-    if mirrored == "docker.io" and server.host in {"registry-1.docker.io", "docker.io"}:
-        mirrored = ""
-    query = f"ns={urllib.parse.quote_plus(mirrored)}" if mirrored else ""
-    joined = "&" if "?" in request.tail else "?"
-    tail = f"{request.tail}{joined}{query}" if query else request.tail
+    tail = request.tail
+    if namespace != server.host and (namespace, server.host) != ("docker.io", "registry-1.docker.io"):
+        tail += f"{'&' if '?' in tail else '?'}ns={urllib.parse.quote_plus(namespace)}"
     return f"{server.scheme}://{server.host}{server.path}/{repository}/{tail}"

@@ -122,9 +122,8 @@ def body_failures(response: HTTPResponse) -> Any:
     except (aiohttp.ClientError, TimeoutError, OSError) as problem:
         response.raw.close()
         cause = "no answer within the timeout" if isinstance(problem, TimeoutError) else "unexpected EOF"
-        raise RequestFailure(
-            f"{response.method} {response.url}: {cause}", host=response.host, transient=True
-        ) from None
+        message = f"{response.method} {response.url}: {cause}"
+        raise RequestFailure(message, host=response.host, transient=True) from None
 
 
 class Transport:
@@ -176,17 +175,13 @@ class Transport:
             seen += 1
             target = urllib.parse.urljoin(url, location)
             if seen == MAX_REDIRECTS:
-                raise _failed(
-                    request.method, _visible(location, origin), "stopped after 10 redirects", origin
-                )
+                raise _failed(request.method, location, origin, "stopped after 10 redirects")
             if response.status in {301, 302, 303} and method not in {"HEAD", "GET"}:
-                raise _failed(
-                    method, _visible(url, origin), f"redirected with status {response.status}", origin
-                )
+                raise _failed(method, url, origin, f"redirected with status {response.status}")
             if request.keep and not _same_server(request.url, target):
-                raise _failed(method, _visible(url, origin), "redirected to another host", origin)
+                raise _failed(method, url, origin, "redirected to another host")
             if urllib.parse.urlsplit(target).scheme not in {"http", "https"}:
-                raise _failed(method, _visible(target, origin), "unsupported protocol scheme", origin)
+                raise _failed(method, target, origin, "unsupported protocol scheme")
             url = target
 
     async def _one(self, request: HTTPRequest, method: str, url: str, *, same: bool) -> HTTPResponse:
@@ -333,16 +328,15 @@ def _visible(url: str, origin: str) -> str:
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, query, ""))
 
 
-def _failed(method: str, url: str, cause: str, host: str) -> RequestFailure:
-    return RequestFailure(f'{method.capitalize()} "{url}": {cause}', host=host)
+def _failed(method: str, url: str, origin: str, cause: str) -> RequestFailure:
+    return RequestFailure(f'{method.capitalize()} "{_visible(url, origin)}": {cause}', host=origin)
 
 
 def _os_words(problem: OSError) -> str:
     code = problem.errno
     if code is None:  # several addresses were tried
-        code = next(
-            (one for one in (errno.ECONNREFUSED, errno.ENETUNREACH) if f"Errno {one}" in str(problem)), 0
-        )
+        known = (errno.ECONNREFUSED, errno.ENETUNREACH)
+        code = next((one for one in known if f"Errno {one}" in str(problem)), 0)
     return os.strerror(code).lower() if code else "failed"
 
 

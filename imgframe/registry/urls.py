@@ -18,35 +18,18 @@ HTTPS_PORT = "443"
 
 
 @dataclass(frozen=True, slots=True)
-class RegistryURL:
-    """The address of a registry; ``namespace`` is the registry that a mirror serves (``?ns=``)."""
+class RegistryURL(url.Address):
+    """The address of a registry, with its port (443 if none was written).
 
-    scheme: str
-    host: str
-    """Host and port; 443 if none was written."""
-    path: str
-    query: str
+    ``namespace`` is the registry that a mirror serves (``?ns=``).
+    """
+
     namespace: RegistryURL | None = None
-
-    @property
-    def hostname(self) -> str:
-        """The host without port and brackets."""
-        return url.Address("", self.host, "", "").hostname
-
-    @property
-    def port(self) -> str:
-        """The port as text."""
-        return url.Address("", self.host, "", "").port
 
     @property
     def canonical(self) -> str:
         """The name under which docker's config keeps its credentials."""
-        if (self.scheme, self.hostname, self.port, self.path) == (
-            "https",
-            "index.docker.io",
-            HTTPS_PORT,
-            "/v1/",
-        ):
+        if f"{self.scheme}://{self.host}{self.path}" == "https://index.docker.io:443/v1/":
             return HUB
         if self.namespace is not None:
             return f"{EXPERIMENTAL}://{self.namespace.canonical}/host/{self.host}{self.path}"

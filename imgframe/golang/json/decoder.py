@@ -35,9 +35,8 @@ class _Run:
         self.path: tuple[str, ...] = ()
 
     def wrong(self, value: str, wanted: str) -> None:
-        if self.error is None:
-            place = f"struct field {self.struct}.{'.'.join(self.path)}" if self.path else "value"
-            self.error = f"json: cannot unmarshal {value} into Go {place} of type {wanted}"
+        place = f"struct field {self.struct}.{'.'.join(self.path)}" if self.path else "value"
+        self.fail(f"json: cannot unmarshal {value} into Go {place} of type {wanted}")
 
     def fail(self, message: str) -> None:
         if self.error is None:
@@ -52,15 +51,30 @@ def _kind_of(node: Node) -> str:
 
 
 class Kind:
-    """A Go type: ``zero()`` is its zero value, ``take`` decodes a node over the current value, ``build`` converts the result."""
+    """A Go type: ``zero()`` is its zero value, ``take`` decodes a node over the current value, ``build`` converts the result.
+
+    ``read`` decodes a node of the type ``accepts``; null leaves the current value or (``clears``) makes it None.
+    """
+
+    accepts = ""
+    nothing: Any = None
+    clears = False
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def zero(self) -> Any:
-        return None
+        return self.nothing
 
     def take(self, run: _Run, node: Node, now: Any) -> Any:
+        kind = _kind_of(node)
+        if kind == self.accepts:
+            return self.read(run, node, now)
+        if kind != "null":
+            run.wrong(kind, self.name)
+        return None if self.clears and kind == "null" else now
+
+    def read(self, run: _Run, node: Node, now: Any) -> Any:
         raise NotImplementedError
 
     def build(self, now: Any) -> Any:
@@ -70,55 +84,38 @@ class Kind:
 class Text(Kind):
     """A string."""
 
-    def zero(self) -> str:
-        return ""
+    accepts, nothing = "string", ""
 
-    def take(self, run: _Run, node: Node, now: Any) -> Any:
-        kind = _kind_of(node)
-        if kind == "string":
-            return scanner.text(node)
-        if kind != "null":
-            run.wrong(kind, self.name)
-        return now
+    def read(self, run: _Run, node: Node, now: Any) -> str:  # noqa: ARG002 -- nothing merges
+        return scanner.text(node)
 
 
 class Integer(Kind):
     """An integer with its limits."""
 
+    accepts, nothing = "number", 0
+
     def __init__(self, name: str, lowest: int, highest: int) -> None:
         super().__init__(name)
         self.limits = lowest, highest
 
-    def zero(self) -> int:
-        return 0
-
-    def take(self, run: _Run, node: Node, now: Any) -> Any:
-        kind = _kind_of(node)
-        if kind == "number":
-            digits = node.removeprefix(b"-")
-            if self.limits[0] == 0 and digits is not node:
-                digits = b""
-            if digits.isdigit() and len(digits) < 30 and self.limits[0] <= int(node) <= self.limits[1]:
-                return int(node)
-            run.wrong(f"number {node.decode()}", self.name)
-        elif kind != "null":
-            run.wrong(kind, self.name)
+    def read(self, run: _Run, node: Node, now: Any) -> Any:
+        digits = node.removeprefix(b"-")
+        if self.limits[0] == 0 and digits is not node:
+            digits = b""
+        if digits.isdigit() and len(digits) < 30 and self.limits[0] <= int(node) <= self.limits[1]:
+            return int(node)
+        run.wrong(f"number {node.decode()}", self.name)
         return now
 
 
 class Boolean(Kind):
     """A bool."""
 
-    def zero(self) -> bool:
-        return False
+    accepts, nothing = "bool", False
 
-    def take(self, run: _Run, node: Node, now: Any) -> Any:
-        kind = _kind_of(node)
-        if kind == "bool":
-            return node == b"true"
-        if kind != "null":
-            run.wrong(kind, self.name)
-        return now
+    def read(self, run: _Run, node: Node, now: Any) -> bool:  # noqa: ARG002 -- nothing merges
+        return bool(node == b"true")
 
 
 class Time(Kind):
@@ -138,8 +135,7 @@ class Time(Kind):
 class Present(Kind):
     """json.RawMessage: whether the key is there, even with null."""
 
-    def zero(self) -> bool:
-        return False
+    nothing = False
 
     def take(self, run: _Run, node: Node, now: Any) -> Any:  # noqa: ARG002 -- any value will do
         return True
@@ -158,18 +154,14 @@ class _Cells:
 class List(Kind):
     """A slice; ``nil`` is what a missing one becomes."""
 
+    accepts, clears = "array", True
+
     def __init__(self, name: str, element: Kind, *, nil: tuple[Any, ...] = ()) -> None:
         super().__init__(name)
         self.element = element
         self.nil = nil
 
-    def take(self, run: _Run, node: Node, now: Any) -> Any:
-        if type(node) is not list:
-            kind = _kind_of(node)
-            if kind == "null":
-                return None
-            run.wrong(kind, self.name)
-            return now
+    def read(self, run: _Run, node: Node, now: Any) -> Any:
         if not node:
             return _Cells()
         cells = now or _Cells()
@@ -209,18 +201,14 @@ class Bytes(List):
 class Map(Kind):
     """A map with string keys; ``build`` converts it."""
 
+    accepts, clears = "object", True
+
     def __init__(self, name: str, element: Kind, build: Any) -> None:
         super().__init__(name)
         self.element = element
         self.make = build
 
-    def take(self, run: _Run, node: Node, now: Any) -> Any:
-        if type(node) is not Pairs:
-            kind = _kind_of(node)
-            if kind == "null":
-                return None
-            run.wrong(kind, self.name)
-            return now
+    def read(self, run: _Run, node: Node, now: Any) -> Any:
         values = {} if now is None else now
         for key, value in node:
             values[key] = self.element.take(run, value, self.element.zero())
@@ -231,19 +219,14 @@ class Map(Kind):
 
 
 class Struct(Kind):
-    """A Go struct, or (``pointer``) a pointer to one.
+    """A Go struct; :meth:`pointed` gives a pointer to one.
 
     ``fields``: JSON name → (attribute of the record, kind, names of the embedded structs that contain it).
     """
 
-    def __init__(
-        self,
-        name: str,
-        make: Any,
-        fields: dict[str, tuple[str, Kind, tuple[str, ...]]],
-        *,
-        pointer: bool = False,
-    ) -> None:
+    accepts = "object"
+
+    def __init__(self, name: str, make: Any, fields: dict[str, tuple[str, Kind, tuple[str, ...]]]) -> None:
         super().__init__(name)
         self.short = name.rpartition(".")[2]
         self.make = make
@@ -251,23 +234,16 @@ class Struct(Kind):
             name.lower(): (attribute, kind, (*outer, name))
             for name, (attribute, kind, outer) in fields.items()
         }
-        self.pointer = pointer
 
     def pointed(self) -> Struct:
         other = object.__new__(Struct)
-        other.__dict__.update(self.__dict__, pointer=True)
+        other.__dict__.update(self.__dict__, clears=True)
         return other
 
     def zero(self) -> Any:
-        return None if self.pointer else {}
+        return None if self.clears else {}
 
-    def take(self, run: _Run, node: Node, now: Any) -> Any:
-        if type(node) is not Pairs:
-            kind = _kind_of(node)
-            if kind == "null":
-                return None if self.pointer else now
-            run.wrong(kind, self.name)
-            return now
+    def read(self, run: _Run, node: Node, now: Any) -> Any:
         values = {} if now is None else now
         struct, path = run.struct, run.path
         for key, value in node:

@@ -26,7 +26,8 @@ class Pairs(list[tuple[str, Node]]):
 
 
 _WS = rb"[ \t\r\n]*+"
-_TEXT = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+"'
+_INSIDE = rb'[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+'
+_TEXT = rb'"%b"' % _INSIDE
 _DIGITS = rb"-?(?:0|[1-9][0-9]*+)"
 _SCALAR = rb"(?:%b|%b(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+|true|false|null)" % (_TEXT, _DIGITS)
 _TOKEN = re.compile(
@@ -157,11 +158,9 @@ def _unexpected(data: bytes, position: int, state: str) -> DocumentError:
     first = data[position : position + 1]
     if not first:
         return DocumentError("unexpected end of JSON input")
-    if state is _KEY and first == b'"':
+    if first == b'"' and state in {_KEY, _VALUE}:
         return _bad_string(data, position + 1)
     if state is _VALUE:
-        if first == b'"':
-            return _bad_string(data, position + 1)
         if first == b"-":
             return _invalid(data, position + 1, "in numeric literal")
         for word in (b"true", b"false", b"null"):
@@ -169,18 +168,13 @@ def _unexpected(data: bytes, position: int, state: str) -> DocumentError:
                 place = next(
                     at for at in range(1, 6) if data[position + at : position + at + 1] != word[at : at + 1]
                 )
-                expected = chr(word[place])
-                return _invalid(
-                    data, position + place, f"in literal {word.decode()} (expecting '{expected}')"
-                )
+                where = f"in literal {word.decode()} (expecting '{chr(word[place])}')"
+                return _invalid(data, position + place, where)
     return _invalid(data, position, state)
 
 
-_ESCAPED = re.compile(rb"[^\"\\\x00-\x1f]*+(?:\\(?:[\"\\/bfnrt]|u[0-9A-Fa-f]{4})[^\"\\\x00-\x1f]*+)*+")
-
-
 def _bad_string(data: bytes, position: int) -> DocumentError:
-    end = _ESCAPED.match(data, position).end()  # type: ignore[union-attr]
+    end = re.compile(_INSIDE).match(data, position).end()  # type: ignore[union-attr]
     if end == len(data):
         return DocumentError("unexpected end of JSON input")
     if data[end] != ord("\\"):

@@ -5,5 +5,6 @@ between the Unicode tables are decided here; see :mod:`imgframe.golang.regexp.sy
 """
 
 from imgframe.golang.regexp.regexes import GoRegexp, compile_regexp
+from imgframe.golang.regexp.syntax import quote_meta
 
-__all__ = ["GoRegexp", "compile_regexp"]
+__all__ = ["GoRegexp", "compile_regexp", "quote_meta"]

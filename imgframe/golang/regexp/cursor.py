@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple, NoReturn
 
 from imgframe.golang.regexp.unicode_names import class_name
@@ -10,7 +11,8 @@ _MAX_RUNE = 0x10FFFF
 _POSIX_NAMES = "alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit"
 _POSIX_CLASSES = frozenset(_POSIX_NAMES.split())
 _ESCAPES = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_OCTAL = frozenset("01234567")
+_OCTAL = re.compile(r"0[0-7]{0,2}|[1-7][0-7]{1,2}")
+_NUMBER = re.compile(r"0(?![0-9])|[1-9][0-9]*")
 
 
 class GoSyntaxError(Exception):
@@ -48,13 +50,11 @@ class Cursor:
 
     def number(self) -> int | None:
         """A number without leading zeros; None if there is none."""
-        start = self.at
-        while self.at < len(self.text) and "0" <= self.text[self.at] <= "9":
-            self.at += 1
-        digits = self.text[start : self.at]
-        if not digits or (digits[0] == "0" and len(digits) > 1):
+        found = _NUMBER.match(self.text, self.at)
+        if not found:
             return None
-        return int(digits[:10])  # more digits are too many in any case
+        self.at = found.end()
+        return int(found[0][:10])  # more digits are too many in any case
 
     def unicode_class(self) -> UnicodeClass:
         r"""``\p`` or ``\P`` with a letter or a name in braces."""
@@ -80,16 +80,12 @@ class Cursor:
         """The character that a backslash and what follows stand for."""
         start = self.at
         self.at += 1
+        if octal := _OCTAL.match(self.text, self.at):
+            self.at = octal.end()
+            return chr(int(octal[0], 8))
         char = self.next()
         if not char:
             self.fail("trailing backslash at end of expression", start, start)
-        if char in _OCTAL and (char == "0" or self.text[self.at : self.at + 1] in _OCTAL):
-            value = int(char)
-            for _ in range(2):
-                if self.text[self.at : self.at + 1] not in _OCTAL:
-                    break
-                value = value * 8 + int(self.next())
-            return chr(value)
         value = self.hexadecimal() if char == "x" else -1
         if value >= 0:
             return chr(value)

@@ -10,17 +10,14 @@ import pyarrow.compute as pc
 
 from imgframe.errors import FilterError
 
-_SMALL = (
-    100  # instructions; a pattern of this size takes less than a second over 50,000 names in the worst case
-)
+# instructions; a pattern of this size takes less than a second over 50,000 names in the worst case
+_SMALL = 100
 _LARGEST = 60_000  # instructions
 _SECONDS = 1.2  # for a larger one, over up to _BYTES of text
 _BYTES = 3_000_000
 _FIRST = 50_000  # bytes of the first step
-_DOUBTS = (
-    6.0,
-    2.0,
-)  # how far the forecasts of the first steps may exceed the limit: RE2 is slow at first
+# how far the forecasts of the first steps may exceed the limit: RE2 is slow at first
+_DOUBTS = (6.0, 2.0)
 
 
 class Clock:
@@ -81,8 +78,7 @@ def search(texts: pa.Array, regex: str, size: int, pattern: str) -> np.ndarray:
 
 
 def _found(texts: pa.Array, regex: str) -> np.ndarray:
-    found = pc.match_substring_regex(texts, regex)
-    return np.asarray(pc.fill_null(found, fill_value=False)) if found.null_count else np.asarray(found)
+    return np.asarray(pc.fill_null(pc.match_substring_regex(texts, regex), fill_value=False))
 
 
 def _search_in_steps(texts: pa.Array, regex: str, pattern: str) -> np.ndarray:

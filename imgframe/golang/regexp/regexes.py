@@ -101,9 +101,8 @@ def compile_regexp(pattern: str) -> GoRegexp:
         imgframe.errors.FilterError: pattern 'a**': error parsing regexp: invalid nested repetition operator: `**`
     """
     if len(pattern) > _LONGEST:
-        raise evaluation.too_costly(
-            pattern, f"has {len(pattern)} characters, at most {_LONGEST} are expected"
-        )
+        why = f"has {len(pattern)} characters, at most {_LONGEST} are expected"
+        raise evaluation.too_costly(pattern, why)
     try:
         return GoRegexp(parse_go_regexp(pattern))
     except GoSyntaxError as error:

@@ -7,6 +7,7 @@ Unicode classes, whose names and tables differ, and names of groups.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from imgframe.golang.regexp.cursor import Cursor, UnicodeClass
@@ -80,14 +81,14 @@ class _RegexpParser(Cursor):
         while self.at < len(self.text):
             start = self.at
             char = self.text[start]
-            repeated = False
+            repeated = True
             if char in "*+?":
                 self.at += 1
-                self.repeat(start, last_repeat, 0, 0 if char != "?" else 1, counted=False)
-                repeated = True
+                self.repeat(start, last_repeat)
             elif char == "{":
                 repeated = self.counted(start, last_repeat)
             else:
+                repeated = False
                 self.item(char)
             last_repeat = start if repeated else -1
         root = self.close()
@@ -127,10 +128,8 @@ class _RegexpParser(Cursor):
         merged: list[PatternNode] = []
         for node in group.items:
             if node.kind == "literal" and merged and merged[-1].kind == "literal":
-                both = merged[-1], node
-                merged[-1] = PatternNode(
-                    "literal", 1, sum(each.size for each in both), go_size=sum(each.go_size for each in both)
-                )
+                size, go_size = merged[-1].size + node.size, merged[-1].go_size + node.go_size
+                merged[-1] = PatternNode("literal", 1, size, go_size=go_size)
             else:
                 merged.append(node)
         group.items = []
@@ -165,10 +164,8 @@ class _RegexpParser(Cursor):
         if not self.text.startswith("(?", start):
             self.at += 1
             self.groups.append(_Group(captures=True, fold=self.fold))
-        elif self.text.startswith("(?P<", start) and len(self.text) > start + 4:
-            self.named(start, start + 4)
-        elif self.text.startswith("(?<", start) and len(self.text) > start + 3:
-            self.named(start, start + 3)
+        elif named := re.compile(r"\(\?P?<(?!\Z)").match(self.text, start):
+            self.named(start, named.end())
         else:
             self.at += 2
             self.set_flags(start)
@@ -203,7 +200,8 @@ class _RegexpParser(Cursor):
 
     # repetitions
 
-    def repeat(self, start: int, last_repeat: int, low: int, high: int, *, counted: bool) -> None:
+    def repeat(self, start: int, last_repeat: int, counts: tuple[int, int] | None = None) -> None:
+        """A repetition of the last item, ``counts`` times at least and at most (-1: without limit)."""
         if self.text.startswith("?", self.at):
             self.at += 1
         if last_repeat >= 0:
@@ -212,17 +210,16 @@ class _RegexpParser(Cursor):
         if not items:
             self.fail("missing argument to repetition operator", start)
         node = items.pop()
-        if not counted:
+        if counts is None:
             self.push(around(node, 2 if self.text[start] == "*" else 1))
             return
+        low, high = counts
         size, go_size = (
             max(1, high * each + high - low if high >= 0 else 1 + (low == 0) + max(low, 1) * each)
             for each in (node.size, node.go_size)
         )
         repeats = Repeats(low, high, node.repeats)
-        self.push(
-            PatternNode("", 1 + node.height, size, (repeats,), go_size, max(high if high >= 0 else low, 1))
-        )
+        self.push(PatternNode("", 1 + node.height, size, (repeats,), go_size, max(low, high, 1)))
         if (low >= 2 or high >= 2) and not repeats.fit(_MAX_REPEAT):
             self.fail("invalid repeat count", start)
 
@@ -241,7 +238,7 @@ class _RegexpParser(Cursor):
         self.at += 1
         if low > _MAX_REPEAT or high > _MAX_REPEAT or 0 <= high < low:
             self.fail("invalid repeat count", start)
-        self.repeat(start, last_repeat, low, high, counted=True)
+        self.repeat(start, last_repeat, (low, high))
         return True
 
     # classes and escapes
@@ -304,6 +301,11 @@ class _RegexpParser(Cursor):
         if unicode:
             self.edits.append((start, self.at, Bracket(negated, "".join(plain), tuple(unicode))))
         self.push(PatternNode("char", 1, size))
+
+
+def quote_meta(text: str) -> str:
+    """A pattern that matches the text as it is (``regexp.QuoteMeta``)."""
+    return "".join(f"\\{char}" if char in r"\.+*?()|[]{}^$" else char for char in text)
 
 
 def parse_go_regexp(pattern: str) -> Syntax:

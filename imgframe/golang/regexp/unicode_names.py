@@ -36,11 +36,8 @@ _SCRIPTS = (
     "Telugu Thaana Thai Tibetan Tifinagh Tirhuta Toto Ugaritic Vai Vithkuqi Wancho Yezidi Yi"
 )
 _words = _ALIASES.split()
-_NAMES = (
-    dict(zip(_words[::2], _words[1::2], strict=True))
-    | {name: name for name in _SCRIPTS.split()}
-    | {name: name for name in _CATEGORIES.split()}
-)
+_NAMES = dict(zip(_words[::2], _words[1::2], strict=True))
+_NAMES |= {name: name for name in (*_SCRIPTS.split(), *_CATEGORIES.split())}
 
 # Go has Unicode 15.0; RE2 knows these characters of 15.1 too, which are unassigned to Go.
 _YOUNGER = ((0x2FFC, 0x2FFF), (0x31EF, 0x31EF), (0x2EBF0, 0x2EE5D))
@@ -72,6 +69,7 @@ def class_name(asked: str) -> str | None:
     return _NAMES.get(bare[:1].upper() + bare[1:].lower())
 
 
+@functools.lru_cache(maxsize=256)
 def members(name: str, fold: bool, chars: tuple[str, ...]) -> np.ndarray:
     """Which of ``chars`` belong to the class ``name``, letter case ignored if ``fold``: booleans.
 
@@ -80,11 +78,6 @@ def members(name: str, fold: bool, chars: tuple[str, ...]) -> np.ndarray:
         >>> members("Lu", False, ("A", "a", "é", "É")).tolist()
         [True, False, False, True]
     """
-    return _members(name, fold, chars).copy()
-
-
-@functools.lru_cache(maxsize=256)
-def _members(name: str, fold: bool, chars: tuple[str, ...]) -> np.ndarray:
     pattern = _SPECIAL.get(name, rf"\p{{{name}}}")
     flags = "(?i)" if fold and name in _FOLDED else ""
     found = np.asarray(pc.match_substring_regex(pa.array(chars, pa.string()), f"{flags}{pattern}"))
@@ -92,4 +85,6 @@ def _members(name: str, fold: bool, chars: tuple[str, ...]) -> np.ndarray:
     younger = np.zeros(len(chars), bool)
     for low, high in _YOUNGER:
         younger |= (codes >= low) & (codes <= high)
-    return np.where(younger, name in _HAS_UNASSIGNED, found)
+    found = np.where(younger, name in _HAS_UNASSIGNED, found)
+    found.setflags(write=False)  # it is cached
+    return found

@@ -1,7 +1,7 @@
 """Go's package time: durations, RFC 3339, dates, and what nerdctl's ``until`` accepts.
 
 All values are integers of nanoseconds (since 1970-01-01T00:00:00Z for moments) of any size: the years 0 and 9999 lie outside
-the range of 64 bits. No float and no calendar of Python's own is involved, except where Go itself multiplies the fraction of a
+the range of 64 bits. No float is involved, except where Go itself multiplies the fraction of a
 duration as float64.
 """
 

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from imgframe.errors import InputError
 
 SECOND = 1_000_000_000
-_MINUTE = 60 * SECOND
-_HOUR = 60 * _MINUTE
 _UNITS = {
     "ns": 1,
     "us": 1_000,
@@ -17,8 +15,8 @@ _UNITS = {
     "μs": 1_000,  # U+03BC
     "ms": 1_000_000,
     "s": SECOND,
-    "m": _MINUTE,
-    "h": _HOUR,
+    "m": 60 * SECOND,
+    "h": 3_600 * SECOND,
 }
 _LIMIT = 2**63
 _TERM = re.compile(r"(?P<whole>[0-9]*)(?:(?P<dot>\.)(?P<fraction>[0-9]*))?(?P<unit>[^.0-9]*)", re.DOTALL)
@@ -59,7 +57,6 @@ def parse_duration(text: str) -> int:
         (5400000000000, -1500000000)
     """
     rest = text[1:] if text[:1] in {"+", "-"} else text
-    negative = text[:1] == "-"
     if rest == "0":
         return 0
     total = 0
@@ -71,7 +68,7 @@ def parse_duration(text: str) -> int:
         total = (total + _term(term, text)) % 2**64  # Go adds in 64 bits
         if total > _LIMIT:
             raise _bad_duration("invalid duration", text)
-    if negative:
+    if text.startswith("-"):
         return -total
     if total == _LIMIT:
         raise _bad_duration("invalid duration", text)
@@ -90,15 +87,11 @@ def _term(term: re.Match[str], text: str) -> int:
         raise _bad_duration("missing unit in duration", text)
     if unit not in _UNITS:
         raise _bad_duration(f"unknown unit {_quoted(unit)} in duration", text)
-    scale_of_unit = _UNITS[unit]
-    if value > _LIMIT // scale_of_unit:
-        raise _bad_duration("invalid duration", text)
-    value *= scale_of_unit
     fraction, scale = _fraction(digits)
-    if fraction:
-        value += int(float(fraction) * (float(scale_of_unit) / scale))  # float64, then truncated, as in Go
-        if value > _LIMIT:
-            raise _bad_duration("invalid duration", text)
+    value *= _UNITS[unit]
+    value += int(float(fraction) * (float(_UNITS[unit]) / scale))  # float64, then truncated, as in Go
+    if value > _LIMIT:
+        raise _bad_duration("invalid duration", text)
     return value
 
 

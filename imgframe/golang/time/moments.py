@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from imgframe.errors import InputError
@@ -12,6 +13,7 @@ EARLIEST = -(2**63) + 1
 """The earliest time that a column of 64-bit nanoseconds holds; -2**63 itself means "not a time" there."""
 LATEST = 2**63 - 1
 """The latest time that a column of 64-bit nanoseconds holds."""
+_MICROSECOND = dt.timedelta(microseconds=1)
 
 
 def parse_until(text: str, now_ns: int) -> int:
@@ -85,16 +87,13 @@ def to_nanoseconds(moment: Any) -> int:
         >>> gotime.to_nanoseconds(datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.UTC))
         1000000000
     """
-    import datetime as dt
-
     if isinstance(moment, bool) or moment != moment:  # noqa: PLR0124 -- NaT and NaN differ from themselves
         raise InputError(f"{moment!r} is not a moment; expected int nanoseconds, a Timestamp or a datetime")
     if hasattr(moment, "as_unit"):  # pandas.Timestamp: exact in its own unit
         return int(moment.as_unit("ns").value)
     if isinstance(moment, dt.datetime):
         aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
-        since = aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-        return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
+        return (aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // _MICROSECOND * 1_000
     if type(moment).__name__ == "datetime64":
         return int(moment.astype("datetime64[ns]").astype("int64"))
     if hasattr(moment, "__index__"):
@@ -114,8 +113,6 @@ def to_duration(length: Any) -> int:
         >>> gotime.to_duration("1h30m"), gotime.to_duration(datetime.timedelta(days=1))
         (5400000000000, 86400000000000)
     """
-    import datetime as dt
-
     expected = "expected a Go duration such as '720h', or a timedelta, from 0 on"
     if isinstance(length, bool) or length != length:  # noqa: PLR0124 -- NaT differs from itself
         raise InputError(f"{length!r} is not a length of time; {expected}")
@@ -124,7 +121,7 @@ def to_duration(length: Any) -> int:
     elif hasattr(length, "as_unit"):  # pandas.Timedelta: exact in its own unit
         found = int(length.as_unit("ns").value)
     elif isinstance(length, dt.timedelta):
-        found = ((length.days * 86_400 + length.seconds) * 1_000_000 + length.microseconds) * 1_000
+        found = length // _MICROSECOND * 1_000
     elif type(length).__name__ == "timedelta64":
         found = int(length.astype("timedelta64[ns]").astype("int64"))
     else:

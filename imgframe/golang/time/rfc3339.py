@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 from imgframe.errors import DocumentError, InputError
@@ -13,24 +14,19 @@ _RFC3339 = re.compile(
     r"(?:Z|(?P<sign>[+-])(?P<zone_hour>[0-9]{2}):(?P<zone_minute>[0-9]{2}))"
 )
 _DATE = re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})")
-_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_CYCLE = 146_097  # days after which the calendar repeats, 400 years
+_EPOCH = dt.date(1970, 1, 1).toordinal()
 _LAYOUT = "2006-01-02T15:04:05Z07:00"
 
 
-def _days_from_epoch(year: int, month: int, day: int) -> int:
-    """Days from 1970-01-01 in the proleptic Gregorian calendar, from year 0 on."""
-    year -= month <= 2
-    era, year_of_era = divmod(year, 400)
-    day_of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
-    return era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year - 719_468
-
-
 def _days(found: re.Match[str]) -> int | None:
-    year, month, day = int(found["year"]), int(found["month"]), int(found["day"])
-    if not 1 <= month <= 12 or day < 1:
+    """Days from 1970-01-01 in the proleptic Gregorian calendar, from year 0 on; None if the month has no such day."""
+    cycles, year = divmod(int(found["year"]) - 1, 400)
+    try:
+        date = dt.date(year + 1, int(found["month"]), int(found["day"]))
+    except ValueError:
         return None
-    leap = month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    return None if day > _DAYS[month - 1] + leap else _days_from_epoch(year, month, day)
+    return cycles * _CYCLE + date.toordinal() - _EPOCH
 
 
 def read_rfc3339(text: str) -> tuple[int, int] | None:
@@ -85,8 +81,7 @@ def parse_date(text: str) -> int:
         86400000000000
     """
     found = _DATE.fullmatch(text)
-    days = _days(found) if found is not None else None
-    if days is None:
+    if found is None or (days := _days(found)) is None:
         raise InputError(f"{text!r} is not a date; expected yyyy-mm-dd such as '2024-02-29'")
     return days * 86_400 * SECOND
 
@@ -101,17 +96,11 @@ def format_time(nanoseconds: int) -> str:
     """
     seconds, fraction = divmod(nanoseconds, SECOND)
     days, of_day = divmod(seconds, 86_400)
-    shifted = days + 719_468
-    era, day_of_era = divmod(shifted, 146_097)
-    year_of_era = (day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
-    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
-    month_from_march = (5 * day_of_year + 2) // 153
-    day = day_of_year - (153 * month_from_march + 2) // 5 + 1
-    month = month_from_march + (3 if month_from_march < 10 else -9)
-    year = year_of_era + era * 400 + (month <= 2)
+    cycles, day = divmod(days + _EPOCH - 1, _CYCLE)
+    date = dt.date.fromordinal(day + 1)
     hour, minute, second = of_day // 3_600, of_day // 60 % 60, of_day % 60
     decimals = f".{fraction:09d}".rstrip("0") if fraction else ""
-    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}{decimals}Z"
+    return f"{date.year + 400 * cycles:04d}-{date:%m-%d}T{hour:02d}:{minute:02d}:{second:02d}{decimals}Z"
 
 
 def unmarshal(text: str) -> tuple[int, int]:
