@@ -84,6 +84,7 @@ def _store(rng, namespace):
         calls.append(("Content/Update", [], at | {"info": info, "update_mask": {"paths": [f"labels.{key}"]}}))
         calls += _lease(rng, at, number, blobs, keys) if number < 3 else ()
     calls += _sandboxes(rng, at, blobs, keys)
+    calls += _conditional(rng, at, blobs)
     cut = {"action": "WRITE", "ref": "cut", "data": b"cut off", "total": 99}
     calls.append(("Content/Write", [cut], held if rng.random() < 0.5 else at))
     later = _images(rng, at, blobs, calls)
@@ -106,6 +107,20 @@ def _sandboxes(rng, at, blobs, keys):
         yield "Store/Create", [], at | {"sandbox": sandbox}
     yield "Store/List", [], at
     yield "Store/List", [], at | {"filters": [f'labels."{_REF}.content.x"']}
+
+
+def _conditional(rng, at, blobs):
+    """Snapshots that only the condition of a blob holds, from 2.3 on."""
+    for number in range(4):
+        used = {_USED_AT: rng.choice([_stamp(-2), _stamp(-48)])}
+        prepared = {"snapshotter": "overlayfs", "key": f"q{number}", "labels": used}
+        yield "Snapshots/Prepare", [], at | {"lease": "build"} | prepared
+        commit = {"snapshotter": "overlayfs", "key": f"q{number}", "name": f"c{number}", "labels": used}
+        yield "Snapshots/Commit", [], at | {"lease": "build"} | commit
+        key = f"{_CONDITION}.overlayfs/{number}"
+        value = f"{rng.choice(['usedat<24h', 'usedat>24h', 'usedat<1h,usedat>3h'])}|c{number}"
+        info = {"digest": rng.choice(blobs), "labels": {key: value}}
+        yield "Content/Update", [], at | {"info": info, "update_mask": {"paths": [f"labels.{key}"]}}
 
 
 def _back_labels(rng, blobs, keys):
