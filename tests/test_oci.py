@@ -2,6 +2,7 @@
 
 import collections
 
+from testbed.image_checks import check_blobs, find_platforms
 from testbed.oci_vectors import as_record, lines, matcher
 
 from imgframe import oci
@@ -55,7 +56,7 @@ def test_every_resolution():
         for number, result in enumerate(record["results"]):
             counts["choices"] += 1
             check_choice(target, matcher(result["matcher"]), documents, result, (record["id"], number))
-        found, error = oci.find_platforms(target, documents)
+        found, error = find_platforms(target, documents)
         assert [as_record(one) for one in found] == (record["platforms"] or []), record["id"]
         same_error(error, record.get("platforms_error"), None, record["id"])
         shown, error = outcome(listed_platforms, target, documents)
@@ -87,7 +88,7 @@ def is_there(config, blobs):
 def check_choice(target, chosen, documents, result, where):
     found, error = outcome(oci.find_manifest, target, chosen, documents)
     same_error(error, result.get("error"), result.get("not_found", False), where)
-    checked, problem = outcome(oci.check_blobs, target, chosen, documents)
+    checked, problem = outcome(check_blobs, target, chosen, documents)
     if "check" in result:
         same_error(problem, result["check"].get("error"), None, where)
         if problem is None:

@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from testbed.image_checks import check_blobs, find_platforms
 from testbed.oci_vectors import store
 
 from imgframe import oci, platforms
@@ -269,7 +270,7 @@ def walks(target, documents):
     """Everything that walks through a store."""
     yield lambda: oci.find_manifest(target, platforms.default(), documents)
     yield lambda: oci.find_manifest(target, None, documents)
-    yield lambda: oci.check_blobs(target, platforms.all_(), documents)
+    yield lambda: check_blobs(target, platforms.all_(), documents)
     yield lambda: oci.resolve(target, platforms.default(), documents)
     yield lambda: config_in(target, platforms.default(), documents)
 
@@ -280,7 +281,7 @@ def test_a_hundred_indexes_inside_each_other_are_walked():
     documents = oci.Documents(blobs.get)
     assert oci.find_manifest(target, platforms.default(), documents)[0].digest == last
     assert oci.find_manifest(target, None, documents)[0].digest == last
-    assert oci.find_platforms(target, documents) == ([], None)
+    assert find_platforms(target, documents) == ([], None)
 
 
 def test_an_index_that_contains_itself_ends():
@@ -298,7 +299,7 @@ def test_an_index_that_contains_itself_ends():
             with pytest.raises(DocumentError, match="contains itself") as caught:
                 walk()
             assert caught.value.code == "cycle"
-        assert oci.find_platforms(target, documents)[1].code == "cycle"
+        assert find_platforms(target, documents)[1].code == "cycle"
         assert listed_platforms(target, documents) == {}
 
 
@@ -308,7 +309,7 @@ def test_an_index_that_doubles_at_every_level_ends():
     with pytest.raises(DocumentError, match="leads to more than") as caught:
         oci.find_manifest(target, None, documents)
     assert caught.value.code == "too_large"
-    assert oci.find_platforms(target, documents)[1].code == "too_large"
+    assert find_platforms(target, documents)[1].code == "too_large"
 
 
 def collected_config(data):

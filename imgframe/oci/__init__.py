@@ -1,6 +1,7 @@
 """Indexes, manifests and configs decoded into records, resolution by platform, and chain IDs, all as containerd does it."""
 
 from imgframe.oci.decode import (
+    HEALTHCHECK_LABEL,
     chain_id,
     chain_ids,
     checked_index,
@@ -24,21 +25,11 @@ from imgframe.oci.documents import (
     is_index_type,
     is_manifest_type,
 )
-from imgframe.oci.healthcheck import HEALTHCHECK_LABEL
-from imgframe.oci.resolution import (
-    BlobCheck,
-    Resolved,
-    check_blobs,
-    find_config,
-    find_manifest,
-    find_platforms,
-    resolve,
-)
+from imgframe.oci.resolution import Resolved, find_config, find_manifest, resolve
 
 __all__ = [
     "HEALTHCHECK_LABEL",
     "MAX_BYTES",
-    "BlobCheck",
     "Descriptor",
     "Documents",
     "History",
@@ -51,7 +42,6 @@ __all__ = [
     "RunConfig",
     "chain_id",
     "chain_ids",
-    "check_blobs",
     "checked_index",
     "checked_manifest",
     "decode_config",
@@ -60,7 +50,6 @@ __all__ = [
     "decode_platform",
     "find_config",
     "find_manifest",
-    "find_platforms",
     "is_config_type",
     "is_index_type",
     "is_manifest_type",

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from imgframe import digests
 from imgframe.errors import DocumentError
-from imgframe.golang.json import decoder, scanner
+from imgframe.golang.json import decoder, encoder, scanner
 from imgframe.oci import fast_path, go_structs
-from imgframe.oci.documents import (
-    MAX_BYTES,
-    ImageConfig,
-    Index,
-    Manifest,
-    is_index_type,
-    is_manifest_type,
-)
-from imgframe.oci.healthcheck import HEALTHCHECK_LABEL, healthcheck_text
+from imgframe.oci.documents import MAX_BYTES, ImageConfig, Index, Manifest, is_index_type, is_manifest_type
 from imgframe.platforms import LINUX_AMD64, Platform, normalize
+
+HEALTHCHECK_LABEL = "nerdctl/healthcheck"
+"""The label with Docker's health check as Go's encoding/json writes it, ``<>&`` escaped."""
 
 
 def _limited(data: bytes) -> None:
@@ -41,9 +37,7 @@ def decode_manifest(data: bytes) -> Manifest:
         >>> oci.decode_manifest(b'{"CONFIG": {"size": 7}, "layers": []}').config.size
         7
     """
-    _limited(data)
-    found = fast_path.manifest(data)
-    return found if found is not None else decoder.decode(scanner.parse(data), go_structs.MANIFEST)
+    return _decoded(data, fast_path.manifest, go_structs.MANIFEST)
 
 
 def decode_index(data: bytes) -> Index:
@@ -57,9 +51,13 @@ def decode_index(data: bytes) -> Index:
         >>> oci.decode_index(b'{"manifests": [{"digest": "sha256:00"}]}').manifests[0].digest
         'sha256:00'
     """
+    return _decoded(data, fast_path.index, go_structs.INDEX)
+
+
+def _decoded(data: bytes, fast: Callable[[bytes], Any], exact: decoder.Struct) -> Any:
     _limited(data)
-    found = fast_path.index(data)
-    return found if found is not None else decoder.decode(scanner.parse(data), go_structs.INDEX)
+    found = fast(data)
+    return found if found is not None else decoder.decode(scanner.parse(data), exact)
 
 
 def decode_config(data: bytes) -> ImageConfig:
@@ -90,11 +88,18 @@ def decode_config(data: bytes) -> ImageConfig:
 def _healthcheck(tree: Any) -> str | None:
     """The health check of a Docker config as the text of the label; None if it has none or Go cannot decode it."""
     try:
-        found = decoder.decode(tree, go_structs.HEALTH)
+        check = decoder.decode(tree, go_structs.HEALTH).get("config", {}).get("Healthcheck")
     except DocumentError:
         return None
-    check = found.get("config", {}).get("check")
-    return None if check is None else healthcheck_text(check)
+    if check is None:
+        return None
+    texts = []
+    for name in ("Test", "Interval", "Timeout", "Retries", "StartPeriod"):  # the order of Go's struct
+        if value := check.get(name):
+            whole = isinstance(value, int)
+            written = json.dumps(value) if whole else f"[{','.join(map(encoder.string, value))}]"
+            texts.append(f'"{name}":{written}')
+    return "{" + ",".join(texts) + "}"
 
 
 def decode_platform(data: bytes, host: Platform = LINUX_AMD64) -> Platform:
@@ -139,8 +144,8 @@ def _checked_tree(data: bytes, media_type: str, where: str) -> scanner.Node:
         found = decoder.decode(tree, go_structs.UNKNOWN)
     except DocumentError as error:
         raise DocumentError(f"{where}: {error}") from error
-    own = found.get("media_type", "")
-    if "fs_layers" in found:
+    own = found.get("mediaType", "")
+    if "fsLayers" in found:
         raise DocumentError(f"{where}: media-type: schema 1 not supported")
     if is_manifest_type(media_type) and ("manifests" in found or is_index_type(own)):
         raise DocumentError(f"{where}: media-type: expected manifest but found index ({media_type})")

@@ -50,34 +50,24 @@ class Documents:
                 raise DocumentError(f"invalid descriptor digest: {problem}")
             if matches(wanted.data, digest):
                 return wanted.data
-        self._refuse(digest)
+        if digest_error(digest):
+            raise DocumentError(f"{quote(digest)} failed validation")
         found = self.read(digest)
         if found is None:
             raise NotFound(f"content digest {digest}: not found")
         return found
 
-    def has(self, wanted: Descriptor) -> bool:
-        """Whether the store has the blob; inline data does not count.
-
-        Raises:
-            DocumentError: the digest is malformed.
-        """
-        self._refuse(wanted.digest)
-        return self.read(wanted.digest) is not None
-
-    def manifest(self, wanted: Descriptor, where: str = "manifest") -> Manifest:
+    def manifest(self, wanted: Descriptor) -> Manifest:
         """The checked manifest of a descriptor."""
-        prefix = f"{where}: invalid desc {wanted.digest}"
-        return self._once(
-            "manifest", wanted, lambda data: decode.checked_manifest(data, wanted.media_type, prefix), where
-        )
+        return self._checked("manifest", wanted, decode.checked_manifest)
 
-    def index(self, wanted: Descriptor, where: str = "manifest") -> Index:
+    def index(self, wanted: Descriptor) -> Index:
         """The checked index of a descriptor."""
-        prefix = f"{where}: invalid desc {wanted.digest}"
-        return self._once(
-            "index", wanted, lambda data: decode.checked_index(data, wanted.media_type, prefix), where
-        )
+        return self._checked("index", wanted, decode.checked_index)
+
+    def _checked(self, kind: str, wanted: Descriptor, decoder: Callable[[bytes, str, str], Any]) -> Any:
+        where = f"manifest: invalid desc {wanted.digest}"
+        return self._once(kind, wanted, lambda data: decoder(data, wanted.media_type, where))
 
     def unchecked_manifest(self, wanted: Descriptor) -> Manifest:
         """The manifest of a descriptor, unchecked."""
@@ -96,14 +86,10 @@ class Documents:
         kind = f"platform for {self.host}"
         return self._once(kind, wanted, lambda data: decode.decode_platform(data, self.host))
 
-    def _refuse(self, digest: str) -> None:
-        if digest_error(digest):
-            raise DocumentError(f"{quote(digest)} failed validation")
-
-    def _once(self, kind: str, wanted: Descriptor, decoder: Callable[[bytes], Any], where: str = "") -> Any:
+    def _once(self, kind: str, wanted: Descriptor, decoder: Callable[[bytes], Any]) -> Any:
         if wanted.data:  # inline: not what the digest alone says
             return decoder(self.data(wanted))
-        key = (kind + where, wanted.digest, wanted.media_type)
+        key = (kind, wanted.digest, wanted.media_type)
         if key not in self._own:
             data = self.data(wanted)
             if key not in self._decoded:

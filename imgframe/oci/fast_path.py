@@ -7,19 +7,13 @@ keys are refused), keys written with escapes, integers over 64 bits, repeated ke
 
 from __future__ import annotations
 
+import functools
 import re
+from typing import TypeVar
 
 import msgspec
 
-from imgframe.oci.documents import (
-    Descriptor,
-    History,
-    ImageConfig,
-    Index,
-    Manifest,
-    RootFS,
-    RunConfig,
-)
+from imgframe.oci.documents import History, ImageConfig, Index, Manifest, RootFS, RunConfig
 
 _MERGING = re.compile(rb'"(?:config|layers|manifests|subject|annotations|platform|data)"')
 _MERGING_CONFIG = re.compile(rb'"(?:config|rootfs|history|created|ExposedPorts|Volumes|Labels|Healthcheck)"')
@@ -30,43 +24,31 @@ _TIMES = re.compile(
 )
 
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_manifests = msgspec.json.Decoder(Manifest)
-_indexes = msgspec.json.Decoder(Index)
+_Decoder = msgspec.json.Decoder
+_T = TypeVar("_T", Manifest, Index)
 
 
-def manifest(data: bytes) -> Manifest | None:
-    """The manifest, or None if the exact decoder has to decide."""
+def _decoded(decoder: _Decoder[_T], data: bytes) -> _T | None:
+    """The manifest or index, or None if the exact decoder has to decide."""
     try:
-        found = _manifests.decode(data)
+        found = decoder.decode(data)
     except _REFUSED:
         return None
     merging = _MERGING.findall(data)
-    if len(merging) > len(set(merging)) and not _no_repeats(merging, (found.config, *found.layers), found):
+    if len(merging) > len(set(merging)) and not _no_repeats(merging, found):
         return None
-    return None if _is_special(data, merging) else found
-
-
-def index(data: bytes) -> Index | None:
-    """The index, or None if the exact decoder has to decide."""
-    try:
-        found = _indexes.decode(data)
-    except _REFUSED:
+    if b'"data"' in merging or b'"subject"' in merging:  # rare, and a subject is a descriptor too
         return None
-    merging = _MERGING.findall(data)
-    if len(merging) > len(set(merging)) and not _no_repeats(merging, found.manifests, found):
-        return None
-    return None if _is_special(data, merging) else found
+    return None if b"\\" in data and _ESCAPED_KEY.search(data) else found
 
 
-def _is_special(data: bytes, merging: list[bytes]) -> bool:
-    """Whether it has inline data, a subject (rare, and a descriptor too), or a key that may be written with an escape."""
-    if b'"data"' in merging or b'"subject"' in merging:
-        return True
-    return b"\\" in data and _ESCAPED_KEY.search(data) is not None
+manifest = functools.partial(_decoded, _Decoder(Manifest))
+index = functools.partial(_decoded, _Decoder(Index))
 
 
-def _no_repeats(merging: list[bytes], descriptors: tuple[Descriptor, ...], found: Manifest | Index) -> bool:
+def _no_repeats(merging: list[bytes], found: Manifest | Index) -> bool:
     """Whether no key whose values Go merges occurs more often than the objects that have it."""
+    descriptors = found.manifests if isinstance(found, Index) else (found.config, *found.layers)
     platforms = sum(one.platform is not None for one in descriptors)
     annotated = sum(one.annotations is not None for one in descriptors) + (found.annotations is not None)
     allowed = {b'"platform"': platforms, b'"annotations"': annotated}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from imgframe.golang.json.decoder import Boolean, Bytes, Integer, Kind, List, Map, Present, Struct, Text, Time
 from imgframe.oci.documents import (
     NIL,
@@ -25,123 +27,73 @@ _SET = Map("map[string]struct {}", Struct("struct {}", dict, {}), lambda now: tu
 _DIGEST = Text("digest.Digest")
 _WHEN = Time("time.Time")
 
-_PLATFORM_FIELDS: dict[str, tuple[str, Kind]] = {
-    "architecture": ("architecture", _STRING),
-    "os": ("os", _STRING),
-    "os.version": ("os_version", _STRING),
-    "os.features": ("os_features", _STRINGS),
-    "variant": ("variant", _STRING),
-}
+_Fields = dict[str, tuple[str, Kind, tuple[str, ...]]]
 
 
-def _own(**fields: tuple[str, Kind]) -> dict[str, tuple[str, Kind, tuple[str, ...]]]:
-    return {name: (attribute, kind, ()) for name, (attribute, kind) in fields.items()}
+def _fields(record: type[msgspec.Struct], *kinds: Kind) -> _Fields:
+    """The fields of a record in their order, by the keys that its documents have."""
+    names = zip(record.__struct_encode_fields__, record.__struct_fields__, kinds, strict=True)
+    return {key: (attribute, kind, ()) for key, attribute, kind in names}
 
 
-_PLATFORM = Struct("v1.Platform", Platform, _own(**_PLATFORM_FIELDS))
+def _keys(**kinds: Kind) -> _Fields:
+    """Fields whose attributes are called as the keys are."""
+    return {key: (key, kind, ()) for key, kind in kinds.items()}
+
+
+_PLATFORM_FIELDS = _fields(Platform, _STRING, _STRING, _STRING, _STRING, _STRINGS)
+PLATFORM = Struct("v1.Platform", Platform, _PLATFORM_FIELDS)
 _DESCRIPTOR = Struct(
     "v1.Descriptor",
     Descriptor,
-    _own(
-        mediaType=("media_type", _STRING),
-        digest=("digest", _DIGEST),
-        size=("size", _INT64),
-        urls=("urls", _STRINGS),
-        annotations=("annotations", _TEXTS),
-        data=("data", Bytes()),
-        platform=("platform", _PLATFORM.pointed()),
-        artifactType=("artifact_type", _STRING),
-    ),
+    _fields(Descriptor, _STRING, _DIGEST, _INT64, _STRINGS, _TEXTS, Bytes(), PLATFORM.pointed(), _STRING),
 )
-_DESCRIPTORS = List("[]v1.Descriptor", _DESCRIPTOR, nil=NIL)
-_SHARED = {
-    "schemaVersion": ("schema_version", _INT, ("Versioned",)),
-    **_own(
-        mediaType=("media_type", _STRING),
-        artifactType=("artifact_type", _STRING),
-        subject=("subject", _DESCRIPTOR.pointed()),
-        annotations=("annotations", _TEXTS),
-    ),
-}
+_SUBJECT, _DESCRIPTORS = _DESCRIPTOR.pointed(), List("[]v1.Descriptor", _DESCRIPTOR, nil=NIL)
+_VERSION: _Fields = {"schemaVersion": ("schema_version", _INT, ("Versioned",))}
 MANIFEST = Struct(
     "v1.Manifest",
     Manifest,
-    {**_SHARED, **_own(config=("config", _DESCRIPTOR), layers=("layers", _DESCRIPTORS))},
+    _fields(Manifest, _INT, _STRING, _STRING, _DESCRIPTOR, _DESCRIPTORS, _SUBJECT, _TEXTS) | _VERSION,
 )
-INDEX = Struct("v1.Index", Index, {**_SHARED, **_own(manifests=("manifests", _DESCRIPTORS))})
-PLATFORM = _PLATFORM
+INDEX = Struct(
+    "v1.Index",
+    Index,
+    _fields(Index, _INT, _STRING, _STRING, _DESCRIPTORS, _SUBJECT, _TEXTS) | _VERSION,
+)
 _RUN_CONFIG = Struct(
     "v1.ImageConfig",
     RunConfig,
-    _own(
-        User=("user", _STRING),
-        ExposedPorts=("exposed_ports", _SET),
-        Env=("env", _STRINGS),
-        Entrypoint=("entrypoint", _STRINGS),
-        Cmd=("cmd", _STRINGS),
-        Volumes=("volumes", _SET),
-        WorkingDir=("working_dir", _STRING),
-        Labels=("labels", _LABELS),
-        StopSignal=("stop_signal", _STRING),
-        ArgsEscaped=("args_escaped", _BOOL),
-    ),
+    {
+        name.title().replace("_", ""): field
+        for name, field in _fields(
+            RunConfig, _STRING, _SET, _STRINGS, _STRINGS, _STRINGS, _SET, _STRING, _LABELS, _STRING, _BOOL
+        ).items()
+    },
 )
-_HISTORY = Struct(
-    "v1.History",
-    History,
-    _own(
-        created=("created", _WHEN),
-        created_by=("created_by", _STRING),
-        author=("author", _STRING),
-        comment=("comment", _STRING),
-        empty_layer=("empty_layer", _BOOL),
-    ),
-)
-_ROOTFS = Struct(
-    "v1.RootFS",
-    RootFS,
-    _own(type=("type", _STRING), diff_ids=("diff_ids", List("[]digest.Digest", _DIGEST, nil=NIL))),
-)
+_HISTORY = Struct("v1.History", History, _fields(History, _WHEN, _STRING, _STRING, _STRING, _BOOL))
+_ROOTFS = Struct("v1.RootFS", RootFS, _fields(RootFS, _STRING, List("[]digest.Digest", _DIGEST, nil=NIL)))
 CONFIG = Struct(
     "v1.Image",
     ImageConfig,
-    {
-        **_own(
-            created=("created", _WHEN),
-            author=("author", _STRING),
-            config=("config", _RUN_CONFIG),
-            rootfs=("rootfs", _ROOTFS),
-            history=("history", List("[]v1.History", _HISTORY)),
-        ),
-        **{name: (attribute, kind, ("Platform",)) for name, (attribute, kind) in _PLATFORM_FIELDS.items()},
-    },
+    _keys(
+        created=_WHEN,
+        author=_STRING,
+        config=_RUN_CONFIG,
+        rootfs=_ROOTFS,
+        history=List("[]v1.History", _HISTORY),
+    )
+    | {key: (attribute, kind, ("Platform",)) for key, (attribute, kind, _) in _PLATFORM_FIELDS.items()},
 )
 _PRESENT = Present("json.RawMessage")
 UNKNOWN = Struct(
     "images.unknownDocument",
     dict,
-    _own(
-        mediaType=("media_type", _STRING),
-        config=("config", _PRESENT),
-        layers=("layers", _PRESENT),
-        manifests=("manifests", _PRESENT),
-        fsLayers=("fs_layers", _PRESENT),
-    ),
+    _keys(mediaType=_STRING, config=_PRESENT, layers=_PRESENT, manifests=_PRESENT, fsLayers=_PRESENT),
 )
 _DURATION = Integer("time.Duration", -(1 << 63), (1 << 63) - 1)
 _HEALTHCHECK = Struct(
     "healthcheck.Healthcheck",
     dict,
-    _own(
-        Test=("Test", _STRINGS),
-        Interval=("Interval", _DURATION),
-        Timeout=("Timeout", _DURATION),
-        Retries=("Retries", _INT),
-        StartPeriod=("StartPeriod", _DURATION),
-    ),
+    _keys(Test=_STRINGS, Interval=_DURATION, Timeout=_DURATION, Retries=_INT, StartPeriod=_DURATION),
 ).pointed()
-HEALTH = Struct(
-    "struct",
-    dict,
-    _own(config=("config", Struct("struct", dict, _own(Healthcheck=("check", _HEALTHCHECK))))),
-)
+HEALTH = Struct("struct", dict, _keys(config=Struct("struct", dict, _keys(Healthcheck=_HEALTHCHECK))))

@@ -14,7 +14,6 @@ from imgframe.oci.documents import (
     Descriptor,
     ImageConfig,
     Manifest,
-    is_config_type,
     is_index_type,
     is_manifest_type,
 )
@@ -35,15 +34,6 @@ class Resolved(NamedTuple):
     config_descriptor: Descriptor
     config: ImageConfig | None
     config_error: DocumentError | None
-
-
-class BlobCheck(NamedTuple):
-    """Which blobs an image needs, and which of them are present (images.Check)."""
-
-    available: bool
-    required: tuple[Descriptor, ...]
-    present: tuple[Descriptor, ...]
-    missing: tuple[Descriptor, ...]
 
 
 def find_manifest(
@@ -111,7 +101,7 @@ def best_entry(entries: Iterable[_Entry], matcher: Matcher) -> _Entry | None:
 
 def _first_manifest(target: Descriptor, documents: Documents) -> tuple[Descriptor, Manifest]:
     found: tuple[Descriptor, Manifest] | None = None
-    for here in _walk(target, lambda here: _all_children(here, documents)):
+    for here in walk(target, lambda here: _all_children(here, documents)):
         if is_manifest_type(here.media_type):
             manifest = documents.manifest(here)
             found = found or (here, manifest)
@@ -128,7 +118,7 @@ def _all_children(here: Descriptor, documents: Documents) -> tuple[Descriptor, .
     raise NotFound(f"unexpected media type {here.media_type} for {here.digest}: not found")
 
 
-def _walk(
+def walk(
     target: Descriptor, children: Callable[[Descriptor], tuple[Descriptor, ...]]
 ) -> Iterator[Descriptor]:
     """The target and the descriptors below it, parents first, in order, without recursion.
@@ -188,50 +178,3 @@ def resolve(target: Descriptor, matcher: Matcher | None, read: Read | Documents)
     except DocumentError as error:
         problem = error
     return Resolved(descriptor, manifest, manifest.config, config, problem)
-
-
-def check_blobs(target: Descriptor, matcher: Matcher | None, documents: Documents) -> BlobCheck:
-    """Which blobs an image needs for a platform and which of them are present (images.Check).
-
-    Raises:
-        DocumentError: a document on the way cannot be used; an absent one is no error.
-    """
-    try:
-        manifest = find_manifest(target, matcher, documents)[1]
-    except NotFound:
-        return BlobCheck(False, (target,), (), (target,))
-    except DocumentError as error:
-        raise DocumentError(f"failed to check image {target.digest}: {error}", code=error.code) from error
-    required = (manifest.config, *manifest.layers)
-    present: list[Descriptor] = []
-    missing: list[Descriptor] = []
-    for one in required:
-        try:
-            (present if documents.has(one) else missing).append(one)
-        except DocumentError as error:
-            raise DocumentError(f"failed to check image {one.digest}: {error}", code=error.code) from error
-    return BlobCheck(True, required, tuple(present), tuple(missing))
-
-
-def find_platforms(target: Descriptor, documents: Documents) -> tuple[list[Platform], DocumentError | None]:
-    """The platforms of an image as far as the walk got, and the error that ended it (images.Platforms)."""
-    found: list[Platform] = []
-
-    def children(here: Descriptor) -> tuple[Descriptor, ...]:
-        if here.platform is not None:
-            return ()
-        if is_manifest_type(here.media_type):
-            manifest = documents.manifest(here, "children")
-            return (manifest.config, *manifest.layers)
-        return documents.index(here, "children").manifests if is_index_type(here.media_type) else ()
-
-    try:
-        for here in _walk(target, children):
-            if here.platform is not None:
-                if "unknown" not in {here.platform.os, here.platform.architecture}:
-                    found.append(here.platform)
-            elif is_config_type(here.media_type):
-                found.append(documents.config_platform(here))
-    except DocumentError as error:
-        return found, error
-    return found, None
