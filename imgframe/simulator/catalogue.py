@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imgframe import digests
+from imgframe.oci import chain_ids
 
 DAY = 86_400 * 10**9  # nanoseconds
 TEAMS = ("payments", "search", "media", "platform", "web", "data")
@@ -255,29 +256,26 @@ class Catalogue:
             }
         )
         manifest = _manifest(repository.types, config, layers)
-        return Variant(platform, manifest, config, layers, chain_ids(layers))
+        chain = chain_ids(layer.diff_id for layer in layers)
+        return Variant(platform, manifest, config, layers, tuple(chain))
 
 
 _BOTH = ("linux/amd64", "linux/arm64")
 
 
-def chain_ids(layers: tuple[Layer, ...]) -> tuple[str, ...]:
-    """The chain ID up to each layer."""
-    chain: list[str] = []
-    for layer in layers:
-        chain.append(_sha256(f"{chain[-1]} {layer.diff_id}") if chain else layer.diff_id)
-    return tuple(chain)
-
-
-def _manifest(types: str, config: Document, layers: tuple[Layer, ...]) -> Document:
+def _manifest(
+    types: str, config: Document, layers: tuple[Layer, ...], layer_type: str = "", **more: dict[str, str]
+) -> Document:
+    """A manifest; ``more`` is in the descriptor of each layer."""
     kinds = TYPES[types]
+    kind = layer_type or kinds["layer"]
     return _document(
         {
             "schemaVersion": 2,
             "mediaType": kinds["manifest"],
             "config": {"mediaType": kinds["config"], "digest": config.digest, "size": config.size},
             "layers": [
-                {"mediaType": kinds["layer"], "digest": layer.digest, "size": layer.size} for layer in layers
+                {"mediaType": kind, "digest": each.digest, "size": each.size, **more} for each in layers
             ],
         }
     )
@@ -294,21 +292,8 @@ def _attestation(of: Variant) -> Variant:
             "rootfs": {"type": "layers", "diff_ids": [statement.digest]},
         }
     )
-    manifest = _document(
-        {
-            "schemaVersion": 2,
-            "mediaType": TYPES["oci"]["manifest"],
-            "config": {"mediaType": TYPES["oci"]["config"], "digest": config.digest, "size": config.size},
-            "layers": [
-                {
-                    "mediaType": "application/vnd.in-toto+json",
-                    "digest": statement.digest,
-                    "size": statement.size,
-                    "annotations": {"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"},
-                }
-            ],
-        }
-    )
+    predicate = {"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"}
+    manifest = _manifest("oci", config, (statement,), "application/vnd.in-toto+json", annotations=predicate)
     return Variant("unknown/unknown", manifest, config, (statement,), (), attests=True)
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 from imgframe.errors import InputError
 from imgframe.golang import time as gotime
@@ -22,9 +23,8 @@ GraphNode = tuple[str, str, str]
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _ROOT = "containerd.io/gc.root"
 _FLAT = "containerd.io/gc.flat"
-_CONTENT_REF = "containerd.io/gc.ref.content"
+_REFERENCES = {"containerd.io/gc.ref.content": CONTENT, "containerd.io/gc.ref.image": IMAGE}
 _SNAPSHOT_REF = "containerd.io/gc.ref.snapshot."
-_IMAGE_REF = "containerd.io/gc.ref.image"
 _BACK = {
     "containerd.io/gc.bref.container": CONTAINER,
     "containerd.io/gc.bref.content": CONTENT,
@@ -50,18 +50,8 @@ def collect_garbage(store: Store) -> list[GraphNode]:
     kept = _reached(store)
     removed = [node for node in _everything(store) if node not in kept]
     for name, kind, key in removed:
-        space = store.namespaces[name]
-        if kind == CONTENT:
-            del space.content[key]
-        elif kind == IMAGE:
-            del space.images[key]
-        elif kind == LEASE:
-            del space.leases[key]
-        elif kind == INGEST:
-            del space.ingests[key]
-        else:
-            snapshotter, _, own = key.partition("/")
-            del space.snapshots[snapshotter][own]
+        records, own = _place(store.namespaces[name], kind, key)
+        del records[own]
     listed = {digest for space in store.namespaces.values() for digest in space.content}
     for digest in [digest for digest in store.bytes_of if digest not in listed]:
         del store.bytes_of[digest]
@@ -82,6 +72,16 @@ def expired(labels: Labels, now: int) -> bool:
         return datetime.fromisoformat(text).timestamp() < now / 1e9
     except ValueError:
         return False
+
+
+def _place(space: StoredNamespace, kind: str, key: str) -> tuple[dict[str, Any], str]:
+    """The records of this kind, and the key among them."""
+    if kind == SNAPSHOT:
+        snapshotter, _, own = key.partition("/")
+        return space.snapshots.get(snapshotter, {}), own
+    tables: dict[str, dict[str, Any]] = {CONTENT: space.content, IMAGE: space.images}
+    tables |= {INGEST: space.ingests, LEASE: space.leases, CONTAINER: space.containers}
+    return tables[kind], key
 
 
 def _everything(store: Store) -> Iterator[GraphNode]:
@@ -161,13 +161,10 @@ def _held_flat(store: Store, name: str, space: StoredNamespace) -> Iterator[Grap
 
 
 def _resources(name: str, resources: dict[tuple[str, str], None]) -> Iterator[GraphNode]:
+    kinds = {"content": CONTENT, "ingests": INGEST, "images": IMAGE}
     for kind, key in resources:
-        if kind == "content":
-            yield (name, CONTENT, key)
-        elif kind == "ingests":
-            yield (name, INGEST, key)
-        elif kind == "images":
-            yield (name, IMAGE, key)
+        if kind in kinds:
+            yield (name, kinds[kind], key)
         else:
             yield (name, SNAPSHOT, f"{kind.partition('/')[2]}/{key}")
 
@@ -175,32 +172,27 @@ def _resources(name: str, resources: dict[tuple[str, str], None]) -> Iterator[Gr
 def _references(store: Store, node: GraphNode) -> Iterator[GraphNode]:
     name, kind, key = node
     space = store.namespaces[name]
-    if kind == CONTENT and key in space.content:
-        yield from _labelled(name, space.content[key].labels)
-    elif kind == IMAGE and key in space.images:
-        yield (name, CONTENT, space.images[key].digest)
-        yield from _labelled(name, space.images[key].labels)
-    elif kind == INGEST and key in space.ingests and space.ingests[key].expected:
-        yield (name, CONTENT, space.ingests[key].expected)
-    elif kind == SNAPSHOT:
-        snapshotter, _, own = key.partition("/")
-        snapshot = space.snapshots.get(snapshotter, {}).get(own)
-        if snapshot is not None:
-            if snapshot.parent:
-                yield (name, SNAPSHOT, f"{snapshotter}/{snapshot.parent}")
-            yield from _labelled(name, snapshot.labels)
+    records, own = _place(space, kind, key)
+    record = records.get(own)
+    if record is None:
+        return
+    if kind == INGEST and record.expected:
+        yield (name, CONTENT, record.expected)
+    if (beneath := _beneath(space, node)) is not None:
+        yield beneath
+    if kind in {CONTENT, IMAGE, SNAPSHOT}:
+        yield from _labelled(name, record.labels)
 
 
 def _beneath(space: StoredNamespace, node: GraphNode) -> GraphNode | None:
     """What a flat lease keeps with a resource: the parent of a snapshot, the target of an image."""
     name, kind, key = node
-    if kind == IMAGE and key in space.images:
-        return (name, CONTENT, space.images[key].digest)
-    if kind == SNAPSHOT:
-        snapshotter, _, own = key.partition("/")
-        snapshot = space.snapshots.get(snapshotter, {}).get(own)
-        if snapshot is not None and snapshot.parent:
-            return (name, SNAPSHOT, f"{snapshotter}/{snapshot.parent}")
+    records, own = _place(space, kind, key)
+    record = records.get(own)
+    if kind == IMAGE and record is not None:
+        return (name, CONTENT, record.digest)
+    if kind == SNAPSHOT and record is not None and record.parent:
+        return (name, SNAPSHOT, f"{key.partition('/')[0]}/{record.parent}")
     return None
 
 
@@ -218,18 +210,9 @@ def _back_references(store: Store) -> dict[GraphNode, list[GraphNode]]:
         for snapshotter, rows in space.snapshots.items():
             owners += [((name, SNAPSHOT, f"{snapshotter}/{row.key}"), row.labels) for row in rows.values()]
         for owner, labels in owners:
-            for other in _back_labelled(name, labels):
+            for other in _labelled(name, labels, _BACK, _SNAPSHOT_BACK):
                 back.setdefault(other, []).append(owner)
     return back
-
-
-def _back_labelled(name: str, labels: Labels) -> Iterator[GraphNode]:
-    for key, value in labels.items():
-        for prefix, kind in _BACK.items():
-            if key == prefix or key.startswith((f"{prefix}.", f"{prefix}/")):
-                yield (name, kind, value)
-        if key.startswith(_SNAPSHOT_BACK):
-            yield (name, SNAPSHOT, f"{key[len(_SNAPSHOT_BACK) :].partition('/')[0]}/{value}")
 
 
 def _conditional(name: str, space: StoredNamespace, labels: Labels, now: int) -> Iterator[GraphNode]:
@@ -262,14 +245,13 @@ def _holds(condition: str, age: int) -> bool:
     return age < limit if condition.startswith("usedat<") else age > limit
 
 
-def _labelled(name: str, labels: Labels) -> Iterator[GraphNode]:
+def _labelled(
+    name: str, labels: Labels, kinds: dict[str, str] = _REFERENCES, snapshots: str = _SNAPSHOT_REF
+) -> Iterator[GraphNode]:
     """References in labels: a prefix must be the whole key or be followed by a dot or a slash."""
     for key, value in labels.items():
-        if key.startswith(_CONTENT_REF):
-            if key[len(_CONTENT_REF) : len(_CONTENT_REF) + 1] in {"", ".", "/"}:
-                yield (name, CONTENT, value)
-        elif key.startswith(_SNAPSHOT_REF):
-            snapshotter = key[len(_SNAPSHOT_REF) :].partition("/")[0]
-            yield (name, SNAPSHOT, f"{snapshotter}/{value}")
-        elif key.startswith(_IMAGE_REF) and key[len(_IMAGE_REF) : len(_IMAGE_REF) + 1] in {"", ".", "/"}:
-            yield (name, IMAGE, value)
+        for prefix, kind in kinds.items():
+            if key == prefix or key.startswith((f"{prefix}.", f"{prefix}/")):
+                yield (name, kind, value)
+        if key.startswith(snapshots):
+            yield (name, SNAPSHOT, f"{key[len(snapshots) :].partition('/')[0]}/{value}")

@@ -121,32 +121,19 @@ class ImageRegistry:
         )
 
     def _add(self, repository: str, tag: str) -> None:
-        parts = ["base", repository, f"{repository}:{tag}"]
-        layers = [_layer(f"{self._seed}/{part}", self._megabytes) for part in parts]
+        names = ["base", repository, f"{repository}:{tag}"]
+        layers = [_layer(f"{self._seed}/{name}", self._megabytes) for name in names]
         children = []
         for architecture in ("amd64", "arm64"):
-            config = ServedBlob(
-                _json(_config(tag, architecture, [plain for _, plain in layers])), _OCI["config"]
-            )
-            manifest = ServedBlob(
-                _json(
-                    {
-                        "schemaVersion": 2,
-                        "mediaType": _OCI["manifest"],
-                        "config": _descriptor(config),
-                        "layers": [_descriptor(layer) for layer, _ in layers],
-                    }
-                ),
-                _OCI["manifest"],
-            )
+            config = _json("config", _config(tag, architecture, [plain for _, plain in layers]))
+            parts = {"config": _descriptor(config), "layers": [_descriptor(layer) for layer, _ in layers]}
+            manifest = _document("manifest", parts)
             children.append(
                 _descriptor(manifest) | {"platform": {"os": "linux", "architecture": architecture}}
             )
             self._manifests[repository, manifest.digest] = manifest
             self._blobs |= {one.digest: one for one in (config, *(layer for layer, _ in layers))}
-        index = ServedBlob(
-            _json({"schemaVersion": 2, "mediaType": _OCI["index"], "manifests": children}), _OCI["index"]
-        )
+        index = _document("index", {"manifests": children})
         self._manifests[repository, tag] = self._manifests[repository, index.digest] = index
 
 
@@ -178,5 +165,9 @@ def _descriptor(blob: ServedBlob) -> dict[str, Any]:
     return {"mediaType": blob.media_type, "digest": blob.digest, "size": len(blob.data)}
 
 
-def _json(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+def _json(kind: str, value: dict[str, Any]) -> ServedBlob:
+    return ServedBlob(json.dumps(value, separators=(",", ":")).encode(), _OCI[kind])
+
+
+def _document(kind: str, parts: dict[str, Any]) -> ServedBlob:
+    return _json(kind, {"schemaVersion": 2, "mediaType": _OCI[kind], **parts})

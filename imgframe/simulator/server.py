@@ -44,6 +44,7 @@ LIMIT = 16 << 20  # bytes of one message, either way
 SERVICES: tuple[type[Service], ...] = (
     ContainersService, ContentService, DiffService, ImagesService, IntrospectionService, LeasesService, NamespacesService, SandboxesService, SnapshotsService, TasksService, VersionService,
 )  # fmt: skip
+_DESCRIPTORS = {service.descriptor.full_name: service.descriptor for service in SERVICES}
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -125,24 +126,24 @@ class Daemon:
             async for request in requests:
                 if (cut := await self._apply_faults(path, request)) is not None:
                     raise Refusal(*cut.status())
-                yield kind.FromString(_received(request))
+                yield kind.FromString(_limited(request, "received message"))
 
         try:
             async for reply in method(messages(), _caller(service, context)):
-                await context.write(_sized(reply.SerializeToString()))
+                await context.write(_limited(reply.SerializeToString()))
         except Refusal as refusal:
             await context.abort(refusal.code, refusal.details)
 
     async def _answer(self, path: str, request: bytes, context: Context) -> bytes | None:
         cut = await self._apply_faults(path, request)
         service, method, kind = self._method(path)
-        answer = method(kind.FromString(_received(request)), _caller(service, context))
+        answer = method(kind.FromString(_limited(request, "received message")), _caller(service, context))
         if not isinstance(answer, Iterator):
-            return b"" if answer is None else _sized(answer.SerializeToString())
+            return b"" if answer is None else _limited(answer.SerializeToString())
         for sent, reply in enumerate(answer):
             if cut is not None and sent == cut.messages:
                 break
-            await context.write(_sized(reply.SerializeToString()))
+            await context.write(_limited(reply.SerializeToString()))
         if cut is not None:
             raise Refusal(*cut.status())
         return None
@@ -178,21 +179,16 @@ class _Handlers(grpc.GenericRpcHandler):
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._known: dict[str, grpc.RpcMethodHandler] = {}
+        self._of = functools.cache(self._make)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        path = handler_call_details.method
-        handler = self._known.get(path)
-        if handler is None:
-            handler = self._known[path] = self._make(path)
-        return handler
+        return self._of(handler_call_details.method)
 
     def _make(self, path: str) -> grpc.RpcMethodHandler:
         service, _, rpc = path[1:].partition("/")
-        kinds = {each.descriptor.full_name: each for each in SERVICES}
-        if service not in kinds:
+        if service not in _DESCRIPTORS:
             return _unknown(f"unknown service {service}")
-        method = kinds[service].descriptor.methods_by_name.get(rpc)
+        method = _DESCRIPTORS[service].methods_by_name.get(rpc)
         if method is None:
             return _unknown(f"unknown method {rpc} for service {service}")
         if method.client_streaming:
@@ -221,9 +217,8 @@ def short(path: str) -> str:
 
 @functools.cache
 def _request_class(path: str) -> Any:
-    name, _, rpc = path[1:].partition("/")
-    service = next(each for each in SERVICES if each.descriptor.full_name == name)
-    return GetMessageClass(service.descriptor.methods_by_name[rpc].input_type)
+    service, _, rpc = path[1:].partition("/")
+    return GetMessageClass(_DESCRIPTORS[service].methods_by_name[rpc].input_type)
 
 
 def _caller(service: Service, context: Context) -> Caller:
@@ -235,15 +230,7 @@ def _caller(service: Service, context: Context) -> Caller:
     return caller
 
 
-def _received(request: bytes) -> bytes:
-    return _limited(request, "received message")
-
-
-def _sized(reply: bytes) -> bytes:
-    return _limited(reply, "trying to send message")
-
-
-def _limited(message: bytes, what: str) -> bytes:
+def _limited(message: bytes, what: str = "trying to send message") -> bytes:
     if len(message) > LIMIT:
         text = f"grpc: {what} larger than max ({len(message)} vs. {LIMIT})"
         raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
@@ -301,7 +288,7 @@ class Simulator:
     @property
     def address(self) -> str:
         """The address of the first daemon."""
-        return next(iter(self.daemons.values())).address
+        return self._of("").address
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -316,7 +303,7 @@ class Simulator:
     @property
     def store(self) -> Store:
         """The store of the first daemon."""
-        return next(iter(self.daemons.values())).store
+        return self._of("").store
 
     def change(self, change: Callable[[Store], T], node: str = "") -> T:
         """Calls ``change`` with the store of ``node`` (default: the first) between two calls; returns its result."""

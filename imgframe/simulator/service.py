@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import grpc
 
-from imgframe.simulator.status import not_found
+from imgframe.simulator.status import found
 from imgframe.simulator.store import Store, StoredLease
 
 _SECOND = 10**9
@@ -37,14 +37,18 @@ class Service:
 
     def lease(self, caller: Caller) -> StoredLease | None:
         """The lease of the caller, even if expired: containerd accepts it."""
-        if not caller.lease:
-            return None
-        lease = self.store.space(caller.namespace).leases.get(caller.lease)
-        if lease is None:
-            raise not_found("lease does not exist")
-        return lease
+        leases = self.store.space(caller.namespace).leases
+        return found(leases, caller.lease, "lease does not exist") if caller.lease else None
+
+    def hold(self, caller: Caller, kind: str, key: str) -> None:
+        """Adds a resource to the lease of the caller, if there is one."""
+        if (lease := self.lease(caller)) is not None:
+            lease.resources[kind, key] = None
 
 
-def stamp(message: Any, nanoseconds: int) -> None:
-    """Sets a protobuf timestamp."""
-    message.seconds, message.nanos = divmod(nanoseconds, _SECOND)
+def stamped(message: Any, record: Any, *names: str) -> Any:
+    """The message with the times of a record: by default those of creation and change."""
+    for name in names or ("created_at", "updated_at"):
+        stamp = getattr(message, name)
+        stamp.seconds, stamp.nanos = divmod(getattr(record, name), _SECOND)
+    return message

@@ -10,17 +10,18 @@ import grpc
 from imgframe import digests
 from imgframe._proto import content_pb2 as api
 from imgframe.simulator.record_filters import by_name, fields, select
-from imgframe.simulator.service import Caller, Service, stamp
+from imgframe.simulator.service import Caller, Service, stamped
 from imgframe.simulator.status import (
     Refusal,
     check_labels,
     exists,
+    found,
     invalid,
-    not_found,
+    not_empty,
     precondition,
     updated,
 )
-from imgframe.simulator.store import StoredBlob, StoredIngest, StoredLease
+from imgframe.simulator.store import Labels, StoredBlob, StoredIngest
 
 BLOCK = 100  # records per message of a listing
 CHUNK = 1 << 20  # bytes per message of a read
@@ -33,17 +34,12 @@ _INGEST_FIELDS = fields({("ref",): "ref"}, ())
 
 
 def _info(blob: StoredBlob) -> api.Info:
-    message = api.Info(digest=blob.digest, size=blob.size, labels=blob.labels)
-    stamp(message.created_at, blob.created_at)
-    stamp(message.updated_at, blob.updated_at)
-    return message
+    return stamped(api.Info(digest=blob.digest, size=blob.size, labels=blob.labels), blob)
 
 
 def _status(ingest: StoredIngest) -> api.Status:
     message = api.Status(ref=ingest.ref, offset=ingest.offset, total=ingest.total)
-    stamp(message.started_at, ingest.started_at)
-    stamp(message.updated_at, ingest.updated_at)
-    return message
+    return stamped(message, ingest, "started_at", "updated_at")
 
 
 class ContentService(Service):
@@ -88,10 +84,8 @@ class ContentService(Service):
         blob = self._find(request.digest, caller)
         data = self.store.read(blob.digest)
         if data is None:
-            raise Refusal(
-                grpc.StatusCode.UNIMPLEMENTED,
-                f"content digest {blob.digest}: the simulator knows only the size of this blob",
-            )
+            text = f"content digest {blob.digest}: the simulator knows only the size of this blob"
+            raise Refusal(grpc.StatusCode.UNIMPLEMENTED, text)
         offset = max(request.offset, 0)
         if offset > len(data):
             raise Refusal(grpc.StatusCode.OUT_OF_RANGE, f"read past object length {len(data)} bytes")
@@ -129,10 +123,9 @@ class ContentService(Service):
                 else:
                     self._take(ingest, request)
                 if request.action == api.COMMIT:
-                    self._commit(ingest, request, caller, total, expected)
+                    self._commit(ingest, request.labels, caller, total, expected)
                 reply.offset = ingest.offset
-                stamp(reply.started_at, ingest.started_at)
-                stamp(reply.updated_at, ingest.updated_at)
+                stamped(reply, ingest, "started_at", "updated_at")
                 if ingest.data:
                     reply.digest = digests.sha256(ingest.data)
                 yield reply
@@ -145,16 +138,10 @@ class ContentService(Service):
                 ingest.locked = False
 
     def _find(self, digest: str, caller: Caller) -> StoredBlob:
-        blob = self.store.space(caller.namespace).content.get(digest)
-        if blob is None:
-            raise not_found(f"content digest {digest}")
-        return blob
+        return found(self.store.space(caller.namespace).content, digest, f"content digest {digest}")
 
     def _ingest(self, ref: str, caller: Caller, problem: str = "") -> StoredIngest:
-        ingest = self.store.space(caller.namespace).ingests.get(ref)
-        if ingest is None:
-            raise not_found(f"{problem}reference {ref}")
-        return ingest
+        return found(self.store.space(caller.namespace).ingests, ref, f"{problem}reference {ref}")
 
     def _open(self, request: api.WriteContentRequest, caller: Caller) -> StoredIngest:
         """The ingest of a stream's first message, started or resumed, and locked."""
@@ -163,7 +150,7 @@ class ContentService(Service):
         lease = self.lease(caller)
         space = self.store.writable(caller.namespace)
         if request.expected in space.content:
-            self._hold(lease, request.expected)
+            self.hold(caller, "content", request.expected)
             raise exists(f"content {request.expected}")
         now = self.store.clock()
         ingest = space.ingests.get(request.ref)
@@ -174,8 +161,7 @@ class ContentService(Service):
             if shared is not None:  # another namespace has it: no bytes need to be sent
                 ingest.data, ingest.offset, ingest.total = bytearray(shared), len(shared), len(shared)
             space.ingests[request.ref] = ingest
-            if lease is not None:
-                lease.resources["ingests", request.ref] = None
+            self.hold(caller, "ingests", request.ref)
         elif ingest.locked:
             since = datetime.fromtimestamp(ingest.updated_at / 1e9, UTC)
             held = (now - ingest.updated_at) / 1e9
@@ -201,33 +187,22 @@ class ContentService(Service):
         ingest.updated_at = self.store.clock()
 
     def _commit(
-        self,
-        ingest: StoredIngest,
-        request: api.WriteContentRequest,
-        caller: Caller,
-        total: int,
-        expected: str,
+        self, ingest: StoredIngest, labels: Labels, caller: Caller, total: int, expected: str
     ) -> None:
         digest = digests.sha256(ingest.data)
         if total and total != ingest.offset:
             raise precondition(f'"{ingest.ref}" failed size validation: {ingest.offset} != {total}')
         if expected and expected != digest:
             raise precondition(f"unexpected commit digest {digest}, expected {expected}")
-        check_labels(request.labels, "info.Labels: ")
-        lease = self.lease(caller)
+        check_labels(labels, "info.Labels: ")
+        self.lease(caller)
         space = self.store.writable(caller.namespace)
         del space.ingests[ingest.ref]
-        self._hold(lease, digest)
+        self.hold(caller, "content", digest)
         for each in space.leases.values():
             each.resources.pop(("ingests", ingest.ref), None)
         if digest in space.content:
             raise exists(f"content {digest}")
         now = self.store.clock()
-        labels = {key: value for key, value in request.labels.items() if value}
-        space.content[digest] = StoredBlob(digest, ingest.offset, labels, now, now)
+        space.content[digest] = StoredBlob(digest, ingest.offset, not_empty(labels), now, now)
         self.store.bytes_of[digest] = bytes(ingest.data)
-
-    @staticmethod
-    def _hold(lease: StoredLease | None, digest: str) -> None:
-        if lease is not None:
-            lease.resources["content", digest] = None

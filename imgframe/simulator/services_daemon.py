@@ -19,8 +19,8 @@ from imgframe._proto import (
 from imgframe._proto.types_pb2 import Platform, Sandbox
 from imgframe.simulator.garbage_collector import collect_garbage, has_image_rules
 from imgframe.simulator.record_filters import by_name, fields, select
-from imgframe.simulator.service import Caller, Service, stamp
-from imgframe.simulator.status import Refusal, check_labels, exists, invalid, not_found
+from imgframe.simulator.service import Caller, Service, stamped
+from imgframe.simulator.status import Refusal, check_labels, exists, found, invalid, not_empty
 from imgframe.simulator.store import STATUSES, Store, StoredContainer, StoredLease, StoredSandbox
 
 _NEVER = -62_135_596_800  # Go's zero time, in seconds
@@ -33,9 +33,7 @@ _PLUGIN_FIELDS = fields({("type",): "type", ("id",): "id"}, ())
 
 
 def _lease_message(lease: StoredLease) -> leases_pb2.Lease:
-    message = leases_pb2.Lease(id=lease.id, labels=lease.labels)
-    stamp(message.created_at, lease.created_at)
-    return message
+    return stamped(leases_pb2.Lease(id=lease.id, labels=lease.labels), lease, "created_at")
 
 
 class LeasesService(Service):
@@ -49,8 +47,7 @@ class LeasesService(Service):
         name = request.id or secrets.token_hex(8)
         if name in space.leases:
             raise exists(f'lease "{name}"')
-        labels = {key: value for key, value in request.labels.items() if value}
-        space.leases[name] = StoredLease(name, labels, self.store.clock(), {})
+        space.leases[name] = StoredLease(name, not_empty(request.labels), self.store.clock(), {})
         return leases_pb2.CreateResponse(lease=_lease_message(space.leases[name]))
 
     def delete(self, request: leases_pb2.DeleteRequest, caller: Caller) -> None:
@@ -82,10 +79,7 @@ class LeasesService(Service):
         return leases_pb2.ListResourcesResponse(resources=rows)
 
     def _find(self, name: str, caller: Caller) -> StoredLease:
-        lease = self.store.space(caller.namespace).leases.get(name)
-        if lease is None:
-            raise not_found(f'lease "{name}"')
-        return lease
+        return found(self.store.space(caller.namespace).leases, name, f'lease "{name}"')
 
     def _check(self, resource: leases_pb2.Resource) -> None:
         kind, slash, snapshotter = resource.type.partition("/")
@@ -96,10 +90,8 @@ class LeasesService(Service):
             if not slash or "/" in snapshotter:
                 raise invalid(f"invalid snapshot resource type {resource.type}")
         elif resource.type not in known:
-            raise Refusal(
-                grpc.StatusCode.UNIMPLEMENTED,
-                f"resource type {resource.type} not supported yet: not implemented",
-            )
+            text = f"resource type {resource.type} not supported yet: not implemented"
+            raise Refusal(grpc.StatusCode.UNIMPLEMENTED, text)
 
 
 def _container_message(container: StoredContainer) -> containers_pb2.Container:
@@ -112,9 +104,7 @@ def _container_message(container: StoredContainer) -> containers_pb2.Container:
         snapshot_key=container.snapshot_key,
         sandbox=container.sandbox,
     )
-    stamp(message.created_at, container.created_at)
-    stamp(message.updated_at, container.updated_at)
-    return message
+    return stamped(message, container)
 
 
 class ContainersService(Service):
@@ -126,11 +116,7 @@ class ContainersService(Service):
         self, request: containers_pb2.ListContainersRequest, caller: Caller
     ) -> Iterator[containers_pb2.ListContainerMessage]:
         containers = self.store.space(caller.namespace).containers
-        for container in select(
-            request.filters,
-            by_name(containers),
-            _CONTAINER_FIELDS,
-        ):
+        for container in select(request.filters, by_name(containers), _CONTAINER_FIELDS):
             yield containers_pb2.ListContainerMessage(container=_container_message(container))
 
 
@@ -162,9 +148,7 @@ def _sandbox_message(sandbox: StoredSandbox) -> Sandbox:
         labels=sandbox.labels,
         sandboxer=sandbox.sandboxer,
     )
-    stamp(message.created_at, sandbox.created_at)
-    stamp(message.updated_at, sandbox.updated_at)
-    return message
+    return stamped(message, sandbox)
 
 
 class SandboxesService(Service):
@@ -221,28 +205,22 @@ def _plugins(store: Store) -> list[introspection_pb2.Plugin]:
     os, _, rest = store.platform.partition("/")
     architecture, _, variant = rest.partition("/")
     platforms = [Platform(os=os, architecture=architecture, variant=variant)]
-    found = [
-        introspection_pb2.Plugin(
-            type="io.containerd.content.v1",
-            id="content",
-            exports={"root": f"{store.root}/io.containerd.content.v1.content"},
+    root = f"{store.root}/io.containerd"
+    metadata = {"path": f"{root}.metadata.v1.bolt/meta.db", "policy": "shared"}
+    plugins = [
+        ("content.v1", "content", [], {"root": f"{root}.content.v1.content"}),
+        ("metadata.v1", "bolt", [], metadata),
+        ("differ.v1", "walking", platforms, {}),
+        ("runtime.v2", "task", platforms, {}),
+        *(
+            ("snapshotter.v1", name, platforms, {"root": f"{root}.snapshotter.v1.{name}"})
+            for name in store.snapshotters
         ),
-        introspection_pb2.Plugin(
-            type="io.containerd.metadata.v1",
-            id="bolt",
-            exports={"path": f"{store.root}/io.containerd.metadata.v1.bolt/meta.db", "policy": "shared"},
-        ),
-        introspection_pb2.Plugin(type="io.containerd.differ.v1", id="walking", platforms=platforms),
-        introspection_pb2.Plugin(type="io.containerd.runtime.v2", id="task", platforms=platforms),
     ]
-    for name in store.snapshotters:
-        root = f"{store.root}/io.containerd.snapshotter.v1.{name}"
-        found.append(
-            introspection_pb2.Plugin(
-                type="io.containerd.snapshotter.v1", id=name, platforms=platforms, exports={"root": root}
-            )
-        )
-    return found
+    return [
+        introspection_pb2.Plugin(type=f"io.containerd.{kind}", id=name, platforms=runs_on, exports=exports)
+        for kind, name, runs_on, exports in plugins
+    ]
 
 
 class VersionService(Service):

@@ -10,18 +10,20 @@ from imgframe._proto import namespaces_pb2 as namespaces_api
 from imgframe._proto.types_pb2 import Descriptor
 from imgframe.simulator.garbage_collector import collect_garbage, has_image_rules
 from imgframe.simulator.record_filters import by_name, fields, select
-from imgframe.simulator.service import Caller, Service, stamp
+from imgframe.simulator.service import Caller, Service, stamped
 from imgframe.simulator.status import (
     Refusal,
     check_identifier,
     check_labels,
     exists,
+    found,
     invalid,
+    not_empty,
     not_found,
     precondition,
     updated,
 )
-from imgframe.simulator.store import Store, StoredImage
+from imgframe.simulator.store import StoredImage
 
 _FIELDS = fields(
     {("name",): "name", ("target", "digest"): "digest", ("target", "mediatype"): "media_type"},
@@ -33,10 +35,7 @@ def _message(image: StoredImage) -> api.Image:
     target = Descriptor(
         media_type=image.media_type, digest=image.digest, size=image.size, annotations=image.annotations
     )
-    message = api.Image(name=image.name, labels=image.labels, target=target)
-    stamp(message.created_at, image.created_at)
-    stamp(message.updated_at, image.updated_at)
-    return message
+    return stamped(api.Image(name=image.name, labels=image.labels, target=target), image)
 
 
 def _check(image: api.Image, release: tuple[int, int]) -> None:
@@ -68,26 +67,21 @@ class ImagesService(Service):
     def create(self, request: api.CreateImageRequest, caller: Caller) -> api.CreateImageResponse:
         new = request.image
         _check(new, self.store.release)
-        lease = self.lease(caller)
+        self.lease(caller)
         space = self.store.writable(caller.namespace)
         if new.name in space.images:
             raise exists(f'image "{new.name}"')
-        now = self.store.clock()
-        labels = {key: value for key, value in new.labels.items() if value}
-        target = new.target
-        image = StoredImage(
-            new.name,
-            labels,
+        now, target = self.store.clock(), new.target
+        kind, digest, size, annotations = (
             target.media_type,
             target.digest,
             target.size,
             dict(target.annotations),
-            now,
-            now,
         )
+        image = StoredImage(new.name, not_empty(new.labels), kind, digest, size, annotations, now, now)
         space.images[new.name] = image
-        if lease is not None and has_image_rules(self.store):
-            lease.resources["images", new.name] = None
+        if has_image_rules(self.store):
+            self.hold(caller, "images", new.name)
         return api.CreateImageResponse(image=_message(image))
 
     def update(self, request: api.UpdateImageRequest, caller: Caller) -> api.UpdateImageResponse:
@@ -96,9 +90,7 @@ class ImagesService(Service):
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "Image.Name required")
         image = self._find(new.name, caller)
         for path in paths:
-            if path not in {"target", "labels", "annotations"} and not path.startswith(
-                ("labels.", "annotations.")
-            ):
+            if path != "target" and path.partition(".")[0] not in {"labels", "annotations"}:
                 raise invalid(f'cannot update "{path}" field on image "{new.name}"')
         whole = not paths or "target" in paths
         named = [path for path in paths if path.startswith("labels")]
@@ -111,10 +103,7 @@ class ImagesService(Service):
         if whole:
             image.media_type, image.digest, image.size = target.media_type, target.digest, target.size
             image.annotations = dict(target.annotations)
-        elif any(path.startswith("annotations") for path in paths):
-            named = [
-                path.replace("annotations", "labels", 1) for path in paths if path.startswith("annotations")
-            ]
+        elif named := [f"labels{path[11:]}" for path in paths if path.startswith("annotations")]:
             image.annotations = updated(image.annotations, target.annotations, named)
         image.updated_at = self.store.clock()
         return api.UpdateImageResponse(image=_message(image))
@@ -129,10 +118,7 @@ class ImagesService(Service):
             collect_garbage(self.store)
 
     def _find(self, name: str, caller: Caller) -> StoredImage:
-        image = self.store.space(caller.namespace).images.get(name)
-        if image is None:
-            raise not_found(f'image "{name}"')
-        return image
+        return found(self.store.space(caller.namespace).images, name, f'image "{name}"')
 
 
 class NamespacesService(Service):
@@ -145,13 +131,9 @@ class NamespacesService(Service):
         self, request: namespaces_api.ListNamespacesRequest, caller: Caller
     ) -> namespaces_api.ListNamespacesResponse:
         del request, caller  # containerd ignores the filter as well
-        spaces = self.store.namespaces
-        return namespaces_api.ListNamespacesResponse(
-            namespaces=[
-                namespaces_api.Namespace(name=name, labels=spaces[name].labels)
-                for name in sorted(spaces, key=str.encode)
-            ]
-        )
+        spaces = sorted(self.store.namespaces.items(), key=lambda space: space[0].encode())
+        rows = [namespaces_api.Namespace(name=name, labels=space.labels) for name, space in spaces]
+        return namespaces_api.ListNamespacesResponse(namespaces=rows)
 
     def create(
         self, request: namespaces_api.CreateNamespaceRequest, caller: Caller
@@ -162,25 +144,14 @@ class NamespacesService(Service):
         check_labels(request.namespace.labels, "namespace.Labels: ")
         if name in self.store.namespaces:
             raise exists(f'namespace "{name}"')
-        self.store.writable(name).labels = {
-            key: value for key, value in request.namespace.labels.items() if value
-        }
+        self.store.writable(name).labels = not_empty(request.namespace.labels)
         return namespaces_api.CreateNamespaceResponse(namespace=request.namespace)
 
     def delete(self, request: namespaces_api.DeleteNamespaceRequest, caller: Caller) -> None:
         del caller
-        space = self.store.namespaces.get(request.name)
-        if space is None:
-            raise not_found(f'namespace "{request.name}"')
-        if left := _left(self.store, request.name):
-            raise precondition(
-                f'namespace "{request.name}" must be empty, but it still has {", ".join(left)}'
-            )
+        space = found(self.store.namespaces, request.name, f'namespace "{request.name}"')
+        held = {"images": space.images, "blobs": space.content, "containers": space.containers}
+        held |= {f'snapshots on "{name}" snapshotter': rows for name, rows in space.snapshots.items()}
+        if left := ", ".join(kind for kind, rows in held.items() if rows):
+            raise precondition(f'namespace "{request.name}" must be empty, but it still has {left}')
         del self.store.namespaces[request.name]
-
-
-def _left(store: Store, name: str) -> list[str]:
-    space = store.namespaces[name]
-    held = {"images": space.images, "blobs": space.content, "containers": space.containers}
-    left = [kind for kind, rows in held.items() if rows]
-    return left + [f'snapshots on "{name}" snapshotter' for name, rows in space.snapshots.items() if rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 from urllib.parse import quote, unquote
 
 import grpc
@@ -12,10 +13,10 @@ from imgframe._proto import snapshots_pb2 as api
 from imgframe._proto.types_pb2 import Descriptor, Mount
 from imgframe.simulator.layer_archive import UnpackedLayer, unpack
 from imgframe.simulator.record_filters import by_name, fields, select
-from imgframe.simulator.service import Caller, Service, stamp
+from imgframe.simulator.service import Caller, Service, stamped
 from imgframe.simulator.services_content import BLOCK
-from imgframe.simulator.status import Refusal, check_labels, exists, not_found, precondition
-from imgframe.simulator.store import KINDS, Labels, StoredSnapshot
+from imgframe.simulator.status import Refusal, check_labels, exists, found, not_empty, precondition
+from imgframe.simulator.store import KINDS, StoredSnapshot
 
 Rows = dict[str, StoredSnapshot]
 
@@ -32,9 +33,7 @@ _FIELDS = fields({("kind",): "kind", ("name",): "key", ("parent",): "parent"}, e
 def _info(snapshot: StoredSnapshot) -> api.Info:
     kind = KINDS.index(snapshot.kind)
     message = api.Info(name=snapshot.key, parent=snapshot.parent, kind=kind, labels=snapshot.labels)
-    stamp(message.created_at, snapshot.created_at)
-    stamp(message.updated_at, snapshot.updated_at)
-    return message
+    return stamped(message, snapshot)
 
 
 class SnapshotsService(Service):
@@ -45,9 +44,9 @@ class SnapshotsService(Service):
 
     def list(self, request: api.ListSnapshotsRequest, caller: Caller) -> Iterator[api.ListSnapshotsResponse]:
         rows = self._rows(request.snapshotter, caller)
-        found = select(request.filters, by_name(rows), _FIELDS)
-        for start in range(0, len(found), BLOCK):
-            yield api.ListSnapshotsResponse(info=map(_info, found[start : start + BLOCK]))
+        chosen = select(request.filters, by_name(rows), _FIELDS)
+        for start in range(0, len(chosen), BLOCK):
+            yield api.ListSnapshotsResponse(info=map(_info, chosen[start : start + BLOCK]))
 
     def stat(self, request: api.StatSnapshotRequest, caller: Caller) -> api.StatSnapshotResponse:
         return api.StatSnapshotResponse(info=_info(self._find(request.snapshotter, request.key, caller)))
@@ -60,15 +59,14 @@ class SnapshotsService(Service):
 
     def prepare(self, request: api.PrepareSnapshotRequest, caller: Caller) -> api.PrepareSnapshotResponse:
         target = request.labels.get(_REF, "")
-        rows = self._rows(request.snapshotter, caller)
-        if target in rows:
-            self._hold(request.snapshotter, target, caller)
+        if target in self._rows(request.snapshotter, caller):
+            self.hold(caller, f"snapshots/{request.snapshotter}", target)
             raise exists(f'target snapshot "{target}"')
-        self._add("active", request.snapshotter, request.key, request.parent, request.labels, caller)
+        self._add("active", request, caller)
         return api.PrepareSnapshotResponse(mounts=self._mounts(request.snapshotter, request.key, caller))
 
     def view(self, request: api.ViewSnapshotRequest, caller: Caller) -> api.ViewSnapshotResponse:
-        self._add("view", request.snapshotter, request.key, request.parent, request.labels, caller)
+        self._add("view", request, caller)
         return api.ViewSnapshotResponse(mounts=self._mounts(request.snapshotter, request.key, caller))
 
     def mounts(self, request: api.MountsRequest, caller: Caller) -> api.MountsResponse:
@@ -83,9 +81,7 @@ class SnapshotsService(Service):
         rows = self._rows(request.snapshotter, caller, make=True)
         if request.name in rows:
             raise exists(f'snapshot "{request.name}"')
-        snapshot = rows.get(request.key)
-        if snapshot is None:
-            raise not_found(f"snapshot {request.key} does not exist")
+        snapshot = self._find(request.snapshotter, request.key, caller)
         if snapshot.kind != "active":
             raise precondition(
                 f'failed to commit snapshot {request.key}: snapshot "{request.key}" is not active'
@@ -93,20 +89,13 @@ class SnapshotsService(Service):
         check_labels(request.labels)
         now = self.store.clock()
         del rows[request.key]
-        rows[request.name] = StoredSnapshot(
-            request.name,
-            snapshot.parent,
-            "committed",
-            dict(request.labels),
-            now,
-            now,
-            snapshot.size,
-            snapshot.inodes,
-        )
+        parent, size, inodes = snapshot.parent, snapshot.size, snapshot.inodes
+        labels = dict(request.labels)
+        rows[request.name] = StoredSnapshot(request.name, parent, "committed", labels, now, now, size, inodes)
         kind = f"snapshots/{request.snapshotter}"
         for lease in self.store.space(caller.namespace).leases.values():
             lease.resources.pop((kind, request.key), None)
-        self._hold(request.snapshotter, request.name, caller)
+        self.hold(caller, kind, request.name)
 
     def remove(self, request: api.RemoveSnapshotRequest, caller: Caller) -> None:
         snapshot = self._find(request.snapshotter, request.key, caller)
@@ -124,36 +113,23 @@ class SnapshotsService(Service):
         return space.snapshots.setdefault(snapshotter, {})
 
     def _find(self, snapshotter: str, key: str, caller: Caller) -> StoredSnapshot:
-        snapshot = self._rows(snapshotter, caller).get(key)
-        if snapshot is None:
-            raise not_found(f"snapshot {key} does not exist")
-        return snapshot
+        return found(self._rows(snapshotter, caller), key, f"snapshot {key} does not exist")
 
-    def _add(
-        self, kind: str, snapshotter: str, key: str, parent: str, labels: Labels, caller: Caller
-    ) -> None:
+    def _add(self, kind: str, request: Any, caller: Caller) -> None:
         self.lease(caller)
-        check_labels(labels)
-        rows = self._rows(snapshotter, caller, make=True)
+        check_labels(request.labels)
+        rows, key, parent = self._rows(request.snapshotter, caller, make=True), request.key, request.parent
         if key in rows:
             raise exists(f'snapshot "{key}"')
-        if parent and parent not in rows:
-            raise not_found(f"parent snapshot {parent} does not exist")
-        if parent and rows[parent].kind != "committed":
+        if parent and found(rows, parent, f"parent snapshot {parent} does not exist").kind != "committed":
             raise Refusal(
                 _INVALID,
                 f'failed to create snapshot: parent "{parent}" is not committed snapshot: invalid argument',
             )
         now = self.store.clock()
         size, inodes = (0, 0) if kind == "view" else (_EMPTY_FOLDER, 1)
-        kept = {name: value for name, value in labels.items() if value}
-        rows[key] = StoredSnapshot(key, parent, kind, kept, now, now, size, inodes)
-        self._hold(snapshotter, key, caller)
-
-    def _hold(self, snapshotter: str, key: str, caller: Caller) -> None:
-        lease = self.lease(caller)
-        if lease is not None:
-            lease.resources[f"snapshots/{snapshotter}", key] = None
+        rows[key] = StoredSnapshot(key, parent, kind, not_empty(request.labels), now, now, size, inodes)
+        self.hold(caller, f"snapshots/{request.snapshotter}", key)
 
     def _mounts(self, snapshotter: str, key: str, caller: Caller) -> Sequence[Mount]:
         rows = self._rows(snapshotter, caller)
@@ -182,9 +158,8 @@ class DiffService(Service):
     descriptor = diff_api.DESCRIPTOR.services_by_name["Diff"]
 
     def apply(self, request: diff_api.ApplyRequest, caller: Caller) -> diff_api.ApplyResponse:
-        blob = self.store.space(caller.namespace).content.get(request.diff.digest)
-        if blob is None:
-            raise not_found(f"failed to get reader from content store: content digest {request.diff.digest}")
+        content, digest = self.store.space(caller.namespace).content, request.diff.digest
+        blob = found(content, digest, f"failed to get reader from content store: content digest {digest}")
         snapshot = self._target(request, caller)
         data = self.store.read(blob.digest)
         if data is None:  # only the size is known: diff ID from the label, disk size estimated

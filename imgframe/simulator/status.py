@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import grpc
 
 from imgframe.simulator.store import Labels
 
+T = TypeVar("T")
 _MAX_LABEL = 4096
 _MAX_NAMESPACE = 76
 _NAMESPACE_PATTERN = "^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$"
@@ -23,24 +26,21 @@ class Refusal(Exception):  # noqa: N818 -- a reply, not an error of the simulato
         self.details = details
 
 
-def not_found(text: str) -> Refusal:
-    """NOT_FOUND."""
-    return Refusal(grpc.StatusCode.NOT_FOUND, f"{text}: not found")
+def _ending(code: grpc.StatusCode, words: str) -> Callable[[str], Refusal]:
+    return lambda text: Refusal(code, f"{text}: {words}")
 
 
-def exists(text: str) -> Refusal:
-    """ALREADY_EXISTS."""
-    return Refusal(grpc.StatusCode.ALREADY_EXISTS, f"{text}: already exists")
+not_found = _ending(grpc.StatusCode.NOT_FOUND, "not found")
+exists = _ending(grpc.StatusCode.ALREADY_EXISTS, "already exists")
+invalid = _ending(grpc.StatusCode.INVALID_ARGUMENT, "invalid argument")
+precondition = _ending(grpc.StatusCode.FAILED_PRECONDITION, "failed precondition")
 
 
-def invalid(text: str) -> Refusal:
-    """INVALID_ARGUMENT."""
-    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{text}: invalid argument")
-
-
-def precondition(text: str) -> Refusal:
-    """FAILED_PRECONDITION."""
-    return Refusal(grpc.StatusCode.FAILED_PRECONDITION, f"{text}: failed precondition")
+def found(records: Mapping[str, T], key: str, what: str) -> T:
+    """The record with the key; ``what`` is in the refusal if there is none."""
+    if key not in records:
+        raise not_found(what)
+    return records[key]
 
 
 def check_labels(labels: Labels, owner: str = "") -> None:
@@ -48,25 +48,23 @@ def check_labels(labels: Labels, owner: str = "") -> None:
     for key, value in labels.items():
         total = len(key.encode()) + len(value.encode())
         if total > _MAX_LABEL:
-            shown = key if len(key) <= 64 else key[:64]
             raise invalid(
                 f"{owner}label key and value length ({total} bytes) greater than maximum size "
-                f"({_MAX_LABEL} bytes), key: {shown}"
+                f"({_MAX_LABEL} bytes), key: {key[:64]}"
             )
+
+
+def not_empty(labels: Labels) -> dict[str, str]:
+    """Labels as they are stored: one with an empty value is none."""
+    return {key: value for key, value in labels.items() if value}
 
 
 def updated(old: Labels, new: Labels, paths: list[str]) -> Labels:
     """Labels after an update: ``labels`` replaces all, ``labels.<key>`` one; an empty value removes its key."""
     if not paths or "labels" in paths:
-        return {key: value for key, value in new.items() if value}
-    result = dict(old)
-    for path in paths:
-        key = path.removeprefix("labels.")
-        if new.get(key):
-            result[key] = new[key]
-        else:
-            result.pop(key, None)
-    return result
+        return not_empty(new)
+    changes = {key: new.get(key, "") for key in (path.removeprefix("labels.") for path in paths)}
+    return {key: value for key, value in old.items() if key not in changes} | not_empty(changes)
 
 
 def check_namespace(name: str) -> None:

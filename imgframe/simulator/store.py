@@ -12,7 +12,7 @@ import base64
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,15 +166,11 @@ class Store:
         self.clock = time.time_ns
         self.bytes_of: dict[str, bytes | str | None] = {}
         self.snapshotters = list(SNAPSHOTTERS)
-        self.namespaces: dict[str, StoredNamespace] = {}
-        for name, part in parts.items():
-            self.namespaces[name] = self._namespace(part)
+        self.namespaces = {name: self._namespace(part) for name, part in parts.items()}
 
     def _namespace(self, part: Mapping[str, Any]) -> StoredNamespace:
         space = StoredNamespace(labels=_labels(part))
-        for row in _rows(part, "images"):
-            image = _image(row)
-            space.images[image.name] = image
+        space.images = {row["name"]: _image(row) for row in _rows(part, "images")}
         for row in _rows(part, "blobs"):
             data = _data(row)
             digest = row["digest"]
@@ -187,14 +183,10 @@ class Store:
             if snapshotter not in self.snapshotters:
                 self.snapshotters.append(snapshotter)
             space.snapshots[snapshotter] = {row["key"]: _snapshot(row) for row in rows or ()}
-        for row in _rows(part, "containers"):
-            space.containers[row["id"]] = _container(row)
-        for row in _rows(part, "sandboxes"):
-            space.sandboxes[row["id"]] = _sandbox(row)
-        for row in _rows(part, "leases"):
-            space.leases[row["id"]] = _lease(row, space)
-        for row in _rows(part, "ingests"):
-            space.ingests[row["ref"]] = _ingest(row)
+        space.containers = {row["id"]: _container(row) for row in _rows(part, "containers")}
+        space.sandboxes = {row["id"]: _sandbox(row) for row in _rows(part, "sandboxes")}
+        space.leases = {row["id"]: _lease(row, space) for row in _rows(part, "leases")}
+        space.ingests = {row["ref"]: _ingest(row) for row in _rows(part, "ingests")}
         return space
 
     @property
@@ -271,32 +263,14 @@ def _times(row: Record) -> tuple[int, int]:
 
 def _image(row: Record) -> StoredImage:
     target = row["target"]
-    annotations = _labels(target, "annotations")
-    return StoredImage(
-        row["name"],
-        _labels(row),
-        target["mediaType"],
-        target["digest"],
-        target["size"],
-        annotations,
-        *_times(row),
-    )
+    fields = (target["mediaType"], target["digest"], target["size"], _labels(target, "annotations"))
+    return StoredImage(row["name"], _labels(row), *fields, *_times(row))
 
 
 def _image_row(image: StoredImage) -> Record:
-    target = {
-        "mediaType": image.media_type,
-        "digest": image.digest,
-        "size": image.size,
-        "annotations": dict(image.annotations),
-    }
-    return {
-        "name": image.name,
-        "labels": dict(image.labels),
-        "created_at_ns": image.created_at,
-        "updated_at_ns": image.updated_at,
-        "target": target,
-    }
+    row = _fields(image)
+    target = {"mediaType": row.pop("media_type")}
+    return row | {"target": target | {name: row.pop(name) for name in ("digest", "size", "annotations")}}
 
 
 def _data(row: Record) -> bytes | str | None:
@@ -362,15 +336,8 @@ def _ingest_row(ingest: StoredIngest) -> Record:
 
 def _fields(record: Any) -> Record:
     """A record as a row of a dump: names of times end in ``_ns``, labels are copied."""
-    return dict(_pairs(record))
-
-
-def _pairs(record: Any) -> Iterator[tuple[str, Any]]:
-    for name in record.__slots__:
-        value = getattr(record, name)
-        if name == "resources":
-            continue
-        if name.endswith("_at"):
-            yield f"{name}_ns", value
-        else:
-            yield name, dict(value) if isinstance(value, Mapping) else value
+    values = {name: getattr(record, name) for name in record.__slots__ if name != "resources"}
+    return {
+        f"{name}_ns" if name.endswith("_at") else name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+    }
