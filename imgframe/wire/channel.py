@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from imgframe.errors import Refused, Unreachable, WireError
-from imgframe.wire import utf8
+from imgframe.wire import slices, utf8
 from imgframe.wire.records import Damage
 from imgframe.wire.socket import target
 from imgframe.wire.status import translate
@@ -201,9 +201,13 @@ class Channel:
         ]
         return reply
 
-    def lose(self, namespace: str, call: str, lost: list[tuple[str, str]]) -> None:
-        """Reports records that containerd could not send, by name and reason."""
+    async def sliced(
+        self, fetch: slices.Fetch, field: str, filters: Iterable[str], namespace: str, call: str
+    ) -> list[Any]:
+        """The records of a list, in slices if necessary; what containerd cannot send is reported in ``damages``."""
+        rows, lost = await slices.sliced(fetch, field, tuple(filters))
         self.damages += [Damage(namespace, call, name, f"not readable: {reason}") for name, reason in lost]
+        return rows
 
     def _start(
         self,

@@ -9,9 +9,8 @@ from imgframe._proto import content_pb2 as pb
 from imgframe.errors import DocumentError, TimedOut
 from imgframe.wire.blob_writer import BlobWriter
 from imgframe.wire.channel import Channel, methods
-from imgframe.wire.messages import fill_labels, nanoseconds
+from imgframe.wire.messages import nanoseconds
 from imgframe.wire.records import Blob, Ingest, labels_text
-from imgframe.wire.slices import sliced
 
 DOCUMENT_LIMIT = 8 << 20
 """Largest index, manifest or config that is read [bytes]."""
@@ -64,9 +63,7 @@ class ContentClient(BlobWriter):
                 _CONTENT["List"], request, lambda block: map(blob, block.info), namespace
             )
 
-        rows, lost = await sliced(fetch, "digest", tuple(filters))
-        self._channel.lose(namespace, "Content/List", lost)
-        return rows
+        return await self._channel.sliced(fetch, "digest", filters, namespace, "Content/List")
 
     async def info(self, namespace: str, digest: str) -> Blob:
         """One blob; :class:`~imgframe.errors.Missing` if the namespace does not have it."""
@@ -118,9 +115,7 @@ class ContentClient(BlobWriter):
         """Sets labels of a blob and keeps its others; an empty value deletes one. Idempotent."""
         if not labels:
             return await self.info(namespace, digest)
-        request = pb.UpdateRequest()
-        request.info.digest = digest
-        fill_labels(request.info, labels)
+        request = pb.UpdateRequest(info=pb.Info(digest=digest, labels=labels))
         request.update_mask.paths.extend(f"labels.{key}" for key in sorted(labels))
         reply = await self._channel.unary(_CONTENT["Update"], request, namespace, lease=lease)
         return blob(reply.info)

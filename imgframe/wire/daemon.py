@@ -31,7 +31,6 @@ from imgframe.wire.records import (
     labels_of,
     labels_text,
 )
-from imgframe.wire.slices import sliced
 
 _VERSION = methods(version_pb2, "Version")
 _INTROSPECTION = methods(introspection_pb2, "Introspection")
@@ -49,10 +48,8 @@ def layout(plugins: Sequence[Plugin]) -> Layout:
     snapshotters = sorted(plugin.id for plugin in running if plugin.type == "io.containerd.snapshotter.v1")
     content = exports.get(("io.containerd.content.v1", "content"), {}).get("root", "")
     metadata = exports.get(("io.containerd.metadata.v1", "bolt"), {})
-    platforms = [
-        p for plugin in running if plugin.type == "io.containerd.runtime.v2" for p in plugin.platforms
-    ]
-    platforms = platforms or [p for plugin in running for p in plugin.platforms]
+    runtimes = [plugin for plugin in running if plugin.type == "io.containerd.runtime.v2"]
+    platforms = [p for plugin in (*runtimes, *running) for p in plugin.platforms]
     return Layout(
         snapshotters=tuple(snapshotters),
         content_root=content,
@@ -132,9 +129,7 @@ class DaemonClient:
                 _CONTAINERS["ListStream"], request, lambda reply: (_container(reply.container),), namespace
             )
 
-        rows, lost = await sliced(fetch, "id", tuple(filters))
-        self._channel.lose(namespace, "Containers/ListStream", lost)
-        return rows
+        return await self._channel.sliced(fetch, "id", filters, namespace, "Containers/ListStream")
 
     async def tasks(self, namespace: str) -> list[Task]:
         """Tasks of a namespace; a container may have none."""

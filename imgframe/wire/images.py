@@ -11,9 +11,8 @@ from typing import Any
 
 from imgframe._proto import images_pb2 as pb
 from imgframe.wire.channel import Channel, methods
-from imgframe.wire.messages import descriptor, fill_descriptor, fill_labels, nanoseconds
+from imgframe.wire.messages import descriptor, fill_descriptor, nanoseconds
 from imgframe.wire.records import BlobDescriptor, Image, labels_text
-from imgframe.wire.slices import sliced
 
 _IMAGES = methods(pb, "Images")
 
@@ -27,6 +26,12 @@ def image(message: Any) -> Image:
         nanoseconds(message, "created_at"),
         nanoseconds(message, "updated_at"),
     )
+
+
+def _message(name: str, target: BlobDescriptor, labels: Mapping[str, str]) -> Any:
+    message = pb.Image(name=name, labels=labels)
+    fill_descriptor(message.target, target)
+    return message
 
 
 class ImagesClient:
@@ -52,9 +57,7 @@ class ImagesClient:
             self._last[namespace] = some, reply, records
             return records
 
-        rows, lost = await sliced(fetch, "name", tuple(filters))
-        self._channel.lose(namespace, "Images/List", lost)
-        return rows
+        return await self._channel.sliced(fetch, "name", filters, namespace, "Images/List")
 
     async def get(self, namespace: str, name: str) -> Image:
         """One image; :class:`~imgframe.errors.Missing` if there is none."""
@@ -65,8 +68,7 @@ class ImagesClient:
         self, namespace: str, name: str, target: BlobDescriptor, labels: Mapping[str, str], *, lease: str = ""
     ) -> Image:
         """Creates an image; :class:`~imgframe.errors.Conflict` if the name is taken."""
-        request = pb.CreateImageRequest()
-        self._fill(request.image, name, target, labels)
+        request = pb.CreateImageRequest(image=_message(name, target, labels))
         return image((await self._channel.unary(_IMAGES["Create"], request, namespace, lease=lease)).image)
 
     async def update(
@@ -92,8 +94,7 @@ class ImagesClient:
         """
         if not fields:
             raise ValueError("an update names at least one field: target, labels or labels.<key>")
-        request = pb.UpdateImageRequest()
-        self._fill(request.image, name, target, labels)
+        request = pb.UpdateImageRequest(image=_message(name, target, labels))
         request.update_mask.paths.extend(fields)
         return image((await self._channel.unary(_IMAGES["Update"], request, namespace, lease=lease)).image)
 
@@ -113,9 +114,3 @@ class ImagesClient:
         if only_if is not None:
             fill_descriptor(request.target, only_if)
         await self._channel.unary(_IMAGES["Delete"], request, namespace)
-
-    @staticmethod
-    def _fill(message: Any, name: str, target: BlobDescriptor, labels: Mapping[str, str]) -> None:
-        message.name = name
-        fill_descriptor(message.target, target)
-        fill_labels(message, labels)

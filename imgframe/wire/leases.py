@@ -7,7 +7,7 @@ from typing import Any
 
 from imgframe._proto import leases_pb2 as pb
 from imgframe.wire.channel import Channel, methods
-from imgframe.wire.messages import fill_labels, nanoseconds
+from imgframe.wire.messages import nanoseconds
 from imgframe.wire.records import Lease, Resource, labels_text
 
 _LEASES = methods(pb, "Leases")
@@ -34,8 +34,7 @@ class LeasesClient:
 
     async def create(self, namespace: str, lease: str, labels: Mapping[str, str]) -> Lease:
         """Creates a lease; with the label :data:`EXPIRE` it does not outlive a killed client for long."""
-        request = pb.CreateRequest(id=lease)
-        fill_labels(request, labels)
+        request = pb.CreateRequest(id=lease, labels=labels)
         return _lease((await self._channel.unary(_LEASES["Create"], request, namespace)).lease)
 
     async def delete(self, namespace: str, lease: str, *, sync: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from imgframe._proto import types_pb2
@@ -61,8 +60,3 @@ def mounts(messages: Any) -> tuple[Mount, ...]:
 def mount_messages(values: tuple[Mount, ...]) -> list[Any]:
     """The messages of mounts."""
     return [types_pb2.Mount(type=m.type, source=m.source, target=m.target, options=m.options) for m in values]
-
-
-def fill_labels(message: Any, labels: Mapping[str, str]) -> None:
-    """Fills in labels."""
-    message.labels.update(labels)

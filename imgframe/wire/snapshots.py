@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imgframe._proto import diff_pb2, snapshots_pb2
+from imgframe._proto import diff_pb2
 from imgframe._proto import snapshots_pb2 as pb
 from imgframe.wire.channel import Channel, methods
-from imgframe.wire.messages import (
-    descriptor,
-    fill_descriptor,
-    mount_messages,
-    mounts,
-    nanoseconds,
-)
+from imgframe.wire.messages import descriptor, fill_descriptor, mount_messages, mounts, nanoseconds
 from imgframe.wire.records import BlobDescriptor, Mount, Snapshot, Usage, labels_text
-from imgframe.wire.slices import sliced
 
-_SNAPSHOTS = methods(snapshots_pb2, "Snapshots")
+_SNAPSHOTS = methods(pb, "Snapshots")
 _DIFF = methods(diff_pb2, "Diff")
 _KINDS = {pb.COMMITTED: "committed", pb.ACTIVE: "active", pb.VIEW: "view"}
 
@@ -50,9 +43,7 @@ class SnapshotsClient:
                 _SNAPSHOTS["List"], request, lambda block: map(snapshot, block.info), namespace
             )
 
-        rows, lost = await sliced(fetch, "name", tuple(filters))
-        self._channel.lose(namespace, "Snapshots/List", lost)
-        return rows
+        return await self._channel.sliced(fetch, "name", filters, namespace, "Snapshots/List")
 
     async def stat(self, namespace: str, snapshotter: str, key: str) -> Snapshot:
         """One snapshot; :class:`~imgframe.errors.Missing` if there is none."""

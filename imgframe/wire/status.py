@@ -10,24 +10,14 @@ import grpc
 
 from imgframe.errors import Conflict, Missing, Refused, TimedOut, Unreachable, WireError
 
-_KINDS: dict[grpc.StatusCode, type[WireError]] = {
-    grpc.StatusCode.OK: Refused,
+_KINDS: dict[grpc.StatusCode, type[WireError]] = {  # every other is Refused
     grpc.StatusCode.CANCELLED: Unreachable,
-    grpc.StatusCode.UNKNOWN: Refused,
-    grpc.StatusCode.INVALID_ARGUMENT: Refused,
+    grpc.StatusCode.UNAVAILABLE: Unreachable,
     grpc.StatusCode.DEADLINE_EXCEEDED: TimedOut,
     grpc.StatusCode.NOT_FOUND: Missing,
     grpc.StatusCode.ALREADY_EXISTS: Conflict,
-    grpc.StatusCode.PERMISSION_DENIED: Refused,
-    grpc.StatusCode.UNAUTHENTICATED: Refused,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Refused,
     grpc.StatusCode.FAILED_PRECONDITION: Conflict,
     grpc.StatusCode.ABORTED: Conflict,
-    grpc.StatusCode.UNIMPLEMENTED: Refused,
-    grpc.StatusCode.OUT_OF_RANGE: Refused,
-    grpc.StatusCode.INTERNAL: Refused,
-    grpc.StatusCode.UNAVAILABLE: Unreachable,
-    grpc.StatusCode.DATA_LOSS: Refused,
 }
 
 
@@ -44,7 +34,7 @@ def kind_of(code: grpc.StatusCode, details: str) -> type[WireError]:
         return Conflict
     if code is grpc.StatusCode.UNKNOWN and "context deadline exceeded" in details:
         return TimedOut  # containerd's own deadline was earlier
-    return _KINDS[code]
+    return _KINDS.get(code, Refused)
 
 
 def translate(error: grpc.RpcError, address: str, call: str, seconds: float) -> WireError:

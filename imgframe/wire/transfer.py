@@ -16,7 +16,7 @@ from imgframe._proto import transfer_types_pb2 as types
 from imgframe.errors import Unreachable, WireError
 from imgframe.platforms import Platform
 from imgframe.wire.channel import Bidi, Channel, methods
-from imgframe.wire.messages import fill_labels, platform_message
+from imgframe.wire.messages import platform_message
 from imgframe.wire.records import TransferProgress
 
 _TRANSFER = methods(transfer_pb2, "Transfer")["Transfer"]
@@ -70,9 +70,8 @@ class TransferClient:
             all_metadata: fetch manifests and configs of other platforms too.
             lease: keeps what is fetched; empty: containerd creates and deletes one.
         """
-        store = types.ImageStore(name=name, all_metadata=all_metadata)
-        fill_labels(store, labels)
-        store.platforms.extend(platform_message(p) for p in platforms)
+        fetched = [platform_message(p) for p in platforms]
+        store = types.ImageStore(name=name, all_metadata=all_metadata, labels=labels, platforms=fetched)
         for wanted, snapshotter in unpack:
             store.unpacks.add(platform=platform_message(wanted), snapshotter=snapshotter)
         registry = _registry(reference, hosts_dir, scheme)
