@@ -190,14 +190,8 @@ def _summary(inventory: Inventory) -> str:
     """Nodes, images, bytes and time of collection in one line."""
     nodes, images = inventory.arrow("nodes"), inventory.arrow("images")
     blobs, snapshots = inventory.arrow("blobs"), inventory.arrow("snapshots")
-    content = (
-        blobs.group_by(["node", "digest"]).aggregate([("size", "max")])["size_max"]
-        if blobs.num_rows
-        else None
-    )
-    total = ((pc.sum(content).as_py() or 0) if content is not None else 0) + (
-        pc.sum(snapshots["size"]).as_py() or 0
-    )
+    content = blobs.group_by(["node", "digest"]).aggregate([("size", "max")])["size_max"]
+    total = sum(pc.sum(sizes).as_py() or 0 for sizes in (content, snapshots["size"]))
     newest = pc.max(nodes["collected_at"].cast("int64")).as_py() if nodes.num_rows else None
     bad = inventory.arrow("errors").num_rows
     parts = [
@@ -227,17 +221,13 @@ def human_bytes(size: float, digits: int = 4) -> str:
     return f"{sign}{value:.{digits}g}{unit}"
 
 
-def _metadata(name: str, table: pa.Table) -> pa.Table:
-    extra = {"imgframe.schema_version": str(schema.VERSION), "imgframe.table": name}
-    return table.replace_schema_metadata(extra)
-
-
 def _write(path: Path, name: str, table: pa.Table) -> None:
     import pyarrow.parquet as pq
 
+    extra = {"imgframe.schema_version": str(schema.VERSION), "imgframe.table": name}
     flat = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
     pq.write_table(
-        _metadata(name, table),
+        table.replace_schema_metadata(extra),
         path,
         compression="zstd",
         use_dictionary=flat,
@@ -320,11 +310,11 @@ def concat(inventories: Iterable[Inventory]) -> Inventory:
         ("history", "digest"),
         ("layers", "manifest_digest"),
     ):
-        tables[name] = _once(tables[name], key, [part.arrow(name) for part in parts])
+        tables[name] = once(tables[name], key, [part.arrow(name) for part in parts])
     return Inventory(tables)
 
 
-def _once(whole: pa.Table, key: str, parts: list[pa.Table]) -> pa.Table:
+def once(whole: pa.Table, key: str, parts: list[pa.Table]) -> pa.Table:
     """``whole`` without the rows of keys that an earlier part has."""
     import numpy as np
 
@@ -392,12 +382,8 @@ def _labels_of(source: pa.Table, kind: str, owner: tuple[str, ...], column: str)
 
 
 def _first_rows(leases: pa.Table, codes: Any, none: int) -> Any:
-    seen = set()
+    keys = list(zip(*(leases[name].to_pylist() for name in ("node", "namespace", "id")), strict=True))
+    first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
     out = codes.copy()
-    for row, key in enumerate(
-        zip(*(leases[name].to_pylist() for name in ("node", "namespace", "id")), strict=True)
-    ):
-        if key in seen:
-            out[row] = none
-        seen.add(key)
+    out[[row for row, key in enumerate(keys) if first[key] != row]] = none
     return out

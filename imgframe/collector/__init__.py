@@ -151,7 +151,7 @@ async def _tables(
     async def read(place: int, node: Node) -> None:
         nonlocal turn
         async with slots:
-            reader = NodeReader(node, options, documents, cache, progress, batch_size, alone=len(nodes) == 1)
+            reader = NodeReader(node, options, documents, cache, progress, batch_size, len(nodes) == 1)
             done[place] = await reader.read()
         progress.done("nodes")
         while turn in done:  # rows are in the order of the nodes

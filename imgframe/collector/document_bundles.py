@@ -15,6 +15,7 @@ from imgframe import schema
 from imgframe.collector.cache import Cache
 from imgframe.collector.summaries import ConfigSummary, ManifestSummary, Summary, layer_rows, lean, summarise
 from imgframe.collector.table_builder import TableBuilder
+from imgframe.inventory import once
 
 Key = tuple[str, str]
 _TABLES = {"documents": "digest", "configs": "digest", "history": "digest", "layers": "manifest_digest"}
@@ -238,12 +239,7 @@ def _united(name: str, parts: list[pa.Table]) -> pa.Table:
     parts = [part for part in parts if part.num_rows]
     if len(parts) < 2:
         return _sorted(name, parts[0]) if parts else schema.empty(name)
-    whole = schema.concat(name, parts)
-    codes = whole[_TABLES[name]].combine_chunks().indices.to_numpy(zero_copy_only=False)
-    origin = np.repeat(np.arange(len(parts)), [part.num_rows for part in parts])
-    first = np.full(int(codes.max()) + 1, len(parts))
-    np.minimum.at(first, codes, origin)
-    return _sorted(name, whole.filter(pa.array(first[codes] == origin)))
+    return _sorted(name, once(schema.concat(name, parts), _TABLES[name], parts))
 
 
 def _sorted(name: str, table: pa.Table) -> pa.Table:

@@ -5,6 +5,7 @@ Sizes are computed later, once for all nodes (:mod:`imgframe.collector.computed_
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -12,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from imgframe.collector.namespace_lists import NamespaceLists
+from imgframe.collector.namespace_lists import NamespaceLists, add_records
 from imgframe.collector.resolution import resolve
 from imgframe.collector.summaries import (
     ConfigSummary,
@@ -130,24 +131,21 @@ def add_images(rows: TableBuilder, context: NamespaceContext) -> None:
             by_target[key] = _columns_of(context, *key, chains)
         per_row.append(by_target[key])
     _add_manifests(rows, context, entries)
-    containers: dict[str, int] = {}
-    for container in context.lists.containers or []:
-        containers[container.image] = containers.get(container.image, 0) + 1
-    rows.add(
+    containers = Counter(container.image for container in context.lists.containers or [])
+    add_records(
+        rows,
         "images",
-        len(images),
-        node=context.node,
-        namespace=context.namespace,
-        name=[i.name for i in images],
+        context.node,
+        context.namespace,
+        images,
+        ("name", "created_at", "updated_at"),
         digest=[i.target.digest for i in images],
         media_type=[i.target.media_type for i in images],
         target_size=[i.target.size for i in images],
-        created_at=[i.created_at for i in images],
-        updated_at=[i.updated_at for i in images],
         record_labels=[i.labels for i in images],
         pinned=[_PINNED in i.labels for i in images],
         snapshotter=context.snapshotter,
-        containers=None if context.lists.containers is None else [containers.get(i.name, 0) for i in images],
+        containers=None if context.lists.containers is None else [containers[i.name] for i in images],
         **{name: list(map(attrgetter(name), per_row)) for name in _TargetColumns.__struct_fields__},
     )
 

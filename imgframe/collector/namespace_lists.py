@@ -119,6 +119,15 @@ def add_records(
     rows.add(table, len(listed), node=node, namespace=namespace, **columns)
 
 
+def add_errors(
+    rows: TableBuilder, node: str, namespace: str | None, errors: Sequence[tuple[str, str, str, str]]
+) -> None:
+    """Rows of ``errors`` of stages, subjects, codes and messages."""
+    names = ("stage", "subject", "code", "message")
+    columns = dict(zip(names, map(list, zip(*errors, strict=True)), strict=False))
+    rows.add("errors", len(errors), node=node, namespace=namespace, **columns)
+
+
 def add_rows(
     rows: TableBuilder,
     node: str,

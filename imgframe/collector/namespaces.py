@@ -90,7 +90,7 @@ async def collect_namespace(
             lost |= reading.vanished
         changed = True
     node.documents.record(node.store, namespace, reading.documents.keys())
-    _add_errors(node, namespace, reading, own)
+    namespace_lists.add_errors(own, node.name, namespace, sorted(reading.errors))
     rows.extend(own)
     return len(reading.errors), changed
 
@@ -154,10 +154,8 @@ async def _read_documents(node: NodeContext, namespace: str, reading: NamespaceR
         if document.refused and (kind != "config" or digest in reachable.image_configs):
             reading.add_problem(digest, DocumentProblem("malformed", document.refused))
     for digest in sorted({digest for _, digest in targets if digest not in sizes}):
-        reading.add_problem(
-            digest,
-            DocumentProblem("not_found", f"{digest}, the target of an image, is not in the content store"),
-        )
+        text = f"{digest}, the target of an image, is not in the content store"
+        reading.add_problem(digest, DocumentProblem("not_found", text))
     for digest, manifest in sorted(reachable.absent_configs.items()):
         text = f"{digest}, the config of manifest {manifest}, is not in the content store"
         reading.add_problem(digest, DocumentProblem("not_found", text))
@@ -171,17 +169,3 @@ def _add_failure(reading: NamespaceReading, digest: str, failure: Failure) -> No
         reading.add_error("documents", digest, failure)
     else:
         reading.add_problem(digest, failure)
-
-
-def _add_errors(node: NodeContext, namespace: str, reading: NamespaceReading, rows: TableBuilder) -> None:
-    errors = sorted(reading.errors)
-    rows.add(
-        "errors",
-        len(errors),
-        node=node.name,
-        namespace=namespace,
-        stage=[e[0] for e in errors],
-        subject=[e[1] for e in errors],
-        code=[e[2] for e in errors],
-        message=[e[3] for e in errors],
-    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imgframe.collector import local_store
 from imgframe.collector.cache import Cache
 from imgframe.collector.document_reader import MAX_DOCUMENT, DocumentReader, Read
-from imgframe.collector.namespace_lists import attempt
+from imgframe.collector.namespace_lists import add_errors, attempt
 from imgframe.collector.namespaces import NodeContext, collect_namespace
 from imgframe.collector.progress import ProgressBars
 from imgframe.collector.snapshot_usage import Usage, UsageReader
@@ -42,29 +42,19 @@ class CollectOptions:
     read_files: bool
 
 
+@dataclass(slots=True)
 class NodeReader:
     """Reads one node; ``alone`` if there is no other."""
 
-    def __init__(
-        self,
-        node: Node,
-        options: CollectOptions,
-        documents: DocumentReader,
-        cache: Cache | None,
-        progress: ProgressBars,
-        batch_size: int,
-        *,
-        alone: bool,
-    ) -> None:
-        self._node = node
-        self._options = options
-        self._documents = documents
-        self._cache = cache
-        self._progress = progress
-        self._batch_size = batch_size
-        self._alone = alone
-        self._rows = TableBuilder()
-        self._errors = 0
+    _node: Node
+    _options: CollectOptions
+    _documents: DocumentReader
+    _cache: Cache | None
+    _progress: ProgressBars
+    _batch_size: int
+    _alone: bool
+    _rows: TableBuilder = field(default_factory=TableBuilder)
+    _errors: int = 0
 
     async def read(self) -> TableBuilder:
         """The rows of the node."""
@@ -84,16 +74,7 @@ class NodeReader:
 
     def _fail(self, stage: str, subject: str, code: str, message: str, namespace: str | None = None) -> None:
         self._errors += 1
-        self._rows.add(
-            "errors",
-            1,
-            node=self._node.name,
-            namespace=namespace,
-            stage=stage,
-            subject=subject,
-            code=code,
-            message=message,
-        )
+        add_errors(self._rows, self._node.name, namespace, [(stage, subject, code, message)])
 
     def _add_error(self, stage: str, subject: str, error: WireError) -> None:
         self._fail(stage, subject, error.code, str(error))
@@ -109,9 +90,7 @@ class NodeReader:
         uuid = server.uuid if server else ""
         local = local_store.is_store(store.root, uuid)
         host = normalize(store.platform) if store.platform else None
-        snapshotter = (
-            "overlayfs" if "overlayfs" in store.snapshotters else next(iter(store.snapshotters), None)
-        )
+        snapshotter = min(store.snapshotters, key=lambda name: (name != "overlayfs", name), default=None)
         context = NodeContext(
             self._node.name,
             uuid,
@@ -166,13 +145,8 @@ class NodeReader:
                 for n, rows in zip(chosen, parts, strict=True)
             )
         )
-        self._rows.add(
-            "namespaces",
-            len(chosen),
-            node=self._node.name,
-            namespace=[n.name for n in chosen],
-            labels=[n.labels for n in chosen],
-        )
+        names, labels = [n.name for n in chosen], [n.labels for n in chosen]
+        self._rows.add("namespaces", len(chosen), node=self._node.name, namespace=names, labels=labels)
         for rows in parts:
             self._rows.extend(rows)
         self._errors += sum(errors for errors, _ in results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import Literal
 
 from imgframe.collector.batches import in_batches
@@ -17,26 +18,18 @@ ACTIVE_AT_ONCE = 6
 """Calls in flight for active snapshots: containerd walks the directory of each."""
 
 
+@dataclass(slots=True)
 class UsageReader:
     """Reads the usage of snapshots of a node, except of committed ones that are cached."""
 
-    def __init__(
-        self,
-        client: Client,
-        store: str | None,
-        usage: Usage,
-        cache: Cache | None,
-        progress: ProgressBars,
-        batch_size: int,
-    ) -> None:
-        self._client = client
-        self._store = store
-        self._usage = usage
-        self._cache = cache if store else None
-        self._progress = progress
-        self._batch_size = batch_size
-        self._active = asyncio.Semaphore(ACTIVE_AT_ONCE)
-        self._known: dict[tuple[str, str], Usages] = {}
+    _client: Client
+    _store: str
+    _usage: Usage
+    _cache: Cache | None
+    _progress: ProgressBars
+    _batch_size: int
+    _active: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ACTIVE_AT_ONCE))
+    _known: dict[tuple[str, str], Usages] = field(default_factory=dict)
 
     async def measure(
         self, namespace: str, snapshotter: str, snapshots: list[records.Snapshot], fail: Fail
@@ -54,25 +47,26 @@ class UsageReader:
         wanted = [key for key in committed if key not in found]
         others = [s.key for s in snapshots if s.kind != "committed"] if self._usage == "all" else []
         self._progress.expect("usages", len(wanted) + len(others))
+
+        async def ask(key: str) -> records.Usage | Missing | None:
+            return await self._ask(namespace, snapshotter, key, fail)
+
+        async def ask_active(key: str) -> records.Usage | Missing | None:
+            async with self._active:
+                return await ask(key)
+
         answers = await asyncio.gather(
-            in_batches(self._batch_size, lambda key: self._ask(namespace, snapshotter, key, fail), wanted),
-            in_batches(
-                ACTIVE_AT_ONCE, lambda key: self._ask_active(namespace, snapshotter, key, fail), others
-            ),
+            in_batches(self._batch_size, ask, wanted), in_batches(ACTIVE_AT_ONCE, ask_active, others)
         )
         got = dict(zip([*wanted, *others], [*answers[0], *answers[1]], strict=True))
         found |= {
             key: (usage.size, usage.inodes) for key, usage in got.items() if isinstance(usage, records.Usage)
         }
         usages = {key: (created, *found[key]) for key, created in committed.items() if key in found}
-        self._store_usages(namespace, snapshotter, usages, known)
+        self._known[namespace, snapshotter] = usages
+        if self._cache is not None and self._store and usages != known:
+            self._cache.set_usages(self._store, namespace, snapshotter, usages)
         return found, {key for key, usage in got.items() if isinstance(usage, Missing)}
-
-    async def _ask_active(
-        self, namespace: str, snapshotter: str, key: str, fail: Fail
-    ) -> records.Usage | Missing | None:
-        async with self._active:
-            return await self._ask(namespace, snapshotter, key, fail)
 
     async def _ask(
         self, namespace: str, snapshotter: str, key: str, fail: Fail
@@ -92,8 +86,3 @@ class UsageReader:
         if known is None and self._cache is not None and self._store:
             known = self._cache.usages(self._store, namespace, snapshotter)
         return known or {}
-
-    def _store_usages(self, namespace: str, snapshotter: str, usages: Usages, known: Usages) -> None:
-        self._known[namespace, snapshotter] = usages
-        if self._cache is not None and self._store and usages != known:
-            self._cache.set_usages(self._store, namespace, snapshotter, usages)

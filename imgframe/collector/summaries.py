@@ -24,6 +24,11 @@ _ATTESTATION = "attestation-manifest"
 _REFERENCE_TYPE = "vnd.docker.reference.type"
 _INT64 = 1 << 63
 _encode = msgspec.json.Encoder().encode
+# columns of the tables configs and history by where they are in a config
+_PLAIN = ("author", "os", "architecture", "variant", "healthcheck")
+_PLAIN_RUN = ("user", "working_dir", "stop_signal")
+_LISTS = ("env", "entrypoint", "cmd", "exposed_ports", "volumes")
+_STEP = ("created_by", "author", "comment", "empty_layer")
 
 
 class IndexEntry(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
@@ -124,12 +129,8 @@ def kind_of(media_type: str) -> str:
     return _KINDS.get(media_type, "")
 
 
-_KINDS = {
-    OCI_INDEX: "index",
-    DOCKER_INDEX: "index",
-    OCI_MANIFEST: "manifest",
-    DOCKER_MANIFEST: "manifest",
-}
+_KINDS = dict.fromkeys((OCI_INDEX, DOCKER_INDEX), "index")
+_KINDS |= dict.fromkeys((OCI_MANIFEST, DOCKER_MANIFEST), "manifest")
 
 
 def summarise(kind: str, digest: str, data: bytes, rows: TableBuilder) -> Summary:
@@ -215,26 +216,10 @@ def _config(digest: str, data: bytes, rows: TableBuilder) -> ConfigSummary:
     run, labels = image.config, labels_text(image.config.labels)
     created = moment(image.created)
     diff_ids = list(image.rootfs.diff_ids)
-    rows.add(
-        "configs",
-        1,
-        digest=digest,
-        created=created,
-        author=image.author,
-        os=image.os,
-        architecture=image.architecture,
-        variant=image.variant,
-        user=run.user,
-        env=_encode(run.env).decode(),
-        entrypoint=_encode(run.entrypoint).decode(),
-        cmd=_encode(run.cmd).decode(),
-        working_dir=run.working_dir,
-        exposed_ports=_encode(run.exposed_ports).decode(),
-        volumes=_encode(run.volumes).decode(),
-        stop_signal=run.stop_signal,
-        healthcheck=image.healthcheck,
-        labels=labels,
-    )
+    columns = {name: getattr(image, name) for name in _PLAIN}
+    columns |= {name: getattr(run, name) for name in _PLAIN_RUN}
+    columns |= {name: _encode(getattr(run, name)).decode() for name in _LISTS}
+    rows.add("configs", 1, digest=digest, created=created, labels=labels, **columns)
     history = image.history
     rows.add(
         "history",
@@ -242,10 +227,7 @@ def _config(digest: str, data: bytes, rows: TableBuilder) -> ConfigSummary:
         digest=digest,
         position=list(range(len(history))),
         created=[moment(step.created) for step in history],
-        created_by=[step.created_by for step in history],
-        author=[step.author for step in history],
-        comment=[step.comment for step in history],
-        empty_layer=[step.empty_layer for step in history],
+        **{name: [getattr(step, name) for step in history] for name in _STEP},
     )
     chain = oci.chain_ids(diff_ids)
     platform = image.platform
