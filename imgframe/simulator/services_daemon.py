@@ -165,8 +165,7 @@ class SandboxesService(Service):
         if asked.sandbox_id in space.sandboxes:
             raise exists(f'sandbox "{asked.sandbox_id}"')
         sandboxer = asked.sandboxer if self.store.release >= (2, 0) else ""
-        labels = {key: value for key, value in asked.labels.items() if value}
-        now = self.store.clock()
+        now, labels = self.store.clock(), not_empty(asked.labels)
         made = StoredSandbox(asked.sandbox_id, asked.runtime.name, sandboxer, labels, now, now)
         space.sandboxes[made.id] = made
         return sandbox_pb2.StoreCreateResponse(sandbox=_sandbox_message(made))
