@@ -10,6 +10,7 @@ import threading
 
 import pytest
 from testbed import recorded_stores
+from testbed.daemons import RELEASES
 from testbed.spoilt_stores import CONFIG, INDEX, Spoilt, digest_of
 
 import imgframe as imf
@@ -57,9 +58,12 @@ def collecting(daemon, digest, **options):
     signal.signal(signal.SIGIO, before[0])
 
 
-def test_a_daemon_killed_while_it_reads_and_started_again_is_read_to_the_end(fresh_daemon, monkeypatch):
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_daemon_killed_while_it_reads_and_started_again_is_read_to_the_end(
+    fresh_daemon, monkeypatch, release
+):
     monkeypatch.setattr(channel, "RETRY_SECONDS", 120.0)  # a busy machine starts slowly
-    daemon = fresh_daemon("2.1")
+    daemon = fresh_daemon(release)
     recorded_stores.load_into(daemon, STORE)
     calm = collected(daemon.socket)
     with collecting(daemon, calm.documents.digest[0]) as result:
@@ -70,9 +74,10 @@ def test_a_daemon_killed_while_it_reads_and_started_again_is_read_to_the_end(fre
     assert inv.nodes.status[0] == calm.nodes.status[0]
 
 
-def test_a_daemon_killed_while_it_reads_leaves_its_lists_and_error_rows(fresh_daemon, monkeypatch):
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_daemon_killed_while_it_reads_leaves_its_lists_and_error_rows(fresh_daemon, monkeypatch, release):
     monkeypatch.setattr(channel, "RETRY_SECONDS", 0.3)
-    daemon = fresh_daemon("1.7")
+    daemon = fresh_daemon(release)
     recorded_stores.load_into(daemon, STORE)
     calm = collected(daemon.socket)
     digest = calm.documents.digest[0]
@@ -91,8 +96,9 @@ def test_a_daemon_killed_while_it_reads_leaves_its_lists_and_error_rows(fresh_da
     assert touched.complete.isna().all()
 
 
-def test_a_daemon_that_hangs_is_given_up_and_what_it_said_is_kept(fresh_daemon):
-    daemon = fresh_daemon("2.1")
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_daemon_that_hangs_is_given_up_and_what_it_said_is_kept(fresh_daemon, release):
+    daemon = fresh_daemon(release)
     recorded_stores.load_into(daemon, STORE)
     calm = collected(daemon.socket)
     digest = calm.documents.digest[0]
@@ -113,8 +119,9 @@ def test_a_daemon_that_hangs_is_given_up_and_what_it_said_is_kept(fresh_daemon):
     same_tables(collected(daemon.socket), calm, "errors")
 
 
-def test_an_image_deleted_while_its_manifest_is_read_is_not_there_in_the_end(fresh_daemon):
-    daemon = fresh_daemon("2.1")
+@pytest.mark.parametrize("release", RELEASES)
+def test_an_image_deleted_while_its_manifest_is_read_is_not_there_in_the_end(fresh_daemon, release):
+    daemon = fresh_daemon(release)
     spoilt = Spoilt()
     targets = {name: spoilt.manifest(annotations={"is": name}) for name in ("stays:1", "goes:1")}
     for name, target in targets.items():
@@ -200,9 +207,10 @@ def test_hostile_documents_are_the_same_rows_from_a_real_daemon(containerd):
         assert images.created_at["old:1"].value == 1
 
 
-def test_an_index_that_contains_itself_and_other_lies_of_a_real_daemon(fresh_daemon):
+@pytest.mark.parametrize("release", RELEASES)
+def test_an_index_that_contains_itself_and_other_lies_of_a_real_daemon(fresh_daemon, release):
     """Only behind its back: content is addressed by its digest."""
-    daemon = fresh_daemon("2.1")
+    daemon = fresh_daemon(release)
     spoilt = Spoilt()
     child = spoilt.manifest()
     index = spoilt.index(child)

@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from testbed import recorded_stores
+from testbed.daemons import RELEASES
 from testbed.spoilt_stores import CONFIG, INDEX, MANIFEST, NOW, Spoilt, digest_of
 
 import imgframe as imf
@@ -401,8 +402,9 @@ def test_hostile_names_and_labels_that_are_not_utf8_on_a_real_daemon(containerd)
 
 
 @pytest.mark.daemon
-def test_blobs_spoilt_behind_a_real_daemons_back(fresh_daemon):
-    daemon = fresh_daemon("1.7")
+@pytest.mark.parametrize("release", RELEASES)
+def test_blobs_spoilt_behind_a_real_daemons_back(fresh_daemon, release):
+    daemon = fresh_daemon(release)
     spoilt = Spoilt()
     targets = {name: spoilt.manifest(annotations={"is": name}) for name in ("whole", "gone", "cut", "other")}
     for name, target in targets.items():
@@ -430,9 +432,10 @@ def test_blobs_spoilt_behind_a_real_daemons_back(fresh_daemon):
 
 @pytest.mark.daemon
 @pytest.mark.parametrize("name", ["store-1", "store-2"])
-def test_a_real_daemon_and_the_simulator_give_the_same_tables(fresh_daemon, name, monkeypatch):
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_real_daemon_and_the_simulator_give_the_same_tables(fresh_daemon, name, monkeypatch, release):
     dump = {**recorded_stores.recorded(name), "snapshots": {"overlayfs": []}}
-    daemon = fresh_daemon("2.1")
+    daemon = fresh_daemon(release)
     recorded_stores.load_into(daemon, dump)
     real = imf.collect({"name": "n", "address": daemon.address}, cache=False)
     monkeypatch.setenv("IMGFRAME_READ_FILES", "1")

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 from testbed import ctr_stores, debian, golang_builds
+from testbed.daemons import RELEASES
 
 
 def test_tests_of_one_daemon_stay_on_one_worker(containerd, request):
@@ -32,8 +33,9 @@ def test_each_release_is_what_it_claims(containerd):
     assert "error" not in state.values(), containerd.log_text()
 
 
-def test_a_killed_daemon_comes_back_with_its_store(fresh_daemon):
-    daemon = fresh_daemon("1.7")
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_killed_daemon_comes_back_with_its_store(fresh_daemon, release):
+    daemon = fresh_daemon(release)
     daemon.ctr("namespaces", "create", "kept", namespace=None)
     pid = daemon.pid
     daemon.kill()
@@ -43,8 +45,9 @@ def test_a_killed_daemon_comes_back_with_its_store(fresh_daemon):
     assert daemon.ctr("namespaces", "ls", "-q", namespace=None).split() == ["kept"]
 
 
-def test_nothing_is_left_of_a_stopped_daemon(fresh_daemon):
-    daemon = fresh_daemon("2.1")
+@pytest.mark.parametrize("release", RELEASES)
+def test_nothing_is_left_of_a_stopped_daemon(fresh_daemon, release):
+    daemon = fresh_daemon(release)
     daemon.ctr("snapshots", "prepare", "a", namespace="n")
     pid = daemon.pid
     daemon.stop()
@@ -52,8 +55,9 @@ def test_nothing_is_left_of_a_stopped_daemon(fresh_daemon):
     assert not os.path.exists(f"/proc/{pid}")
 
 
-def test_no_container_outlives_a_killed_daemon(fresh_daemon, registry):
-    daemon = fresh_daemon("2.1")
+@pytest.mark.parametrize("release", RELEASES)
+def test_no_container_outlives_a_killed_daemon(fresh_daemon, registry, release):
+    daemon = fresh_daemon(release)
     name = f"{registry.host}/library/tools:latest"
     daemon.ctr("images", "pull", "--plain-http", name)
     daemon.ctr("run", "-d", "--null-io", name, f"orphan-{daemon.tag}", "sleep", "100000")

@@ -325,8 +325,9 @@ def test_a_fault_at_every_stage_of_a_push(containerd, registry):
 @pytest.mark.parametrize(
     "fault", [{"match": "POST .*uploads", "hang": True}, {"match": "PUT .*uploads", "deaf": True}]
 )
-def test_containerds_own_push_is_given_up_too(fresh_daemon, registry, fault):
-    daemon, own = fresh_daemon("2.1"), built("transfer push")
+@pytest.mark.parametrize("release", OWN_TRANSFER)
+def test_containerds_own_push_is_given_up_too(fresh_daemon, registry, fault, release):
+    daemon, own = fresh_daemon(release), built("transfer push")
     registry.push("own/push", "1", own)
     imf.pull(f"{registry.host}/own/push:1", daemon.address).apply().raise_for_errors()
     before = state(daemon, "default")

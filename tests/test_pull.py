@@ -13,7 +13,7 @@ import time
 
 import pytest
 from testbed import ctr_stores, images
-from testbed.daemons import Daemon
+from testbed.daemons import OWN_TRANSFER, Daemon
 from testbed.node_state import EMPTY, checked, collect_garbage, state
 from testbed.registries import SECRET, USER, write_hosts
 
@@ -483,10 +483,11 @@ def test_sources_are_merged_in_order_and_bounded():
     assert source_label({}, "[::1]:5000", "a") == {"containerd.io/distribution.source.::1": "a"}
 
 
-def test_a_daemon_without_its_transfer_service(fresh_daemon, registry):
+@pytest.mark.parametrize("release", OWN_TRANSFER)
+def test_a_daemon_without_its_transfer_service(fresh_daemon, registry, release):
     """Somebody switched it off: our own pull does the work, unless it was asked for by name."""
     off = ("io.containerd.transfer.v1.local", "io.containerd.grpc.v1.transfer")
-    daemon = fresh_daemon("2.1", without=off)
+    daemon = fresh_daemon(release, without=off)
     reference = f"{registry.host}/team/base:1"
     row = pulled(reference, daemon, "default")
     assert row["via"] == "client"

@@ -2,15 +2,17 @@
 
 import pytest
 from testbed import ctr_stores
+from testbed.daemons import RELEASES
 from testbed.recorded_stores import load_into, recorded
 
 STORES = ("store-1", "store-2", "store-3", "store-4")
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_a_rebuilt_store_lists_as_recorded(fresh_daemon, name):
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_rebuilt_store_lists_as_recorded(fresh_daemon, name, release):
     dump = recorded(name)
-    daemon = fresh_daemon("2.1")
+    daemon = fresh_daemon(release)
     load_into(daemon, dump)
     namespace = dump["namespace"]
     assert daemon.ctr("images", "ls", "-q", namespace=namespace).splitlines() == [

@@ -1,4 +1,4 @@
-"""The recorded stores, served by the simulator and written into a real 2.1 daemon, answer every filter alike.
+"""The recorded stores, served by the simulator and written into a real 2.4 daemon, answer every filter alike.
 
 Both are read by `collect`; names and their order are compared with each other and with what Go's code kept of the store
 where it was recorded.
@@ -24,7 +24,7 @@ OWN = {"node", "created_at", "updated_at"}
 def live(request, fresh_daemon):
     """The dump and its two inventories: of the simulator and of the daemon."""
     dump = recorded(request.param)
-    daemon = fresh_daemon("2.1")
+    daemon = fresh_daemon()
     load_into(daemon, dump)
     with simulator.from_dump(dump) as simulated:
         pair = [imf.collect(one, usage="none", cache=False) for one in (simulated.address, daemon.address)]
