@@ -441,6 +441,11 @@ def test_a_real_daemon_and_the_simulator_give_the_same_tables(fresh_daemon, name
     monkeypatch.setenv("IMGFRAME_READ_FILES", "1")
     files = imf.collect({"name": "n", "address": daemon.address}, cache=False)
     simulated = collected(dump)
+    if release == "1.6":  # which takes no times from us
+        real, files, simulated = (
+            inv.replace(images=inv.images.assign(created_at=None, updated_at=None))
+            for inv in (real, files, simulated)
+        )
     for table in ("images", "manifests", "configs", "history", "layers", "documents", "errors"):
         assert real.arrow(table).equals(files.arrow(table)), table
         if table != "errors":
