@@ -13,10 +13,11 @@ from test_prune import fill, mine, names_in, read
 from testbed.clock import END
 
 import imgframe as imf
-from imgframe import schema, simulator
+from imgframe import _loop, digests, schema, simulator
 from imgframe.act import leases, undo_leases
 from imgframe.errors import InputError, SchemaError
 from imgframe.wire import Client
+from imgframe.wire.records import Resource
 
 COUNT = 60
 
@@ -78,6 +79,69 @@ def test_all_comes_back_after_a_killed_and_a_second_application(filled, tmp_path
     undone.apply().raise_for_errors()
     assert names_in(daemon, namespace) == before
     assert not undo_leases_of(daemon, namespace)
+
+
+RENEWAL_KILLED = """
+import os, signal
+import imgframe as imf
+from imgframe.wire import leases, blob_writer
+count = 0
+real = {target}
+async def counted(*args, **kwargs):
+    global count
+    count += 1
+    if count == {place}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await real(*args, **kwargs)
+{target} = counted
+imf.open_plan({plan!r}).apply(progress=False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "place"),
+    [
+        ("leases.LeasesClient.create", 1),
+        ("leases.LeasesClient.add", 1),
+        ("leases.LeasesClient.add", 40),
+        ("blob_writer.BlobWriter.write", 1),
+        ("leases.LeasesClient.delete", 1),
+    ],
+)
+def test_a_renewal_that_is_killed_loses_nothing(filled, tmp_path, target, place):
+    daemon, namespace = filled
+    before = names_in(daemon, namespace)
+    planned(daemon, namespace).save(tmp_path / "plan")
+    kill_after(30, tmp_path)
+    code = RENEWAL_KILLED.format(target=target, place=place, plan=str(tmp_path / "plan"))
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert len(names_in(daemon, namespace)) == COUNT - 30, "nothing is deleted before all is held"
+    plan = imf.open_plan(tmp_path / "plan")
+    assert len(plan.undo().steps) == 30
+    plan.apply().raise_for_errors()
+    assert len(plan.undo().steps) == COUNT
+    plan.undo().apply().raise_for_errors()
+    assert names_in(daemon, namespace) == before
+
+
+@pytest.mark.parametrize("hours", [-30, 30])
+def test_the_lease_of_a_pull_lasts_by_the_clock_of_the_node(containerd, monkeypatch, hours):
+    namespace = containerd.new_namespace("undo")
+    ours = leases._now
+    monkeypatch.setattr(leases, "_now", lambda: ours() + hours * 3600)
+
+    async def work():
+        async with Client(containerd.address) as client:
+            async with leases.leased(client, namespace) as (lease, _):
+                await leases.collect_garbage(client, namespace)
+                await client.leases.add(namespace, lease, Resource("content", "sha256:" + "0" * 64))
+                (found,) = await client.leases.list(namespace)
+            return lease, found
+
+    lease, found = _loop.run(work())
+    assert found.id == lease
+    ends = pd.Timestamp(json.loads(found.labels)["containerd.io/gc.expire"]).timestamp()
+    assert abs(ends - ours() - 24 * 3600) < 120
 
 
 @pytest.mark.parametrize("after", [0, 20])
@@ -218,7 +282,6 @@ def test_text_in_a_document_is_data():
 @pytest.mark.parametrize("bad", [b"[]", b"{}", b"[" * 100_000, b'{"imgframe_undo": 2, "namespace": "n"}'])
 def test_a_document_that_is_none_is_a_problem_of_its_lease(bad, containerd):
     namespace = containerd.new_namespace("undo")
-    from imgframe import _loop, digests
 
     async def spoil():
         async with Client(containerd.address) as client:

@@ -14,6 +14,7 @@ import socket
 import tempfile
 import time
 import warnings
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -41,6 +42,7 @@ class Journal:
     def __init__(self, folder: Path, stem: str, file: int) -> None:
         self._folder, self._stem, self._file = folder, stem, file
         self._problem: OSError | None = None
+        self._close = weakref.finalize(self, os.close, file)
 
     @classmethod
     def begin(cls, path: str | os.PathLike[str], plan: Plan) -> Self:
@@ -103,9 +105,6 @@ class Journal:
             warnings.warn(f"the audit is incomplete: {journal}: {why}", stacklevel=4)
         finally:
             self._close()
-
-    def _close(self) -> None:
-        os.close(self._file)
 
 
 def _who() -> str:
