@@ -33,7 +33,7 @@ def test_a_machine_without_network_is_asked_once(tmp_path, monkeypatch):
     monkeypatch.setattr(golang_builds, "NEEDS_GO", (1, 0, 0))
     monkeypatch.setenv("GOPROXY", "off")
     monkeypatch.setenv("GOMODCACHE", str(tmp_path / "modules"))
-    with pytest.raises(Unavailable, match="go install .* failed: .*module lookup disabled by GOPROXY=off"):
+    with pytest.raises(Unavailable, match=r"go install .* failed: .*module lookup disabled by GOPROXY=off"):
         golang_builds.programs("2.4")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Unavailable, match="disabled by GOPROXY=off"):
