@@ -16,9 +16,10 @@ Example:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -74,12 +75,31 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def arun(work: Coroutine[Any, Any, T]) -> T:
-    """Awaits a coroutine that runs on the loop's thread, from any loop; cancelling the one cancels the other."""
-    here = loop()
-    if _current() is here:
+    """Awaits a coroutine that runs on the loop's thread, from any loop.
+
+    Cancelling the one cancels the other, and waits until it has cleaned up.
+    """
+    here, caller = loop(), asyncio.get_running_loop()
+    if caller is here:
         return await work
-    future = asyncio.run_coroutine_threadsafe(work, here)
-    return await asyncio.wrap_future(future)
+    ended = asyncio.Event()
+
+    def end() -> None:
+        with contextlib.suppress(RuntimeError):  # the caller's loop is closed
+            caller.call_soon_threadsafe(ended.set)
+
+    job = _Job(here, work, end)
+    here.call_soon_threadsafe(job.start)
+    cancelled: asyncio.CancelledError | None = None
+    while not ended.is_set():
+        try:
+            await ended.wait()
+        except asyncio.CancelledError as error:
+            cancelled = error
+            here.call_soon_threadsafe(job.cancel)
+    if cancelled is not None:
+        raise cancelled
+    return cast("T", job.result())
 
 
 def _current() -> asyncio.AbstractEventLoop | None:
@@ -96,8 +116,13 @@ class _Job:
     concurrent.futures.Future and leave their inner lock held, which would block the loop.
     """
 
-    def __init__(self, where: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> None:
-        self._where, self._work = where, work
+    def __init__(
+        self,
+        where: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, Any],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._where, self._work, self._on_end = where, work, ended
         self._task: asyncio.Task[Any] | None = None
         self._ended = False
         self._lock = threading.Lock()
@@ -119,6 +144,7 @@ class _Job:
     def _end(self, _: object = None) -> None:
         self._ended = True
         self._lock.release()
+        self._on_end()
 
     def wait(self) -> None:
         """Waits for the end of the work.

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from imgframe.byte_sizes import read_bytes
 from imgframe.errors import NodeError
 
 WELL_KNOWN = {
@@ -63,6 +64,8 @@ class Node:
         object.__setattr__(self, "name", self.name or _default_name(path))
         object.__setattr__(self, "namespaces", tuple(self.namespaces))
         object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
+        if self.disk_total is not None:
+            object.__setattr__(self, "disk_total", read_bytes(self.disk_total))
 
     @property
     def path(self) -> str:
@@ -145,7 +148,7 @@ def discover() -> tuple[Node, ...]:
 def load_nodes(path: str | os.PathLike[str] = "nodes.toml") -> tuple[Node, ...]:
     """The nodes in a TOML file.
 
-    Each ``[[node]]`` has an ``address`` and may have ``name``, ``namespaces``, ``labels`` and ``disk_total`` (bytes);
+    Each ``[[node]]`` has an ``address`` and may have ``name``, ``namespaces``, ``labels`` and ``disk_total`` (bytes, or ``"2TB"``);
     ``[defaults]`` may have ``namespaces`` and ``labels`` for all of them.
 
     Raises:
@@ -218,8 +221,13 @@ def _check(node: Node) -> None:
         isinstance(key, str) and isinstance(value, str) for key, value in labels.items()
     ):
         raise NodeError(f"labels of a node must map names to text, not {labels!r}")
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
-        raise NodeError(f"disk_total of a node must be a number of bytes, not {size!r}")
+    if size is not None:
+        try:
+            read_bytes(size)
+        except ValueError as error:
+            raise NodeError(
+                f"disk_total of a node must be a number of bytes, or text such as '50GB' or '50GiB', not {size!r}"
+            ) from error
 
 
 def _path(address: Any) -> str:

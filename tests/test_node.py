@@ -58,7 +58,7 @@ def test_a_node_survives_pickling_and_cannot_be_changed():
         ({"address": "/a", "adress": "/b"}, "unknown adress"),
         ({"address": "/a", "labels": {"team": 1}}, "labels of a node must map names to text"),
         ({"address": "/a", "namespaces": "default"}, "list of names"),
-        ({"address": "/a", "disk_total": "5GB"}, "number of bytes"),
+        ({"address": "/a", "disk_total": "five"}, "number of bytes"),
         ({"address": "/a", "name": 7}, "must be text"),
         ({"address": 7}, "not 7"),
     ],

@@ -307,6 +307,37 @@ def test_two_nodes_and_one_of_them_dead():
         assert result.observed[alive] == imf.reclaim(inventory, deleted).total_bytes
 
 
+def test_a_target_that_cannot_be_reached_is_said(tmp_path):
+    with imf.simulator.fleet(nodes=2, seed=4, until=END) as fleet:
+        inventory = imf.collect(fleet.nodes, cache=False)
+        plan = imf.prune_to(inventory, "500 GB")
+        freed = plan.steps.groupby("node", observed=True)["predicted_bytes"].sum()
+        assert plan.shortfall_bytes == 2 * 500 * 10**9 - freed.sum() > 0
+        assert len(plan.notes) == 2
+        assert all("not enough to free 500 GB" in note and "are missing" in note for note in plan.notes)
+        for note in plan.notes:
+            assert note in plan.summary()
+            assert note in repr(plan)
+        assert (
+            plan.steps["reason"].str.startswith("all that may go, which is not enough to free 500 GB").all()
+        )
+        plan.save(tmp_path / "plan")
+        again = imf.open_plan(tmp_path / "plan")
+        assert (again.shortfall_bytes, again.notes) == (plan.shortfall_bytes, plan.notes)
+        small = imf.prune_to(inventory, "1MiB")
+        assert (small.shortfall_bytes, small.notes) == (0, ())
+        assert small.steps["reason"].str.startswith("to free 1MiB").all()
+        nothing = imf.prune_to(inventory, 0)
+        assert nothing.steps.empty
+        assert nothing.notes == tuple(
+            f"{name}: nothing needs to go to free 0 bytes" for name in sorted(plan.nodes)
+        )
+        assert imf.prune(inventory.images, inventory).shortfall_bytes is None
+        for wrong in ("10 apples", "120%", "-5GB", "GB", -1, True, 1.5):
+            with pytest.raises(InputError):
+                imf.prune_to(inventory, wrong)
+
+
 def test_prune_to_a_share_of_the_disk():
     with imf.simulator.node(images=30, until=END) as node:
         read_ = imf.collect(node.address, cache=False)

@@ -46,14 +46,14 @@ import os, signal, sys
 import imgframe as imf
 from imgframe.act import delete
 count = 0
-real = delete._delete
+real = delete._Deletes._send
 async def counted(*args, **kwargs):
     global count
     count += 1
     if count > {after}:
         os.kill(os.getpid(), signal.SIGKILL)
     return await real(*args, **kwargs)
-delete._delete = counted
+delete._Deletes._send = counted
 imf.open_plan({plan!r}).apply(max_parallel=1, audit={audit!r}, progress=False)
 """
 

@@ -11,9 +11,8 @@ from imgframe.act import delete, ensure, pull, push, tag, undo
 from imgframe.act.leases import clock_offset
 from imgframe.act.locks import Locks
 from imgframe.act.node_session import ApplyContext, NodeSession
-from imgframe.act.progress import TransferBars
+from imgframe.act.progress import ApplyBars
 from imgframe.act.steps import Outcome, Step, failed, failed_by, refused
-from imgframe.errors import WireError
 from imgframe.upstream.recheck import Recheck
 from imgframe.upstream.sessions import RegistrySessions
 from imgframe.wire import Client
@@ -59,28 +58,31 @@ class Application:
     ) -> None:
         self._plan, self._timeout = plan, timeout
         registries = RegistrySessions(docker_config, registry_timeout)
-        moved = sum(action in MOVING for action in plan.table["action"].to_pylist())
+        actions = plan.table["action"].to_pylist()
+        moved = sum(action in MOVING for action in actions)
         self._context = ApplyContext(
             plan,
             max_parallel,
             Locks(),
             registries,
             Recheck(registries),
-            TransferBars(progress, moved),
+            ApplyBars(progress, moved, actions.count("delete")),
             record,
         )
         self._gate = asyncio.Semaphore(NODES)
         self._sessions: dict[str, NodeSession] = {}
+        self._observed: dict[str, list[int | None]] = {}
+        self._outcomes: dict[str, dict[int, Outcome]] = {}
 
     @property
     def outcomes(self) -> dict[int, Outcome]:
         """What became of each step so far, by its number."""
-        return {number: one for node in self._sessions.values() for number, one in node.outcomes.items()}
+        return {number: one for node in self._outcomes.values() for number, one in node.items()}
 
     @property
     def observed(self) -> dict[str, int | None]:
         """Bytes that disappeared from each node on which something was to be deleted; None: unknown."""
-        return {name: size for name, node in self._sessions.items() for size in node.observed}
+        return {name: size for name, sizes in self._observed.items() for size in sizes}
 
     @property
     def held_until(self) -> dict[str, int]:
@@ -104,25 +106,30 @@ class Application:
             self._context.progress.close()
 
     async def _apply(self, name: str, steps: list[Step]) -> None:
-        client = Client(self._plan.nodes[name], timeout=self._timeout)
-        node = self._sessions[name] = NodeSession(name, client, self._context)
-        groups: dict[str, list[Step]] = {}
-        for step in steps:
-            groups.setdefault(step["action"], []).append(step)
+        outcomes = self._outcomes[name] = {}
+        deletes = any(step["action"] == "delete" for step in steps)
+        observed: list[int | None] = [None] if deletes else []  # unknown until it was listed again
+        self._observed[name] = observed
         try:
+            client = Client(self._plan.nodes[name], timeout=self._timeout)
+            node = self._sessions[name] = NodeSession(name, client, self._context, outcomes, observed)
+            groups: dict[str, list[Step]] = {}
+            for step in steps:
+                groups.setdefault(step["action"], []).append(step)
             async with nullcontext() if MOVING.isdisjoint(groups) else self._gate, client:
                 if (why := await self._objection(name, client, groups)) is not None:
-                    node.outcomes |= {step["step"]: refused(why) for step in steps}
+                    observed[:] = [0] * len(observed)
+                    outcomes |= {step["step"]: refused(why) for step in steps}
                     return
                 for action, mine in groups.items():
                     if action in ACTIONS:
                         await ACTIONS[action](node, mine)
                     else:
                         words = f"unknown action {action!r}; expected one of {', '.join(ACTIONS)}"
-                        node.outcomes |= {step["step"]: failed(words) for step in mine}
-        except WireError as error:
+                        outcomes |= {step["step"]: failed(words) for step in mine}
+        except Exception as error:
             for step in steps:
-                node.outcomes.setdefault(step["step"], failed_by(step, error))
+                outcomes.setdefault(step["step"], failed_by(step, error))
 
     async def _objection(self, name: str, client: Client, actions: Iterable[str]) -> str | None:
         """Why nothing is done on a node: it is not the one for which the plan was made."""

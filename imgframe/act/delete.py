@@ -1,123 +1,172 @@
-"""Delete image records: compared first, many at a time, the last one waits for the garbage collector."""
+"""Delete image records: each right after a look at its namespace, many at a time, then the garbage collector runs."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 from imgframe.act import leases, undo_leases
+from imgframe.act.namespace_state import NamespaceWatch
 from imgframe.act.node_session import NodeSession
-from imgframe.act.steps import Outcome, Step, done, gone, refused
-from imgframe.errors import Conflict, Missing, Refused, WireError
+from imgframe.act.steps import Outcome, Step, done, gone, refused, unknown
+from imgframe.act.tasks import finished
+from imgframe.errors import Conflict, ImgframeError, Missing, Refused, TimedOut, Unreachable, WireError
 from imgframe.reclaiming import Reclaim
 from imgframe.wire import Client, layout
-from imgframe.wire.records import BlobDescriptor, Image, labels_of
+from imgframe.wire.records import BlobDescriptor
 
 CONDITIONAL_SINCE = (2, 0, 0)
 """From this version on containerd itself refuses to delete a record whose target moved."""
 
-PINNED = "io.cri-containerd.pinned"
-_NO_RECORD = "no such record any more"
+TRIES = 3
+"""How often a delete is sent whose answer was lost."""
+
+_LATE = "the answer was lost; the record is gone"
 
 
 async def apply(node: NodeSession, steps: list[Step]) -> None:
-    """Delete the records of the steps on one node, and observe what really disappears."""
-    ready = await _checked(node, steps)
-    if not ready:
-        node.observed.append(0)
+    """Delete the records of the steps on one node, and observe what really disappears.
+
+    Each delete is sent right after a look at what the node has, pins and uses. What is deleted is held by a lease until the
+    end: where a container began to use an image while it was deleted, the record is put back. One application at a time
+    deletes in a namespace, so that none claims bytes that another one freed.
+    """
+    deletes = _Deletes(node, steps)
+    for namespace in _namespaces(steps):
+        await leases.sweep(node.client, namespace)
+    ready = await deletes.checked(steps)
+    node.context.progress.delete(len(steps) - len(ready))
+    before = await _StoreContent.read(node.client) if ready else None
+    if before is None:
+        node.observed[:] = [0]
         return
-    client = node.client
-    before = await _StoreContent.read(client)
-    plan = node.context.plan
-    if plan.undo_for is not None:
-        node.held_until = await undo_leases.hold(client, plan.id, plan.undo_for, ready)
-    conditional = client.opened.numbers >= CONDITIONAL_SINCE
-    *first, last = ready
     try:
-        await node.each(first, lambda step: _delete(client, step, conditional=conditional, sync=False))
-        await node.each([last], lambda step: _delete(client, step, conditional=conditional, sync=True))
-        if node.outcomes[last["step"]]["status"] != "done":
-            await leases.collect_garbage(client, last["namespace"])
+        async with AsyncExitStack() as stack:
+            for namespace in _namespaces(ready):
+                mine = [step for step in ready if step["namespace"] == namespace]
+                digests = sorted({step["digest"] for step in mine})
+                try:
+                    await stack.enter_async_context(leases.deleting(node.client, namespace, digests))
+                except Conflict as error:
+                    node.outcomes |= {step["step"]: refused(str(error), step["digest"]) for step in mine}
+                    ready = [step for step in ready if step["namespace"] != namespace]
+            plan = node.context.plan
+            if plan.undo_for is not None and ready:
+                node.held_until = await undo_leases.hold(node.client, plan.id, plan.undo_for, ready)
+            try:
+                await node.each(ready, deletes.delete)
+            finally:
+                await finished(deletes.put_back(ready))
+    except ImgframeError:
+        before = None  # lost: what disappeared is unknown
+        raise
     finally:
-        node.observed.append(await _observed(node, before))
+        if before is not None:
+            node.observed[:] = [await finished(_observed(node, before)) if ready else 0]
 
 
-async def _checked(node: NodeSession, steps: list[Step]) -> list[Step]:
-    """The steps that may go on; the others have their outcome. Registries are asked before the node is looked at."""
-    options = [json.loads(step["options"] or "{}") for step in steps]
-    objections = await asyncio.gather(*map(node.context.recheck.objection, options))
-    namespaces = {step["namespace"] for step in steps}
-    states = {namespace: await _NamespaceState.read(node.client, namespace) for namespace in namespaces}
-    ready = []
-    for step, chosen, objection in zip(steps, options, objections, strict=True):
-        outcome = states[step["namespace"]].judge(step, chosen)
-        if outcome is None and objection is not None:
-            outcome = refused(objection, step["digest"])
-        if outcome is None:
-            ready.append(step)
-        else:
-            node.outcomes[step["step"]] = outcome
-    return ready
+def _namespaces(steps: list[Step]) -> list[str]:
+    return sorted({step["namespace"] for step in steps})
 
 
-class _NamespaceState:
-    """One namespace as it is now: its records, what is pinned, and what containers use."""
+class _Deletes:
+    """The delete steps of one node, with the states of their namespaces."""
 
-    def __init__(self, images: dict[str, Image], users: dict[str, str]) -> None:
-        self._images, self._users = images, users
-        self._digest_users = {
-            images[name].target.digest: user for name, user in users.items() if name in images
-        }
-        self._pinned = {image.target.digest: name for name, image in images.items() if _is_pinned(image)}
+    def __init__(self, node: NodeSession, steps: list[Step]) -> None:
+        self._node, self._client = node, node.client
+        self._watches = {name: NamespaceWatch(node.client, name) for name in _namespaces(steps)}
+        self._options = {step["step"]: json.loads(step["options"] or "{}") for step in steps}
 
-    @classmethod
-    async def read(cls, client: Client, namespace: str) -> _NamespaceState:
-        images, containers = await asyncio.gather(
-            client.images.list(namespace), client.daemon.containers(namespace)
-        )
-        return cls({one.name: one for one in images}, {one.image: one.id for one in containers})
+    async def checked(self, steps: list[Step]) -> list[Step]:
+        """The steps that may go on; the others have their outcome. Registries are asked before the node is looked at."""
+        recheck = self._node.context.recheck
+        objections = await asyncio.gather(*(recheck.objection(self._options[step["step"]]) for step in steps))
+        ready = []
+        for step, objection in zip(steps, objections, strict=True):
+            outcome = await self._judge(step)
+            if outcome is None and objection is not None:
+                outcome = refused(objection, step["digest"])
+            if outcome is None:
+                ready.append(step)
+            else:
+                self._node.outcomes[step["step"]] = outcome
+        return ready
 
-    def judge(self, step: Step, options: dict[str, Any]) -> Outcome | None:
-        """None where the step may go on, else its outcome; by the rules that the options of the step name."""
-        image = self._images.get(step["name"])
-        if image is None:
-            return gone(_NO_RECORD)
-        digest = image.target.digest
-        if digest != step["digest"]:
-            return refused(
-                f"it now has {digest}, but the plan was made for {step['digest']}; collect again", digest
-            )
-        pinned = self._pinned.get(digest)
-        if options.get("keep_pinned", True) and pinned is not None:
-            return refused(f"now pinned ({pinned})", digest)
-        user = self._users.get(step["name"])
-        if user is None and options.get("used_by") != "name":
-            user = self._digest_users.get(digest)
-        if options.get("keep_used", True) and user is not None:
-            return refused(f"container {user} now uses it", digest)
-        return None
+    async def _judge(self, step: Step) -> Outcome | None:
+        return await self._watches[step["namespace"]].judge(step, self._options[step["step"]])
+
+    async def delete(self, step: Step) -> Outcome:
+        """Delete one record; one whose answer was lost is settled, and deleted again if it is still there.
+
+        A daemon that was stopped may carry a delete out after its client gave up: only a later answer tells.
+        """
+        lost: WireError | None = None
+        for _ in range(TRIES):
+            try:
+                outcome = await self._objection(step)
+            except (TimedOut, Unreachable):
+                if lost is None:  # nothing was sent
+                    raise
+                break
+            if outcome is None:
+                try:
+                    outcome = await self._send(step)
+                except (TimedOut, Unreachable) as error:
+                    lost = error
+                    outcome = await self._watches[step["namespace"]].settle(step, error)
+            if outcome is not None:
+                self._node.context.progress.delete(1)
+                late = lost is not None and outcome["status"] == "gone"
+                return done(step["digest"], None, message=_LATE) if late else outcome
+        return unknown(f"{step['name']}: it may still be deleted: {lost}; collect again")
+
+    async def _objection(self, step: Step) -> Outcome | None:
+        """Why a record must not be deleted now; before 2.0, where containerd cannot compare, it is compared here."""
+        outcome = await self._judge(step)
+        if outcome is not None or self._client.opened.numbers >= CONDITIONAL_SINCE:
+            return outcome
+        try:
+            found = await self._client.images.get(step["namespace"], step["name"])
+        except Missing:
+            return gone("no such record any more")
+        if found.target.digest != step["digest"]:
+            return refused(f"it now has {found.target.digest}; collect again")
+        return await self._judge(step)
+
+    async def _send(self, step: Step) -> Outcome:
+        conditional = self._client.opened.numbers >= CONDITIONAL_SINCE
+        only_if = _target(step) if conditional else None
+        try:
+            await self._client.images.delete(step["namespace"], step["name"], sync=False, only_if=only_if)
+        except Missing:
+            return gone("no such record any more")
+        except Conflict as error:
+            return refused(f"moved since: {error}; collect again")
+        return done(step["digest"], None)
+
+    async def put_back(self, steps: list[Step]) -> None:
+        """Create the records again that a container began to use between the look and the delete."""
+        ended, outcomes = time.monotonic(), self._node.outcomes
+        for step in steps:
+            outcome = outcomes.get(step["step"], {})
+            if outcome.get("status") != "done":
+                continue
+            user = await self._watches[step["namespace"]].user(step, self._options[step["step"]], ended)
+            if user is None:
+                continue
+            labels = json.loads(step["record_labels"] or "{}")
+            with contextlib.suppress(Conflict):  # somebody else did
+                await self._client.images.create(step["namespace"], step["name"], _target(step), labels)
+            words = f"container {user} began to use it while it was deleted; the record was put back"
+            self._node.settle(step["step"], outcome | refused(words, step["digest"]))
 
 
-def _is_pinned(image: Image) -> bool:
-    return PINNED in image.labels and labels_of(image.labels).get(PINNED) == "pinned"
-
-
-async def _delete(client: Client, step: Step, *, conditional: bool, sync: bool) -> Outcome:
-    """Delete one record; before 2.0, where containerd cannot compare, it is compared right before."""
-    namespace, name, digest = step["namespace"], step["name"], step["digest"]
-    target = BlobDescriptor(step["media_type"] or "", digest, step["target_size"] or 0)
-    try:
-        if not conditional:
-            found = await client.images.get(namespace, name)
-            if found.target.digest != digest:
-                return refused(f"it now has {found.target.digest}; collect again")
-        await client.images.delete(namespace, name, sync=sync, only_if=target if conditional else None)
-    except Missing:
-        return gone(_NO_RECORD)
-    except Conflict as error:
-        return refused(f"moved since: {error}; collect again")
-    return done(digest, None)
+def _target(step: Step) -> BlobDescriptor:
+    return BlobDescriptor(step["media_type"] or "", step["digest"], step["target_size"] or 0)
 
 
 class _StoreContent:

@@ -6,7 +6,7 @@ import math
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -14,11 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
-from imgframe.act.tasks import finished
-from imgframe.errors import ImgframeError, Missing, WireError
+from imgframe.act.tasks import finished, gather_or_cancel
+from imgframe.errors import Conflict, ImgframeError, Missing, WireError
 from imgframe.wire import Client
 from imgframe.wire.leases import EXPIRE
-from imgframe.wire.records import labels_of
+from imgframe.wire.records import Resource, labels_of
 
 HOURS = 24
 """A lease expires after so long if its owner is killed; the same as containerd's own clients."""
@@ -27,6 +27,12 @@ PREFIX = "imgframe-"
 
 OWNER = "imgframe.io/owner"
 """Label of our leases: the process that works under it, so that what a killed one left can be told from what a living one needs."""
+
+DELETING = f"{PREFIX}delete"
+"""The lease under which one application at a time deletes in a namespace."""
+
+DELETING_SECONDS = 900.0
+"""How long that lease blocks others where its owner was killed on another machine."""
 
 _swept: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 _offsets: WeakKeyDictionary[Client, float] = WeakKeyDictionary()
@@ -97,10 +103,11 @@ async def leased(client: Client, namespace: str) -> AsyncIterator[tuple[str, lis
     Raises:
         WireError: the lease could not be made.
     """
-    await _sweep(client, namespace)
+    await sweep(client, namespace)
     lease = f"{PREFIX}{namespace}-{secrets.token_hex(8)}"
     clean_ups: list[CleanUp] = []
-    _held.add(lease)
+    held = _key(client, namespace, lease)
+    _held.add(held)
     try:
         await create(client, namespace, lease, HOURS * 3600, {OWNER: _owner()})
         yield lease, clean_ups
@@ -112,7 +119,47 @@ async def leased(client: Client, namespace: str) -> AsyncIterator[tuple[str, lis
     else:
         await finished(client.leases.delete(namespace, lease, sync=False))
     finally:
-        _held.discard(lease)  # one that could not be deleted is left to the next pull
+        _held.discard(held)  # one that could not be deleted is left to the next pull
+
+
+@asynccontextmanager
+async def deleting(client: Client, namespace: str, digests: Iterable[str]) -> AsyncIterator[None]:
+    """The lease of whoever deletes in a namespace: it holds content until the end, and then the garbage collector runs.
+
+    Raises:
+        Conflict: another application is deleting there.
+    """
+    held = _key(client, namespace, DELETING)
+    if held in _held:
+        raise _busy(client, namespace)
+    _held.add(held)
+    try:
+        try:
+            await create(client, namespace, DELETING, DELETING_SECONDS, {OWNER: _owner()})
+        except Conflict as error:
+            raise _busy(client, namespace) from error
+        try:
+            await gather_or_cancel(_add(client, namespace, digest) for digest in digests)
+            yield
+        finally:
+            with suppress(Missing):  # expired
+                await finished(client.leases.delete(namespace, DELETING, sync=True))
+    finally:
+        _held.discard(held)
+
+
+async def _add(client: Client, namespace: str, digest: str) -> None:
+    with suppress(Missing):  # expired
+        await client.leases.add(namespace, DELETING, Resource("content", digest))
+
+
+def _busy(client: Client, namespace: str) -> Conflict:
+    return Conflict(
+        f"another application of a plan is deleting in namespace {namespace!r} (lease {DELETING}); apply again when it has ended",
+        address=client.node.address,
+        call="Leases/Create",
+        code="ALREADY_EXISTS",
+    )
 
 
 @cache
@@ -138,7 +185,7 @@ def _owner() -> str:
         return "unknown"
 
 
-def _is_orphan(lease: str, owner: str) -> bool:
+def _is_orphan(held: str, owner: str) -> bool:
     """Whether nobody works under a lease any more; False where that is unknown.
 
     Its owner was a process of this machine that is gone, or is this one, which could not delete it while containerd was down.
@@ -147,20 +194,27 @@ def _is_orphan(lease: str, owner: str) -> bool:
         where, pid, started = owner.rsplit("/", 2)
         if where != _here():
             return False
-        return lease not in _held if int(pid) == os.getpid() else _started(int(pid)) != started
+        return held not in _held if int(pid) == os.getpid() else _started(int(pid)) != started
     return False
 
 
-async def _sweep(client: Client, namespace: str) -> None:
+async def sweep(client: Client, namespace: str) -> None:
     """Delete the leases that processes of this machine left behind, so that the garbage collector can take what they held."""
     swept = _swept.setdefault(client, set())
     if namespace in swept:
         return
     swept.add(namespace)
     for lease in await client.leases.list(namespace):
-        if lease.id.startswith(PREFIX) and _is_orphan(lease.id, labels_of(lease.labels).get(OWNER, "")):
+        if lease.id.startswith(PREFIX) and _is_orphan(
+            _key(client, namespace, lease.id), labels_of(lease.labels).get(OWNER, "")
+        ):
             with suppress(Missing):
-                await client.leases.delete(namespace, lease.id, sync=False)
+                await client.leases.delete(namespace, lease.id, sync=lease.id == DELETING)
+
+
+def _key(client: Client, namespace: str, lease: str) -> str:
+    """A lease of any node and namespace."""
+    return f"{client.node.address} {namespace} {lease}"
 
 
 async def _fail(client: Client, namespace: str, lease: str, clean_ups: list[CleanUp]) -> str:

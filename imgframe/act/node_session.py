@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from imgframe import platforms
 from imgframe.act.locks import Locks
-from imgframe.act.progress import TransferBars
+from imgframe.act.progress import ApplyBars
 from imgframe.act.steps import Outcome, Step, failed_by
 from imgframe.act.tasks import finished
 from imgframe.digests import matches
-from imgframe.errors import DocumentError, ImgframeError, InputError, Missing
+from imgframe.errors import DocumentError, InputError, Missing
 from imgframe.upstream.recheck import Recheck
 from imgframe.upstream.sessions import RegistrySessions
 from imgframe.wire import Client, layout
@@ -37,7 +37,7 @@ class ApplyContext:
     locks: Locks
     registries: RegistrySessions
     recheck: Recheck
-    progress: TransferBars
+    progress: ApplyBars
     record: Callable[[int, Outcome], None] | None = None
     """Called with each outcome as soon as it is known."""
 
@@ -60,10 +60,16 @@ class NodeSession:
     host: platforms.Platform
     layout: Layout
 
-    def __init__(self, name: str, client: Client, context: ApplyContext) -> None:
-        self.name, self.client, self.context = name, client, context
-        self.outcomes: dict[int, Outcome] = {}
-        self.observed: list[int | None] = []
+    def __init__(
+        self,
+        name: str,
+        client: Client,
+        context: ApplyContext,
+        outcomes: dict[int, Outcome],
+        observed: list[int | None],
+    ) -> None:
+        self.name, self.client, self.context, self.outcomes = name, client, context, outcomes
+        self.observed = observed
         self.held_until: int | None = None
         self.last_progress = 0.0
         self._snapshotters: dict[str, str] | None = None
@@ -131,9 +137,13 @@ class NodeSession:
         started_at, clock = time.time_ns(), time.perf_counter()
         try:
             outcome = await do(step)
-        except ImgframeError as error:
+        except Exception as error:
             outcome = failed_by(step, error)
         timing = {"started_at": started_at, "seconds": time.perf_counter() - clock}
-        self.outcomes[step["step"]] = timing | outcome
+        self.settle(step["step"], timing | outcome)
+
+    def settle(self, step: int, outcome: Outcome) -> None:
+        """What became of a step, for the Result and for the journal."""
+        self.outcomes[step] = outcome
         if self.context.record is not None:
-            self.context.record(step["step"], self.outcomes[step["step"]])
+            self.context.record(step, outcome)

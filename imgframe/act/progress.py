@@ -1,4 +1,4 @@
-"""Progress of transfers: one bar for all bytes, one for each image in flight; drawn only for an interactive user."""
+"""Progress: a bar for deleted records, one for all bytes that move, one for each image in flight; only for an interactive user."""
 
 from __future__ import annotations
 
@@ -15,13 +15,25 @@ BlobProgress = Callable[[str, int, int], None]
 """Called with the digest of a blob, the bytes of it that are there, and its size."""
 
 
-class TransferBars:
+class ApplyBars:
     """Bars drawn by tqdm when ``show`` is True, or is None and a terminal or a notebook is there."""
 
-    def __init__(self, show: bool | None, images: int) -> None:
+    def __init__(self, show: bool | None, images: int, deletes: int) -> None:
         self._shown = is_interactive() if show is None else show
         self._whole: Any = self._bar(f"{images} images", 0) if self._shown and images else None
+        self._deletes: Any = self._count(deletes) if self._shown and deletes else None
         self._open = 0
+
+    @staticmethod
+    def _count(deletes: int) -> Any:
+        from tqdm.auto import tqdm
+
+        return tqdm(total=deletes, desc="deleting", unit="record")
+
+    def delete(self, records: int) -> None:
+        """Records are deleted, or turned out not to be."""
+        if self._deletes is not None:
+            self._deletes.update(records)
 
     def _bar(self, text: str, position: int) -> Any:
         from tqdm.auto import tqdm
@@ -56,14 +68,15 @@ class TransferBars:
 
     def close(self) -> None:
         """Remove the bars."""
-        if self._whole is not None:
-            self._whole.close()
+        for bar in (self._whole, self._deletes):
+            if bar is not None:
+                bar.close()
 
 
 class ImageBar:
     """The bytes of one image."""
 
-    def __init__(self, bars: TransferBars, own: Any) -> None:
+    def __init__(self, bars: ApplyBars, own: Any) -> None:
         self._bars, self._own = bars, own
         self._done: dict[str, int] = {}
 

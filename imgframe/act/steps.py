@@ -47,10 +47,16 @@ def failed(message: str) -> Outcome:
     return {"status": "failed", "message": message}
 
 
-def failed_by(step: Step, error: ImgframeError) -> Outcome:
+def unknown(message: str) -> Outcome:
+    """Whether the step was taken could not be learnt."""
+    return {"status": "unknown", "message": message}
+
+
+def failed_by(step: Step, error: Exception) -> Outcome:
     """The step failed: the image, what went wrong, what is left of it, and what to do next."""
     name = step["to"] or step["name"]
-    words = str(error) if str(error).startswith(f"{name}:") else f"{name}: {error}"
+    words = str(error) if isinstance(error, ImgframeError) else f"{type(error).__name__}: {error}"
+    words = words if words.startswith(f"{name}:") else f"{name}: {words}"
     return failed("; ".join([words, *getattr(error, "__notes__", ())]) + _advice(error))
 
 
@@ -59,7 +65,7 @@ def no_match(digest: str) -> DocumentError:
     return DocumentError(f"no match for platform in manifest {digest}: not found", code="not_found")
 
 
-def _advice(error: ImgframeError) -> str:
+def _advice(error: Exception) -> str:
     """What to do next, where the error itself does not say."""
     match error:
         case Unreachable():

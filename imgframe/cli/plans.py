@@ -46,7 +46,7 @@ def prune(
         str,
         typer.Option(
             "--to",
-            help="Free this much, doing the least harm: bytes per node, or a share of the disk such as 80%.",
+            help="Free this much, doing the least harm: per node, such as 10GB or 10GiB, or a share of the disk such as 80%.",
         ),
     ] = "",
     undo_for: Annotated[
@@ -198,7 +198,7 @@ def _print_result(result: Result) -> None:
     print(", ".join(f"{count} {status}" for status, count in statuses.items()))
     names = result.plan.table["name"].to_pylist()
     for row in result.outcomes.select(["step", "status", "message"]).to_pylist():
-        if row["status"] not in {"done", "gone"}:
+        if row["status"] not in {"done", "gone", "stopped"}:  # those are as many as the rest of the plan
             terminal.complain(f"{names[row['step']]}: {row['status']}: {row['message']}")
     if result.plan.freed is not None:
         seen = result.observed.values()

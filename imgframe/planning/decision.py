@@ -11,8 +11,14 @@ if TYPE_CHECKING:
 
 
 class Decision(NamedTuple):
-    """The steps, what was asked for and is kept with the reason, and, where the steps delete, what they free."""
+    """The steps, what was asked for and is kept with the reason, and, where the steps delete, what they free.
+
+    ``shortfall_bytes``: by how much a target is missed on all nodes together; None: there is no target. ``notes``: sentences
+    about nodes whose target cannot be reached, or is reached already.
+    """
 
     steps: pa.Table
     kept: pa.Table
     freed: Reclaim | None = None
+    shortfall_bytes: int | None = None
+    notes: tuple[str, ...] = ()

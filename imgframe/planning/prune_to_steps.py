@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe.arrow.keys import Ints, grouped, numbers, one_array, plain_codes
+from imgframe.byte_sizes import read_bytes
 from imgframe.errors import InputError
+from imgframe.inventory import human_bytes
 from imgframe.planning.decision import Decision
 from imgframe.planning.knapsack import Sharing, choose, merge
 from imgframe.planning.prune_steps import delete_steps
@@ -40,8 +42,8 @@ def decide_prune_to(
 ) -> Decision:
     """Delete the least harmful of the records that may go, until enough is freed on each node.
 
-    ``target``: bytes to free on each node that has candidates, or ``"80%"``: as many as bring the file system of each node
-    down to that share. ``candidates``: the frame that the records come from, of which ``order`` may name a column.
+    ``target``: bytes to free on each node that has candidates (``"10GB"`` or a number), or ``"80%"``: as many as bring the
+    file system of each node down to that share. ``candidates``: the frame that the records come from, of which ``order`` may name a column.
 
     Raises:
         InputError: a target that is neither, or a node of unknown disk size; an unknown order.
@@ -56,20 +58,41 @@ def decide_prune_to(
     for at in parts:
         unit[at] = _units(images[at])
     held, disks = candidate_holders(inventory, going.keys(), unit), _disks(inventory)
-    chosen: list[Ints] = []
+    chosen, why, notes, shortfall = [np.zeros(0, np.int64)], [np.zeros(0, object)], [], 0
+    asked = set(one_array(records.asked["node"]).to_pylist())
+    wanted = f"to bring the disk to {target}" if _is_share(target) else f"to free {target} bytes"
+    wanted = f"to free {target}" if isinstance(target, str) and not _is_share(target) else wanted
     for name, at in zip(names, parts, strict=True):
-        goal = _bytes_to_free(disks, name, target)
+        goal, freed = _bytes_to_free(disks, name, target), 0
+        reason = wanted
         if name in held:
             mine, units = going.only(at), int(unit[at].max()) + 1
             sharing = merge(held[name].size, held[name].start, held[name].holder, units)
-            chosen.append(at[_least(mine, unit[at], sharing, goal, costs(mine, candidates, order), order)])
-    deleted = going.only(np.concatenate(chosen) if chosen else np.zeros(0, np.int64))
-    why = f"to free {target} bytes" if isinstance(target, int) else f"to bring the disk to {target}"
+            least = _least(mine, unit[at], sharing, goal, costs(mine, candidates, order), order)
+            freed = sharing.freed(np.isin(np.arange(units), unit[at][least]))
+            if freed < goal:
+                reason = f"all that may go, which is not enough {wanted}"
+            chosen.append(at[least])
+            why.append(np.full(len(chosen[-1]), reason, object))
+        if name in asked and freed < goal:
+            shortfall += goal - freed
+            notes.append(
+                f"{name}: not enough {wanted}: {human_bytes(freed)} can be freed, {human_bytes(goal - freed)} are missing"
+            )
+        elif name in asked and goal == 0:
+            notes.append(f"{name}: nothing needs to go {wanted}")
+    deleted = going.only(np.concatenate(chosen))
     return Decision(
-        delete_steps(deleted, inventory, why),
+        delete_steps(deleted, inventory, np.concatenate(why)),
         kept_table(records, reasons),
         reclaim(inventory, deleted.keys()),
+        shortfall,
+        tuple(notes),
     )
+
+
+def _is_share(target: int | str) -> bool:
+    return isinstance(target, str) and target.strip().endswith("%")
 
 
 def _disks(inventory: Inventory) -> dict[str, tuple[int | None, int | None]]:
@@ -78,19 +101,21 @@ def _disks(inventory: Inventory) -> dict[str, tuple[int | None, int | None]]:
 
 
 def _bytes_to_free(disks: dict[str, tuple[int | None, int | None]], node: str, target: int | str) -> int:
-    if isinstance(target, int) and not isinstance(target, bool):
-        if target < 0:
-            raise InputError(
-                f"target {target} is negative; expected bytes to free, or a share of the disk such as '80%'"
-            )
-        return target
+    if isinstance(target, int) and not isinstance(target, bool) and target < 0:
+        raise InputError(
+            f"target {target} is negative; expected bytes to free, or a share of the disk such as '80%'"
+        )
     text = str(target).strip()
-    if (
-        not text.endswith("%")
-        or not text[:-1].replace(".", "", 1).isdigit()
-        or not 0 <= float(text[:-1]) <= 100
-    ):
-        raise InputError(f"target {target!r} is neither bytes to free nor a share of the disk such as '80%'")
+    number = text.removesuffix("%").strip()
+    if not _is_share(target):
+        try:
+            return read_bytes(target)
+        except ValueError:
+            number = ""
+    if not number.isascii() or not number.replace(".", "", 1).isdigit() or not 0 <= float(number) <= 100:
+        raise InputError(
+            f"target {target!r} is neither bytes to free such as '10GB' nor a share of the disk such as '80%'"
+        )
     if node not in disks:
         raise InputError(f"node {node!r} is not in the inventory's table of nodes")
     total, left = disks[node]
@@ -98,7 +123,7 @@ def _bytes_to_free(disks: dict[str, tuple[int | None, int | None]], node: str, t
         raise InputError(
             f"the disk size of node {node!r} is unknown; give bytes to free instead of {target!r}"
         )
-    return max(int(total - left - total * float(text[:-1]) / 100), 0)
+    return max(int(total - left - total * float(number) / 100), 0)
 
 
 def _units(images: Ints) -> Ints:

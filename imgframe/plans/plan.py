@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -39,8 +40,10 @@ class Plan:
     ``steps``: a frame of the steps in order: step, action (delete, create, tag, pull, ensure, push), node, namespace, name,
     digest (on which the step was decided), to, media_type, target_size, record_labels, reason, predicted_bytes, options (JSON).
     ``kept``: node, namespace, name, digest, reason. ``freed``: a :class:`~imgframe.Reclaim`, or None where nothing is deleted.
-    ``nodes``: the nodes by name; ``stores``: the uuids of their stores, and steps on another store are refused. ``id``: the hash
-    of the steps, compared when the plan is opened and when it is applied. ``undo_for``: seconds for which deleted content is held so that it can be restored; None: not.
+    ``shortfall_bytes``: what the plan frees less than the target of :func:`~imgframe.prune_to`; None: it has no target.
+    ``notes``: sentences about that. ``nodes``: the nodes by name; ``stores``: the uuids of their stores, and steps on another
+    store are refused. ``id``: the hash of the steps, compared when the plan is opened and when it is applied. ``undo_for``:
+    seconds for which deleted content is held so that it can be restored; None: not.
 
     A Plan can be saved, reviewed and applied tomorrow: :meth:`apply` compares every step with its node at that moment.
     """
@@ -53,6 +56,8 @@ class Plan:
     made_at: int = field(default_factory=time.time_ns)
     id: str = ""
     stores: Mapping[str, str] = field(default_factory=dict, repr=False)
+    shortfall_bytes: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -119,6 +124,8 @@ class Plan:
             "made_at": self.made_at,
             "undo_for": self.undo_for,
             "stores": dict(self.stores),
+            "shortfall_bytes": self.shortfall_bytes,
+            "notes": list(self.notes),
             "nodes": {
                 name: {
                     "address": node.address,
@@ -167,7 +174,8 @@ class Plan:
         """Apply the plan: the only write in imgframe. Gives a :class:`~imgframe.Result`, whatever happened to each step.
 
         Every step is compared with its node first and refused if the record moved, is now used or pinned; what is gone
-        already counts as done. All nodes are worked on at the same time. A plan may mix actions: on each node the steps are
+        already counts as done. No delete is sent more than a second after the node was looked at. A node that is lost is
+        waited for up to 30 seconds; a delete whose outcome cannot be learnt is ``unknown``. All nodes are worked on at the same time. A plan may mix actions: on each node the steps are
         grouped by action, in the order in which the actions first appear in the plan, and a group begins when the one before
         it has ended. ``progress``: bars, by default on a terminal or in a notebook. ``max_parallel``: steps at a time on each
         node. ``audit``: a folder to which one Parquet file with a row per step is added; a journal
@@ -210,7 +218,10 @@ class Plan:
         timeout: float = 600.0,
         registry_timeout: float = 60.0,
     ) -> Result:
-        """The awaitable twin of :meth:`apply`."""
+        """The awaitable twin of :meth:`apply`.
+
+        When cancelled, it ends after the steps in flight, and ``result`` of the CancelledError is the Result.
+        """
         from imgframe.act.apply import Application
 
         journal = self._journal(audit)
@@ -223,7 +234,11 @@ class Plan:
             docker_config=docker_config,
             record=None if journal is None else journal.record,
         )
-        await _loop.arun(application.run())
+        try:
+            await _loop.arun(application.run())
+        except asyncio.CancelledError as error:
+            error.result = self._result(application, journal, interrupted=True)  # type: ignore[attr-defined]
+            raise
         return self._result(application, journal, interrupted=False)
 
     def _journal(self, audit: str | os.PathLike[str] | None) -> Journal | None:
@@ -289,6 +304,7 @@ class Plan:
                 lines.append(
                     f"the bytes are freed only after {self.undo_for} s; until then undo restores the names"
                 )
+        lines += self.notes
         return lines
 
     def __repr__(self) -> str:

@@ -27,9 +27,9 @@ class Result:
     """The steps of a plan with what became of each.
 
     ``steps``: the plan's steps with status (done; gone: nothing was left to do; refused: the node changed since the plan;
-    failed; stopped: not begun), message, seconds, started_at, before and after (digests on the node), and for pull, ensure and
+    failed; unknown: the node was lost before it said; stopped: not begun), message, seconds, started_at, before and after (digests on the node), and for pull, ensure and
     push remote, snapshotter, fetched_bytes, present_bytes, via. ``observed_bytes``: bytes that really disappeared from the
-    nodes (<NA> where they could not be listed). ``interrupted``: the user stopped it.
+    nodes (<NA> where the node was lost). ``interrupted``: the user stopped it.
     ``held_until``: by node, when what was deleted is no longer held for undo [s since the epoch, by the node's clock].
     ``clock_offsets``: by node, how far its clock is ahead of this machine's [s].
     """
@@ -64,13 +64,13 @@ class Result:
 
     @property
     def failed(self) -> pd.DataFrame:
-        """Steps that were refused, failed or not begun."""
+        """Steps that were refused, failed, not begun, or whose outcome is unknown."""
         steps = self.steps
         return steps[~steps["status"].isin(GOOD)]
 
     @property
     def observed_bytes(self) -> Any:
-        """Bytes that disappeared from all nodes together; ``pandas.NA`` if one of them could not be listed."""
+        """Bytes that disappeared from all nodes together; ``pandas.NA`` if one of them was lost."""
         import pandas as pd
 
         known = [value for value in self.observed.values() if value is not None]

@@ -106,7 +106,18 @@ def _checked_plan(
     freed: SavedReclaim | None,
     where: str,
 ) -> Plan:
-    plan = Plan(steps, kept, nodes, freed, about["undo_for"], about["made_at"], about["id"], about["stores"])
+    plan = Plan(
+        steps,
+        kept,
+        nodes,
+        freed,
+        about["undo_for"],
+        about["made_at"],
+        about["id"],
+        about["stores"],
+        about.get("shortfall_bytes"),
+        tuple(about.get("notes", [])),
+    )
     try:
         plan.check()
     except SchemaError as error:
@@ -126,6 +137,15 @@ def _checked(about: Any, where: str) -> dict[str, Node]:
             "seconds or null",
         ),
         "stores": (_are_texts(about["stores"]), "an object of texts"),
+        "shortfall_bytes": (
+            about.get("shortfall_bytes") is None or _is_count(about.get("shortfall_bytes")),
+            "a number of bytes or null",
+        ),
+        "notes": (
+            isinstance(about.get("notes", []), list)
+            and all(isinstance(one, str) for one in about.get("notes", [])),
+            "a list of texts",
+        ),
         "nodes": (isinstance(about.get("nodes"), dict), "an object"),
         "freed": (
             "freed" in about and (about["freed"] is None or _are_counts(about["freed"])),

@@ -135,7 +135,15 @@ def undo_plan(plan: Plan, done: frozenset[int] = frozenset(), *, timeout: float 
         _explain(plan, kept, seen)
     steps, left = creating(rows, kept, plan.id)
     return replace(
-        plan, table=steps, kept_table=left, freed=None, undo_for=None, made_at=time.time_ns(), id=""
+        plan,
+        table=steps,
+        kept_table=left,
+        freed=None,
+        undo_for=None,
+        made_at=time.time_ns(),
+        id="",
+        shortfall_bytes=None,
+        notes=(),
     )
 
 

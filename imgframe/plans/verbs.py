@@ -104,7 +104,8 @@ def prune_to(
 
     Args:
         inventory: where the records are.
-        target: bytes to free on each node, or ``"80%"``: until the disk of each node is that full.
+        target: bytes to free on each node, as a number or as ``"10GB"`` or ``"10GiB"``, or ``"80%"``: until the disk of each
+            node is that full.
         candidates: a frame of what may go, by default every image.
         order: ``"harm"`` (bytes to pull again, halved for each 30 days untouched), a column of costs, a list of them with one
             for each candidate, or ``"oldest"``/``"largest"`` (one after the other, as simple tools do).
@@ -114,7 +115,9 @@ def prune_to(
         undo_for: as there.
         require_remote: as there: what could not be pulled again is no candidate, and the rest reaches the target.
 
-    Where all that may go does not suffice, all of it goes that frees anything.
+    Where all that may go does not suffice, all of it goes that frees anything, and the plan says so: ``shortfall_bytes`` is
+    what is missing on all nodes together, and ``notes`` has a sentence for each of these nodes. So it has for nodes on which
+    nothing needs to go.
 
     Raises:
         InputError: a target that is neither bytes nor a share, a share of a disk whose size is unknown, or an unknown order.
@@ -171,8 +174,16 @@ def _deletion(
     column = pa.DictionaryArray.from_arrays(digest.indices, pa.array(texts, pa.string()))
     columns = {name: steps[name] for name in steps.column_names}
     steps = schema.plan_table("steps", {**columns, "options": column})
-    nodes, undo_seconds = nodes_of(inventory), seconds_of(undo_for)
-    return Plan(steps, decided.kept, nodes, decided.freed, undo_seconds, stores=stores_of(inventory))
+    return Plan(
+        steps,
+        decided.kept,
+        nodes_of(inventory),
+        decided.freed,
+        seconds_of(undo_for),
+        stores=stores_of(inventory),
+        shortfall_bytes=decided.shortfall_bytes,
+        notes=decided.notes,
+    )
 
 
 def nodes_of(inventory: Inventory) -> dict[str, Node]:

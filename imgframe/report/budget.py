@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imgframe.byte_sizes import read_bytes
 from imgframe.errors import InputError
 from imgframe.golang import time as gotime
 from imgframe.inventory import human_bytes
 
 if TYPE_CHECKING:
     from imgframe.report.facts import Facts
-
-_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,26 +113,6 @@ def _names(budget: Path, name: Any) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the list of irreplaceable images cannot be read: {error}") from error
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
-
-
-def read_bytes(value: Any) -> int:
-    """Bytes of a whole number or of text such as ``50GB`` (1000) or ``50GiB`` (1024).
-
-    Raises:
-        ValueError: anything else.
-
-    Example:
-        >>> read_bytes("2GiB"), read_bytes(7)
-        (2147483648, 7)
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b", str(value).strip(), re.IGNORECASE)
-    if not found or isinstance(value, bool):
-        raise ValueError("expected bytes, as a whole number or as text such as '50GB' or '50GiB'")
-    factor = (1024 if found[3] else 1000) ** _UNITS[found[2].lower()]
-    whole, _, part = found[1].partition(".")
-    return int(whole) * factor + (int(part) * factor // 10 ** len(part) if part else 0)
 
 
 def _count(value: Any) -> int:

@@ -34,7 +34,10 @@ PLANS: dict[str, pa.Schema] = {
     ),
     "outcomes": described(
         step=(INT, "step of the plan"),
-        status=(CATEGORY, "done, gone (nothing left to do), refused, failed, stopped (not started)"),
+        status=(
+            CATEGORY,
+            "done, gone (nothing left to do), refused, failed, unknown (could not be learnt), stopped (not started)",
+        ),
         message=(CATEGORY, "why it was refused or failed, and the next step"),
         seconds=(FLOAT, "how long it took [s]"),
         started_at=(TIME, "when it started"),
