@@ -7,6 +7,7 @@ divide go one each to the first groups in the order of the frame, so that ``shar
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,41 +119,48 @@ def _by(inventory: Inventory, name: str, values: list[str], now: Any) -> pd.Data
     share = shares(made)
     holder, blob = _needed_blobs(made, group)
     keeper, snapshot = _needed_snapshots(made, group)
-    logical = share.content + share.snapshots
-    data: dict[str, Ints] = {
-        "images": np.bincount(group, minlength=count),
-        "logical_bytes": sums(logical[made.target], group, count),
-    }
-    parts = [
+    logical = (share.content + share.snapshots)[made.target]
+    parts = (
         _attributed(made.blob_size, holder, blob, count),
         _attributed(made.snapshot_size, keeper, snapshot, count),
-    ]
-    for at, column in enumerate(("physical_bytes", "unique_bytes", "share_bytes")):
-        data[column] = parts[0][at] + parts[1][at]
-    data["shared_bytes"] = data["physical_bytes"] - data["unique_bytes"]
+    )
+    physical, unique, own = (content + unpacked for content, unpacked in zip(*parts, strict=True))
     moment = nanoseconds(now)
-    graph = graph_of(inventory, moment)
     unused = np.where(used_images(inventory.arrow("images")), -1, group)
-    data["reclaimable_bytes"] = group_bytes(graph, unused, count, moment)["total_bytes"]
-    _, known = numbers(inventory.arrow("snapshots")["size"])
-    data["unknown"] = sums((~known[snapshot]).astype(np.int64), keeper, count)
-    return _frame(name, words, data, _rest(inventory, made, blob, snapshot, known))
+    known = numbers(inventory.arrow("snapshots")["size"])[1]
+    data = {
+        "images": np.bincount(group, minlength=count),
+        "logical_bytes": sums(logical, group, count),
+        "physical_bytes": physical,
+        "unique_bytes": unique,
+        "shared_bytes": physical - unique,
+        "share_bytes": own,
+        "reclaimable_bytes": group_bytes(graph_of(inventory, moment), unused, count, moment)["total_bytes"],
+        "unknown": sums((~known[snapshot]).astype(np.int64), keeper, count),
+    }
+    size, lost = _rest(inventory, made, blob, snapshot, known)
+    rest = {"physical_bytes": size, "unique_bytes": size, "share_bytes": size, "unknown": lost}
+    columns = {
+        column: pd.array([*values.tolist(), rest.get(column, 0)], dtype="Int64")
+        for column, values in data.items()
+    }
+    return pd.DataFrame({name: pd.Categorical([*words, None], categories=words), **columns})
 
 
 def _needed_blobs(made: Composition, group: Ints) -> tuple[Ints, Ints]:
     """Each group and each physical blob it needs, once, sorted by blob."""
-    pairs = _pairs(group, made.target)
-    count = made.bounds[pairs[1] + 1] - made.bounds[pairs[1]]
-    blob = made.blob[ranges(made.bounds[pairs[1]], count)]
-    return _sorted(np.repeat(pairs[0], count), blob)
+    holder, target = _pairs(group, made.target)
+    count = made.bounds[target + 1] - made.bounds[target]
+    blob, holder = _pairs(made.blob[ranges(made.bounds[target], count)], np.repeat(holder, count))
+    return holder, blob
 
 
 def _needed_snapshots(made: Composition, group: Ints) -> tuple[Ints, Ints]:
     """Each group and each snapshot it needs, parents among them, once, sorted by snapshot."""
-    pairs = _pairs(group, made.target)
-    begin = np.searchsorted(made.top_target, pairs[1])
-    count = np.searchsorted(made.top_target, pairs[1], side="right") - begin
-    holder, row = _sorted(np.repeat(pairs[0], count), made.top[ranges(begin, count)])
+    holder, target = _pairs(group, made.target)
+    begin = np.searchsorted(made.top_target, target)
+    count = np.searchsorted(made.top_target, target, side="right") - begin
+    row, holder = _pairs(made.top[ranges(begin, count)], np.repeat(holder, count))
     width = max(int(group.max(initial=0)) + 1, 1)
     new = seen = row * width + holder
     while len(new):
@@ -162,16 +170,10 @@ def _needed_snapshots(made: Composition, group: Ints) -> tuple[Ints, Ints]:
     return seen % width, seen // width
 
 
-def _pairs(group: Ints, target: Ints) -> tuple[Ints, Ints]:
-    width = int(target.max(initial=0)) + 1
-    both = np.unique(group * width + target)
+def _pairs(first: Ints, second: Ints) -> tuple[Ints, Ints]:
+    width = int(second.max(initial=0)) + 1
+    both = np.unique(first * width + second)
     return both // width, both % width
-
-
-def _sorted(holder: Ints, item: Ints) -> tuple[Ints, Ints]:
-    width = int(holder.max(initial=0)) + 1
-    both = np.unique(item * width + holder)
-    return both % width, both // width
 
 
 def _attributed(size: Ints, holder: Ints, item: Ints, count: int) -> tuple[Ints, Ints, Ints]:
@@ -198,18 +200,6 @@ def _rest(inventory: Inventory, made: Composition, blob: Ints, snapshot: Ints, k
     return total, int((free & ~known).sum())
 
 
-def _frame(name: str, words: list[str], data: dict[str, Ints], rest: tuple[int, int]) -> pd.DataFrame:
-    size, unknown = rest
-    none = {"physical_bytes": size, "unique_bytes": size, "share_bytes": size, "unknown": unknown}
-    columns: dict[str, Any] = {name: pd.Categorical([*words, None], categories=words)}
-    for column in (
-        *("images", "logical_bytes", "physical_bytes", "unique_bytes", "shared_bytes"),
-        *("share_bytes", "reclaimable_bytes", "unknown"),
-    ):
-        columns[column] = pd.array([*data[column].tolist(), none.get(column, 0)], dtype="Int64")
-    return pd.DataFrame(columns)
-
-
 def layer_sharing(inventory: Inventory, images: pd.DataFrame | None = None) -> pd.DataFrame:
     """How many bytes each pair of images shares: a square frame by image name [bytes], content and snapshots.
 
@@ -233,19 +223,14 @@ def layer_sharing(inventory: Inventory, images: pd.DataFrame | None = None) -> p
             f"layer_sharing compares images of one namespace of one node; these are of {len(spaces)}"
         )
     made = composition_of(inventory)
+    made, places = replace(made, target=made.target[rows]), np.arange(len(rows))
     matrix = np.zeros((len(rows), len(rows)), np.int64)
     for size, (holder, item) in (
-        (made.blob_size, _needed_blobs(_only(made, rows), np.arange(len(rows)))),
-        (made.snapshot_size, _needed_snapshots(_only(made, rows), np.arange(len(rows)))),
+        (made.blob_size, _needed_blobs(made, places)),
+        (made.snapshot_size, _needed_snapshots(made, places)),
     ):
         begin, count = np.searchsorted(item, item), np.bincount(item, minlength=len(size))[item]
         other = holder[ranges(begin, count)]
         np.add.at(matrix, (np.repeat(holder, count), other), np.repeat(size[item], count))
     names = pd.Index(schema.to_frame(chosen.select(["name"]))["name"].astype("str"), name="name")
     return pd.DataFrame(matrix, index=names, columns=names)
-
-
-def _only(made: Composition, rows: Ints) -> Composition:
-    from dataclasses import replace
-
-    return replace(made, target=made.target[rows])

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,19 +35,13 @@ def bytes_of(images: pa.Table) -> DayBytes:
         >>> bytes_of(table)
         DayBytes(images=3, total_bytes=12, unique_bytes=7)
     """
-    total = 0
-    digests = images["digest"].unify_dictionaries()
-    sizes = images["content_present_size"]
-    largest = np.zeros(len(digests.chunk(0).dictionary) if digests.num_chunks else 0, np.int64)
-    seen = 0
-    for chunk in digests.chunks:
-        part = sizes.slice(seen, len(chunk)).combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
-        seen += len(chunk)
-        codes = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        known = codes >= 0
-        np.maximum.at(largest, codes[known], part[known])  # one node may hold more of an image than another
-        total += int(part.sum())
-    return DayBytes(images.num_rows, total, int(largest.sum()))
+    images = images.unify_dictionaries()
+    largest = images.group_by("digest").aggregate(
+        [("content_present_size", "max")]
+    )  # nodes may hold less of it
+    largest = largest.filter(pc.is_valid(largest["digest"]))
+    sizes = images["content_present_size"], largest["content_present_size_max"]
+    return DayBytes(images.num_rows, *(pc.sum(column, min_count=0).as_py() for column in sizes))
 
 
 def daily(

@@ -115,9 +115,7 @@ def _digests(images: Any, inventory: Inventory) -> dict[str, str]:
         for column in ("name", "digest"):
             if column not in images.columns:
                 raise MissingColumn(column, "will_it_fit", images.columns)
-        pairs = list(
-            dict.fromkeys(zip(images["name"].astype(str), images["digest"].astype(str), strict=True))
-        )
+        pairs = dict.fromkeys(zip(*(images[name].astype(str) for name in ("name", "digest")), strict=True))
         times = Counter(name for name, _ in pairs)
         return {name if times[name] == 1 else f"{name}@{digest}": digest for name, digest in pairs}
     records = inventory.arrow("images")
@@ -189,9 +187,8 @@ def _best(rows: list[dict[str, Any]], platform: str | None) -> dict[str, Any] | 
     matcher = platforms.default(platform)
     best: tuple[platforms.Platform, dict[str, Any]] | None = None
     for row in rows:
-        with suppress(
-            PlatformError
-        ):  # a config may have any platform; one that cannot be parsed matches no node
+        # a config may have any platform; one that cannot be parsed matches no node
+        with suppress(PlatformError):
             own = platforms.parse(row["platform"] or "")
             if matcher.match(own) and (best is None or matcher.less(own, best[0])):
                 best = own, row
@@ -222,13 +219,12 @@ class _SizeEstimates:
         snapshots = inventory.arrow("snapshots")
         columns = zip(*(snapshots[name].to_pylist() for name in ("snapshotter", "key", "size")), strict=True)
         self.known = {(by, key): size for by, key, size in columns if size is not None}
+        snapshotters = {by for by, _ in self.known}
         ratios: dict[str, list[float]] = {}
         for row in inventory.arrow("layers").to_pylist():
-            for by in {by for by, _ in self.known} if row["size"] else ():
-                if (by, row["chain_id"]) in self.known:
-                    ratios.setdefault(row["media_type"], []).append(
-                        self.known[by, row["chain_id"]] / row["size"]
-                    )
+            for by in snapshotters if row["size"] else ():
+                if (size := self.known.get((by, row["chain_id"]))) is not None:
+                    ratios.setdefault(row["media_type"], []).append(size / row["size"])
         self.tail = (1 - confidence) / 2
         self.ratios = {kind: np.array(values) for kind, values in ratios.items()}
 
@@ -237,11 +233,11 @@ class _SizeEstimates:
         known = self.known.get((snapshotter, layer.chain))
         if known is not None:
             return known, known, known, True
+        if not self.ratios:
+            return None
         ratios = self.ratios.get(layer.kind)
         if ratios is None:
-            ratios = np.concatenate(list(self.ratios.values())) if self.ratios else None
-        if ratios is None:
-            return None
+            ratios = np.concatenate(list(self.ratios.values()))
         low, middle, high = np.quantile(ratios, [self.tail, 0.5, 1 - self.tail]) * layer.size
         return int(middle), int(low), int(np.ceil(high)), False
 
@@ -257,9 +253,9 @@ def _fit(
     missing = sum(size for digest, size in (documents | layers).items() if digest not in here.blobs)
     chains = {layer.chain: layer for want in wants for layer in want.layers if layer.chain not in here.chains}
     estimates = [sizes.of(layer, here.snapshotter) for layer in chains.values()]
-    if None in estimates:
-        return missing, None, None, None, False, None, None, None
     told = [one for one in estimates if one is not None]
+    if len(told) < len(estimates):
+        return missing, None, None, None, False, None, None, None
     expected, low, high = (sum(one[at] for one in told) for at in range(3))
     exact = all(one[3] for one in told)
     after, fits = (None, None) if free is None else (free - missing - expected, free - missing - high >= 0)

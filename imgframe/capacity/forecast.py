@@ -49,10 +49,9 @@ def fit_trend(days: np.ndarray, used: np.ndarray, half_life: float = HALF_LIFE_D
     span, change = np.diff(days), np.diff(used.astype(float))
     keep = span > 0
     span, change = span[keep], change[keep]
-    if not len(span):
-        return Trend(math.nan, math.nan, math.nan, 0, 0)
     per_day = change / span
-    typical = np.median(np.abs(per_day[per_day >= 0])) if (per_day >= 0).any() else 0.0
+    rising = per_day[per_day >= 0]
+    typical = np.median(rising) if len(rising) else 0.0
     drop = per_day < -DROP_FACTOR * max(typical, 1.0)
     if drop.all():
         return Trend(math.nan, math.nan, math.nan, 0, int(drop.sum()))
@@ -62,11 +61,8 @@ def fit_trend(days: np.ndarray, used: np.ndarray, half_life: float = HALF_LIFE_D
     rate = float(np.average(per_day, weights=weight))
     residual = per_day - rate
     variance = float(np.average(residual**2 * span, weights=weight)) * len(span) / max(len(span) - 1, 1)
-    error = (
-        math.sqrt(variance * float((weight**2 / span).sum())) / float(weight.sum())
-        if len(span) > 1
-        else math.inf
-    )
+    error = math.sqrt(variance * float((weight**2 / span).sum())) / float(weight.sum())
+    error = error if len(span) > 1 else math.inf
     return Trend(rate, error, math.sqrt(variance), len(span), int(drop.sum()))
 
 
@@ -192,27 +188,26 @@ def _node_row(
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     low, high = trend.rate - z * trend.error, trend.rate + z * trend.error
     words = _word(trend, low, high)
+    threshold_bytes = None if total is None else int(total * threshold)
     row: dict[str, object] = {
         "node": node,
         "collected_at": history["collected_at"].iloc[-1],
         "used_bytes": int(used[-1]),
         "disk_total": total,
-        "threshold_bytes": None if total is None else int(total * threshold),
+        "threshold_bytes": threshold_bytes,
         **dict(zip([f"bytes_per_day{end}" for end in _SPREAD], _finite(trend.rate, low, high), strict=True)),
         "trend": words,
         "prunes": trend.drops,
         "observations": len(used),
         "method": "growth between prunes of " + ("the file system" if measured else "content and snapshots"),
     }
-    for name, limit in (("days_to_threshold", row["threshold_bytes"]), ("days_to_full", total)):
+    for name, limit in (("days_to_threshold", threshold_bytes), ("days_to_full", total)):
         days_left: list[object] = [pd.NA] * 3
-        if limit is not None and int(used[-1]) >= int(str(limit)):
+        need = math.nan if limit is None else limit - float(used[-1])
+        if need <= 0:
             days_left = [0.0] * 3
-        elif limit is not None and words == "growing":
-            need = float(int(str(limit))) - float(used[-1])
-            days_left = _finite(
-                days_until(need, trend), days_until(need, trend, z), days_until(need, trend, -z)
-            )
+        elif need > 0 and words == "growing":
+            days_left = _finite(*(days_until(need, trend, at) for at in (0.0, z, -z)))
         row |= dict(zip([f"{name}{end}" for end in _SPREAD], days_left, strict=True))
     return row
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
+from imgframe.arrow.keys import NONE, numbers, plain_codes, sums
 from imgframe.errors import InputError
 from imgframe.golang import time as gotime
 from imgframe.reclaiming.reclaim import gaps
@@ -115,49 +117,34 @@ def _carried(
     before: pa.Table | None = None
     for one, images in dataset.batches("images", columns):
         last |= dict.fromkeys(one.read, one.collected_at)
-        away = {
-            node
-            for node in last.keys() - set(one.read)
-            if max_age is None or one.collected_at - last[node] <= max_age
-        }
+        since = -math.inf if max_age is None else one.collected_at - max_age
+        away = [node for node in last.keys() - set(one.read) if last[node] >= since]
         if away and before is not None:
-            old = before.filter(
-                pc.is_in(before["node"].cast(pa.string()), pa.array(sorted(away), pa.string()))
-            )
-            images = schema.ordered(pa.concat_tables([images, old]))
+            old = pc.is_in(before["node"].cast(pa.string()), pa.array(away, pa.string()))
+            images = schema.ordered(pa.concat_tables([images, before.filter(old)]))
         before = images
         yield one, images
 
 
 def _grouped(values: pa.Array, label: str | None) -> tuple[list[str], np.ndarray]:
     """The groups, and the number of each row's group (-1: none)."""
-    codes = values.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     words = values.dictionary.to_pylist()
     if label is not None:
         words = [json.loads(text).get(label) for text in words]
     groups = sorted({word for word in words if word is not None})
-    place = np.array(
-        [groups.index(word) if word is not None else -1 for word in words] + [-1], dtype=np.int64
-    )
-    return groups, place[codes]
+    place = {group: at for at, group in enumerate(groups)}
+    return groups, np.array([*(place.get(word, NONE) for word in words), NONE])[plain_codes(values)]
 
 
 def _deduplicated(images: pa.Table, codes: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
     """Bytes of content and snapshots by group, each target digest once per node (content) or namespace (snapshots)."""
-    node, namespace, digest = (
-        images[name].combine_chunks().indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-        + 1
-        for name in ("node", "namespace", "digest")
-    )
-    sums = []
+    node, namespace, digest = (plain_codes(images[name]) for name in ("node", "namespace", "digest"))
+    totals = []
     for column, key in (
         ("content_present_size", (codes, node, digest)),
         ("unpacked_size", (codes, node, namespace, digest)),
     ):
-        sizes = images[column].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
         _, first = np.unique(np.stack(key), axis=1, return_index=True)
         first = first[codes[first] >= 0]
-        total = np.zeros(groups, dtype=np.int64)
-        np.add.at(total, codes[first], sizes[first])
-        sums.append(total)
-    return sums[0], sums[1]
+        totals.append(sums(numbers(images[column])[0][first], codes[first], groups))
+    return totals[0], totals[1]

@@ -34,6 +34,7 @@ def treemap(
         2
     """
     import squarify
+    from matplotlib.patches import Rectangle
 
     by = by or str(frame.columns[0])
     style.need(frame, (by, size), "treemap")
@@ -46,20 +47,13 @@ def treemap(
     rows = zip(boxes, data[by], data[size], data["is_rest"], strict=True)
     for at, (box, name, value, is_rest) in enumerate(rows):
         fill = colours.rest if is_rest else colours.series[at % len(colours.series)]
-        ax.add_patch(_box(box, fill, colours.paper))
+        place = (box["x"], box["y"]), box["dx"], box["dy"]
+        ax.add_patch(Rectangle(*place, facecolor=fill, edgecolor=colours.paper, linewidth=1.4))
         _label_box(ax, box, style.shorten(name, max(int(box["dx"] / 1.7), 4)), human_bytes(value, 3), fill)
     ax.set_xlim(0, 160)
     ax.set_ylim(100, 0)
     style.hide_axes(ax)
     return ax
-
-
-def _box(box: dict[str, float], fill: str, edge: str) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(
-        (box["x"], box["y"]), box["dx"], box["dy"], facecolor=fill, edgecolor=edge, linewidth=1.4
-    )
 
 
 def _label_box(ax: Any, box: dict[str, float], name: str, size: str, fill: str) -> None:
@@ -96,9 +90,8 @@ def layer_sharing(matrix: pd.DataFrame, *, most: int = 30, ax: Any = None, theme
     chosen = capacity.fullest(matrix, matrix.columns, most).index
     hidden = len(matrix) - len(chosen)
     title = "Bytes that images share" + (f" (the {len(chosen)} largest of {len(matrix):,})" if hidden else "")
-    ax, colours = style.canvas(
-        ax, theme, title, (3.6 + 0.26 * max(len(chosen), 6), 2.4 + 0.26 * max(len(chosen), 6))
-    )
+    cells = 0.26 * max(len(chosen), 6)
+    ax, colours = style.canvas(ax, theme, title, (3.6 + cells, 2.4 + cells))
     if not len(chosen):
         return style.say_empty(ax, colours, "No images: nothing is shared.")
     data = matrix.loc[chosen, chosen].astype(float).to_numpy()
@@ -111,16 +104,11 @@ def _heat(ax: Any, colours: style.Theme, data: np.ndarray, rows: list[str], colu
     from matplotlib.ticker import FuncFormatter
 
     image = ax.imshow(np.ma.masked_invalid(data), cmap=colours.scale, aspect="auto", vmin=0)
-    ax.set_xticks(
-        range(len(columns)),
-        columns,
-        rotation=90 if len(columns) > 8 else 30,
-        ha="center" if len(columns) > 8 else "right",
-    )
+    turned = {"rotation": 90, "ha": "center"} if len(columns) > 8 else {"rotation": 30, "ha": "right"}
+    ax.set_xticks(range(len(columns)), columns, **turned)
     ax.set_yticks(range(len(rows)), rows)
-    bar = ax.figure.colorbar(
-        image, ax=ax, shrink=0.8, format=FuncFormatter(lambda value, _: human_bytes(value, 3))
-    )
+    units = FuncFormatter(lambda value, _: human_bytes(value, 3))
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.8, format=units)
     bar.ax.tick_params(colors=colours.ink, labelsize=8, length=0)
     bar.outline.set_visible(False)
     if data.size <= 100:
@@ -146,19 +134,11 @@ def fleet(frame: pd.DataFrame, *, most: int = 40, ax: Any = None, theme: str = "
     style.need(frame, ("node",), "fleet")
     columns = [str(name) for name in frame.columns if str(name).endswith("_bytes")]
     rows = capacity.fullest(frame, columns, most)
-    title = "Bytes by node" + (
-        f" (the {len(rows)} fullest of {len(frame):,})" if len(rows) < len(frame) else ""
-    )
-    ax, colours = style.canvas(
-        ax, theme, title, (4.4 + 0.9 * max(len(columns), 3), 1.8 + 0.28 * max(len(rows), 5))
-    )
+    most_only = f" (the {len(rows)} fullest of {len(frame):,})" if len(rows) < len(frame) else ""
+    size = (4.4 + 0.9 * max(len(columns), 3), 1.8 + 0.28 * max(len(rows), 5))
+    ax, colours = style.canvas(ax, theme, f"Bytes by node{most_only}", size)
     if not len(rows) or not columns:
         return style.say_empty(ax, colours, "No nodes: nothing to draw.")
     data = rows[columns].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-    return _heat(
-        ax,
-        colours,
-        data,
-        [style.shorten(node, 28) for node in rows["node"]],
-        [c.removesuffix("_bytes").replace("_", " ") for c in columns],
-    )
+    names = [style.shorten(node, 28) for node in rows["node"]]
+    return _heat(ax, colours, data, names, [c.removesuffix("_bytes").replace("_", " ") for c in columns])

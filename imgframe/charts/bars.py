@@ -35,7 +35,8 @@ def usage_by_repository(
     if data.empty:
         return style.say_empty(ax, colours, "No images: nothing to draw.")
     labels = [style.shorten(label) for label in data[by]]
-    left = _stacked(ax, colours, data, labels, {"unique_bytes": "unique", "shared_bytes": "shared"}, (0, 1))
+    parts = {"unique_bytes": ("unique", 0), "shared_bytes": ("shared", 1)}
+    left = _stacked(ax, colours, data, labels, parts)
     if data["is_rest"].any():
         ax.get_yticklabels()[-1].set_style("italic")
     for place, total in enumerate(left):
@@ -46,16 +47,11 @@ def usage_by_repository(
 
 
 def _stacked(
-    ax: Any,
-    colours: style.Theme,
-    data: pd.DataFrame,
-    labels: list[str],
-    parts: dict[str, str],
-    series: tuple[int, ...],
+    ax: Any, colours: style.Theme, data: pd.DataFrame, labels: list[str], parts: dict[str, tuple[str, int]]
 ) -> np.ndarray:
-    """Draw a horizontal bar per row, of parts (column to label) one after the other; the sums of the bars."""
+    """Draw a horizontal bar per row, of parts (column to label and colour) one after the other; the sums of the bars."""
     places, left = np.arange(len(data)), np.zeros(len(data))
-    for (column, label), colour in zip(parts.items(), series, strict=True):
+    for column, (label, colour) in parts.items():
         values = data[column].to_numpy()
         look = {"color": colours.series[colour], "edgecolor": colours.paper, "linewidth": 0.6}
         ax.barh(places, values, left=left, height=0.7, label=label, **look)
@@ -90,9 +86,8 @@ def duplicates(frame: pd.DataFrame, *, most: int = 20, ax: Any = None, theme: st
         name if is_rest else f"{style.shorten(name)}  ×{int(copies[name])}"
         for name, is_rest in zip(data[by], data["is_rest"], strict=True)
     ]
-    _stacked(
-        ax, colours, data, labels, {"one_bytes": "first copy", "duplicate_bytes": "further copies"}, (0, 5)
-    )
+    parts = {"one_bytes": ("first copy", 0), "duplicate_bytes": ("further copies", 5)}
+    _stacked(ax, colours, data, labels, parts)
     style.legend(ax, colours)
     return ax
 
@@ -115,25 +110,16 @@ def waterfall(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> A
         return style.say_empty(ax, colours, "The plan has no steps: nothing changes.")
     colour = {"total": colours.rest, "freed": colours.series[2], "held": colours.series[1]}
     level = 0.0
-    for place, (kind, value) in enumerate(
-        zip(frame["kind"].astype(str), numbers(frame["bytes"]), strict=True)
-    ):
+    bars = zip(frame["kind"].astype(str), numbers(frame["bytes"]), strict=True)
+    for place, (kind, value) in enumerate(bars):
         if kind == "total":
             bottom, height, level = 0.0, value, value
         elif kind == "freed":
             bottom, height, level = level + value, -value, level + value
         else:
             bottom, height = max(level - abs(value), 0.0), abs(value)
-        hatch = "//" if kind == "held" else None
-        ax.bar(
-            place,
-            height,
-            bottom=bottom,
-            color=colour.get(kind, colours.rest),
-            width=0.62,
-            hatch=hatch,
-            edgecolor=colours.paper,
-        )
+        look = {"color": colour.get(kind, colours.rest), "hatch": "//" if kind == "held" else None}
+        ax.bar(place, height, bottom=bottom, width=0.62, edgecolor=colours.paper, **look)
         style.annotate(ax, colours, value, (place, bottom + height), xytext=(0, 3), ha="center", fontsize=9)
     labels = [style.shorten(step, 18).replace(" ", "\n", 1) for step in frame["step"]]
     ax.set_xticks(range(len(frame)), labels)

@@ -75,17 +75,8 @@ def need(frame: pd.DataFrame, columns: tuple[str, ...], chart: str) -> None:
 def say_empty(ax: Any, colours: Theme, sentence: str) -> Any:
     """The Axes, showing one sentence instead of data."""
     hide_axes(ax)
-    ax.text(
-        0.5,
-        0.5,
-        sentence,
-        ha="center",
-        va="center",
-        transform=ax.transAxes,
-        color=colours.ink,
-        fontsize=11,
-        wrap=True,
-    )
+    middle = {"ha": "center", "va": "center", "transform": ax.transAxes}
+    ax.text(0.5, 0.5, sentence, color=colours.ink, fontsize=11, wrap=True, **middle)
     return ax
 
 
@@ -137,7 +128,7 @@ def shorten(text: object, most: int = 32) -> str:
     clean = "".join(char if char.isprintable() else " " for char in str(text)).replace("$", r"\$")
     if len(clean) <= most:
         return clean
-    front = (most - 1 + 1) // 2
+    front = most // 2
     return f"{clean[:front]}…{clean[len(clean) - (most - 1 - front) :]}"
 
 
@@ -147,14 +138,5 @@ def legend(ax: Any, colours: Theme, columns: int = 6) -> None:
 
     inches = -0.5 if ax.get_xlabel() else -0.3
     below = ax.transAxes + ScaledTranslation(0, inches, ax.figure.dpi_scale_trans)
-    made = ax.legend(
-        frameon=False,
-        fontsize=9,
-        loc="upper left",
-        bbox_to_anchor=(0, 0),
-        bbox_transform=below,
-        ncols=columns,
-        borderaxespad=0,
-    )
-    for text in made.get_texts():
-        text.set_color(colours.ink)
+    look = {"frameon": False, "fontsize": 9, "labelcolor": colours.ink, "ncols": columns, "borderaxespad": 0}
+    ax.legend(loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, **look)

@@ -77,19 +77,14 @@ def _band(ax: Any, colours: style.Theme, colour: str, row: Any, when: Any, value
         return
     limit = float(row["threshold_bytes"])
     told = any(line.get_label() == _THRESHOLD for line in ax.lines)
-    ax.axhline(
-        limit,
-        color=colours.ink,  # no line's own colour: nodes with disks of one size share it
-        alpha=0.7,
-        linewidth=1,
-        linestyle=(0, (4, 3)),
-        label=None if told else _THRESHOLD,
-    )
+    # no line's own colour: nodes with disks of one size share it
+    look = {"color": colours.ink, "alpha": 0.7, "linewidth": 1, "linestyle": (0, (4, 3))}
+    ax.axhline(limit, label=None if told else _THRESHOLD, **look)
     if pd.isna(row["days_to_threshold"]) or row["days_to_threshold"] > MOST_DAYS or limit <= value:
         return
     ends = [row["days_to_threshold"], row["days_to_threshold_low"], row["days_to_threshold_high"]]
-    late = min(float(ends[2]) if pd.notna(ends[2]) else 2 * float(ends[0]), 3 * float(ends[0]) + 1, MOST_DAYS)
     expected, early = float(ends[0]), float(ends[1]) if pd.notna(ends[1]) else 0.0
+    late = min(float(ends[2]) if pd.notna(ends[2]) else 2 * expected, 3 * expected + 1, MOST_DAYS)
     at = [when + np.timedelta64(int(days * 86_400), "s") for days in (expected, early, late)]
     ax.plot([when, at[0]], [value, limit], color=colour, linewidth=1.4, linestyle=":")
     ax.fill([when, at[1], at[2]], [value, limit, limit], color=colour, alpha=0.14, linewidth=0)
@@ -120,20 +115,10 @@ def age_against_size(frame: pd.DataFrame, *, now: Any = None, ax: Any = None, th
     if points.empty:
         return style.say_empty(ax, colours, "No image with a known age and size.")
     days, sizes, used = (points[name].to_numpy() for name in ("days", "bytes", "in_use"))
-    for mask, colour, label in (
-        (~used, colours.series[0], "not in use"),
-        (used, colours.series[5], "in use"),
-    ):
-        ax.scatter(
-            days[mask],
-            sizes[mask],
-            s=16,
-            color=colour,
-            alpha=0.65,
-            linewidths=0,
-            label=f"{label} ({int(mask.sum()):,})",
-            rasterized=len(points) > 20_000,
-        )
+    look = {"s": 16, "alpha": 0.65, "linewidths": 0, "rasterized": len(points) > 20_000}
+    for mask, at, label in ((~used, 0, "not in use"), (used, 5, "in use")):
+        label = f"{label} ({int(mask.sum()):,})"
+        ax.scatter(days[mask], sizes[mask], color=colours.series[at], label=label, **look)
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     ax.set_yscale("symlog", linthresh=1e6)
@@ -170,17 +155,9 @@ def timeline(frame: pd.DataFrame, *, ax: Any = None, theme: str = "light") -> An
         values = bars["count"].to_numpy(dtype=float)
         falls = bars["falls"].iloc[0]
         bottom = -down - values if falls else up
-        ax.bar(
-            bars["date"],
-            values,
-            bottom=bottom,
-            color=colours.series[at % len(colours.series)],
-            width=0.8,
-            label=kind,
-            edgecolor=colours.paper,
-            hatch="//" if at >= len(colours.series) else None,  # there are more kinds than colours
-            linewidth=0.4,
-        )
+        again, colour = divmod(at, len(colours.series))  # there are more kinds than colours
+        fill = {"color": colours.series[colour], "hatch": "//" if again else None, "edgecolor": colours.paper}
+        ax.bar(bars["date"], values, bottom=bottom, width=0.8, label=kind, linewidth=0.4, **fill)
         up, down = (up, down + values) if falls else (up + values, down)
     ax.axhline(0, color=colours.ink, linewidth=0.8)
     from matplotlib.ticker import FuncFormatter, MaxNLocator

@@ -70,14 +70,10 @@ def _put(root: Path, target: Path, inventory: Inventory) -> Path:
         _write_collection(fresh, inventory, known_digests(root.glob("date=*/collection=*")))
         fresh.chmod(0o755)
         fresh.rename(target)
-    except OSError:
+    except BaseException as error:
         shutil.rmtree(fresh, ignore_errors=True)
-        if target.is_dir():  # another process has stored the same collection
-            return target
-        raise
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+        if not isinstance(error, OSError) or not target.is_dir():  # else another process has stored it
+            raise
     return target
 
 
@@ -89,8 +85,8 @@ def _write_collection(folder: Path, inventory: Inventory, known: dict[str, pa.Ar
         if name in BY_DIGEST and table.num_rows and len(known[name]):
             table = schema.ordered(not_stored(name, table, known))  # without the words of rows already stored
         if "node" in table.column_names and table.num_rows:
-            order = pc.sort_indices(table["node"].combine_chunks().indices)  # sorted words; a stable sort
-            table = table.take(order)
+            # sorted words; a stable sort
+            table = table.take(pc.sort_indices(table["node"].combine_chunks().indices))
         write_table(folder / f"{name}.parquet", name, table)
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
+from imgframe.arrow.keys import plain_codes
 
 BY_DIGEST = {"configs": "digest", "history": "digest", "layers": "manifest_digest", "documents": "digest"}
 """Tables whose rows depend on a digest alone, and the column with that digest."""
@@ -21,27 +22,26 @@ def known_digests(folders: Iterable[Path]) -> dict[str, pa.Array]:
     """
     import pyarrow.parquet as pq
 
-    def distinct(parts: Iterable[pa.Array]) -> pa.Array:
-        return pc.unique(pa.chunked_array(list(parts), pa.string()))
-
     known = {}
     homes = sorted(folders)
     for name, key in BY_DIGEST.items():
         columns = [key, "chain_id"] if name == "layers" else [key]
         parts = [pq.read_table(home / f"{name}.parquet", columns=columns) for home in homes]
-        known[name] = distinct(words(part[key]) for part in parts)
+        found = {name: parts}
         if name == "layers":
-            whole = (part.filter(pc.invert(_among(part, key, _lacking(part)))) for part in parts)
-            known["whole layers"] = distinct(words(part[key]) for part in whole)
+            found["whole layers"] = [
+                part.filter(pc.invert(_among(part, key, _lacking(part)))) for part in parts
+            ]
+        for what, rows in found.items():
+            known[what] = pc.unique(pa.chunked_array([words(part[key]) for part in rows], pa.string()))
     return known
 
 
 def wanted_digests(images: pa.Table, manifests: pa.Table) -> dict[str, pa.Array]:
     """Per table keyed by digest, the digests that these images and manifests refer to."""
-    configs = pc.unique(pa.concat_arrays([words(images["config_digest"]), words(manifests["config_digest"])]))
-    targets = pa.concat_arrays(
-        [words(images[name]) for name in ("digest", "manifest_digest")] + [words(manifests["digest"])]
-    )
+    configs = pc.unique(pa.concat_arrays([words(table["config_digest"]) for table in (images, manifests)]))
+    columns = images["digest"], images["manifest_digest"], manifests["digest"]
+    targets = pa.concat_arrays([words(column) for column in columns])
     return {
         "configs": configs,
         "history": configs,
@@ -61,10 +61,8 @@ def not_stored(name: str, table: pa.Table, known: dict[str, pa.Array]) -> pa.Tab
     key = BY_DIGEST[name]
     stored = _among(table, key, known[name])
     if name == "layers":
-        better = pc.invert(
-            pc.or_(_among(table, key, _lacking(table)), _among(table, key, known["whole layers"]))
-        )
-        stored = pc.and_not(stored, better)
+        no_better = pc.or_(_among(table, key, _lacking(table)), _among(table, key, known["whole layers"]))
+        stored = pc.and_(stored, no_better)
     return table.filter(pc.invert(stored))
 
 
@@ -72,10 +70,9 @@ def united(name: str, parts: Sequence[pa.Table]) -> pa.Table:
     """The rows of collections, oldest first, each digest once; layers with all their chain IDs take precedence."""
     key = BY_DIGEST[name]
     if name == "layers":
-        odd = [_among(part, key, _lacking(part)) for part in parts]
-        parts = [
-            *(part.filter(pc.invert(rows)) for part, rows in zip(parts, odd, strict=True)),
-            *(part.filter(rows) for part, rows in zip(parts, odd, strict=True)),
+        odd = [(part, _among(part, key, _lacking(part))) for part in parts]
+        parts = [part.filter(pc.invert(rows)) for part, rows in odd] + [
+            part.filter(rows) for part, rows in odd
         ]
     return once(schema.concat(name, parts), key)
 
@@ -86,7 +83,7 @@ def once(table: pa.Table, key: str) -> pa.Table:
 
     if not table.num_rows:
         return table
-    codes = table[key].combine_chunks().indices.to_numpy(zero_copy_only=False)
+    codes = plain_codes(table[key])
     if "position" in table.column_names:  # several rows per key: a new block begins where the position falls
         position = table["position"].to_numpy()
         fresh = np.concatenate([[True], (codes[1:] != codes[:-1]) | (position[1:] <= position[:-1])])

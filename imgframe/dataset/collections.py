@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -71,14 +72,10 @@ class Dataset:
 
     def between(self, start: Any = None, end: Any = None) -> Dataset:
         """The collections from ``start`` (inclusive) to ``end`` (exclusive); either may be None. Times as in :meth:`at`."""
-        low = moment(start) if start is not None else None
-        high = moment(end) if end is not None else None
-        kept = [
-            one
-            for one in self.collections
-            if (low is None or one.collected_at >= low) and (high is None or one.collected_at < high)
-        ]
-        return replace(self, collections=tuple(kept))
+        low = -math.inf if start is None else moment(start)
+        high = math.inf if end is None else moment(end)
+        kept = tuple(one for one in self.collections if low <= one.collected_at < high)
+        return replace(self, collections=kept)
 
     def only(self, one: Collection) -> Dataset:
         """The dataset of this collection alone, without what is stored with others: the part that a worker gets."""
@@ -133,9 +130,8 @@ class Dataset:
             )
         outdated = schema.empty("errors")
         if max_age is not None:
-            oldest = (self.collections[-1].collected_at if limit is None else limit) - gotime.to_duration(
-                max_age
-            )
+            newest = self.collections[-1].collected_at if limit is None else limit
+            oldest = newest - gotime.to_duration(max_age)
             outdated = _outdated(failed | read, oldest)
             read, failed = (
                 {node: one for node, one in found.items() if one.collected_at >= oldest}
@@ -146,28 +142,16 @@ class Dataset:
                     f"no node was read after {gotime.format_time(oldest)}, which max_age {str(max_age)!r} asks for"
                 )
         chosen = failed | read
-        tables = {
-            name: _rows_of(name, chosen)
-            for name in schema.TABLES
-            if name not in BY_DIGEST and name != "labels"
-        }
+        names = (name for name in schema.TABLES if name not in BY_DIGEST and name != "labels")
+        tables = {name: _rows_of(name, chosen) for name in names}
         since = {node: one for node, one in failed.items() if chosen[node] is not one}
         tables["errors"] = schema.concat("errors", [tables["errors"], _rows_of("errors", since), outdated])
-        return Inventory({**tables, **self._documents(tables)})
-
-    def _documents(self, tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
-        """The rows of the tables keyed by digest that these tables refer to."""
-        wanted = wanted_digests(tables["images"], tables["manifests"])
-        return {
-            name: united(
-                name,
-                [
-                    of_digests(name, read_table(one.path, name), wanted[name])
-                    for one in self.stored or self.collections
-                ],
+        for name, digests in wanted_digests(tables["images"], tables["manifests"]).items():
+            homes = self.stored or self.collections
+            tables[name] = united(
+                name, [of_digests(name, read_table(one.path, name), digests) for one in homes]
             )
-            for name in BY_DIGEST
-        }
+        return Inventory(tables)
 
     def batches(
         self, name: str, columns: Sequence[str] | None = None, nodes: Iterable[str] | None = None
@@ -188,23 +172,17 @@ class Dataset:
 
         For tables keyed by digest alone the date is that of the first collection that saw it.
         """
+        import numpy as np
         import pandas as pd
 
         parts = [(one, part) for one, part in self.batches(name, columns, nodes) if part.num_rows]
         names = list(columns) if columns is not None else schema.TABLES[name].names
         whole = pa.concat_tables([part for _, part in parts]) if parts else schema.empty(name).select(names)
         frame = schema.to_frame(schema.ordered(whole))
-        rows = [part.num_rows for _, part in parts]
-        dates = [one.date for one, _ in parts]
-        frame.insert(
-            0,
-            "date",
-            pd.Categorical.from_codes(
-                _repeat([sorted(set(dates)).index(d) for d in dates], rows), sorted(set(dates))
-            ),
-        )
-        times = pd.to_datetime(_repeat([one.collected_at for one, _ in parts], rows), unit="ns", utc=True)
-        frame.insert(1, "collected_at", times.as_unit("ns"))
+        rows = np.array([part.num_rows for _, part in parts], np.int64)
+        times = pd.to_datetime([one.collected_at for one, _ in parts], unit="ns", utc=True).as_unit("ns")
+        frame.insert(0, "date", pd.Categorical([one.date for one, _ in parts]).repeat(rows))
+        frame.insert(1, "collected_at", times.repeat(rows))
         return frame
 
 
@@ -227,12 +205,6 @@ def _outdated(chosen: dict[str, Collection], oldest: int) -> pa.Table:
     ]
     same = {"stage": ["history"] * len(gone), "code": ["too_old"] * len(gone)}
     return schema.table("errors", {"node": list(gone), **same, "message": texts})
-
-
-def _repeat(values: list[int], counts: list[int]) -> Any:
-    import numpy as np
-
-    return np.repeat(np.array(values, dtype="int64"), counts)
 
 
 def moment(when: Any, *, end_of_day: bool = False) -> int:
@@ -291,10 +263,8 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
             )
         nodes = file.read(columns=["node", "collected_at", "status"])
         times = [time for time in nodes["collected_at"].cast("int64").to_pylist() if time is not None]
-        names = nodes["node"].to_pylist()
-        failed = [
-            node for node, how in zip(names, nodes["status"].to_pylist(), strict=True) if how == "failed"
-        ]
+        names, states = (nodes[name].to_pylist() for name in ("node", "status"))
+        failed = [node for node, status in zip(names, states, strict=True) if status == "failed"]
         found.append(Collection(folder, match[1], match[2], max(times), tuple(names), tuple(failed)))
     if not found and any(not ours(entry) for entry in root.iterdir()):
         raise SchemaError(f"{str(path)!r} is not a dataset: it has no date=*/collection=* folder")

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgframe import schema
+from imgframe.arrow.keys import plain_codes
 from imgframe.errors import InputError
 from imgframe.inventory import Inventory
 from imgframe.usage.node_bytes import content_by_node, snapshots_by_node
@@ -66,9 +67,8 @@ def diff(old: Inventory, new: Inventory) -> Diff:
         if name != "labels":
             removed[name], added[name] = _rows_apart(name, old.arrow(name), new.arrow(name))
     unread = _failed(old) | _failed(new)
-    return Diff(
-        _changes(removed["images"], added["images"], unread), _totals(old, new, unread), removed, added
-    )
+    changes = _changes(removed["images"], added["images"], unread)
+    return Diff(changes, _totals(old, new, unread), removed, added)
 
 
 def apply_diff(inventory: Inventory, difference: Diff) -> Inventory:
@@ -94,12 +94,8 @@ def apply_diff(inventory: Inventory, difference: Diff) -> Inventory:
 
 def canonical(name: str, table: pa.Table) -> pa.Table:
     """The table sorted by all its columns, the first one first."""
-    plain = [
-        table[field.name].combine_chunks().indices
-        if pa.types.is_dictionary(field.type)
-        else table[field.name].combine_chunks()
-        for field in table.schema
-    ]
+    columns = [column.combine_chunks() for column in table.columns]
+    plain = [column.indices if pa.types.is_dictionary(column.type) else column for column in columns]
     keys = pa.Table.from_arrays(plain, names=[str(at) for at in range(len(plain))])
     order = pc.sort_indices(keys, sort_keys=[(column, "ascending") for column in keys.column_names])
     return schema.table(name, {field.name: table[field.name].take(order) for field in table.schema})
@@ -112,10 +108,8 @@ def _row_ids(table: pa.Table) -> np.ndarray:
         column = table[field.name].combine_chunks()
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
-        codes = (
-            column.indices.fill_null(len(column.dictionary)).to_numpy(zero_copy_only=False).astype(np.int64)
-        )
-        _, ids = np.unique(ids * (len(column.dictionary) + 1) + codes, return_inverse=True)
+        keys = ids * (len(column.dictionary) + 1) + plain_codes(column) + 1
+        _, ids = np.unique(keys, return_inverse=True)
     return ids
 
 
@@ -162,9 +156,7 @@ def _changes(removed: pa.Table, added: pa.Table, unread: set[str]) -> pd.DataFra
     ]
     names = [*_KEY, "change", "old_digest", "new_digest", "content_delta", "unpacked_delta"]
     frame = pd.DataFrame(rows, columns=names)
-    types = dict.fromkeys((*_KEY, "old_digest", "new_digest"), "category") | dict.fromkeys(
-        ("content_delta", "unpacked_delta"), "Int64"
-    )
+    types = dict.fromkeys(names[:-2], "category") | dict.fromkeys(names[-2:], "Int64")
     return frame.astype({**types, "change": pd.CategoricalDtype(KINDS)})
 
 

@@ -90,22 +90,29 @@ def prune(path: str | os.PathLike[str], *, before: Any, dry_run: bool = False) -
 
 
 def _pruned(dataset: Dataset, limit: int, *, dry_run: bool) -> Pruned:
-    read, failed = dataset.last(limit)
-    state = {one.path for one in (*read.values(), *failed.values())}
-    staying: list[Collection] = []
-    going: list[Collection] = []
-    for one in dataset.collections:
-        (staying if one.collected_at >= limit or one.path in state else going).append(one)
+    state = {one.path for last in dataset.last(limit) for one in last.values()}
+    staying = [one for one in dataset.collections if one.collected_at >= limit or one.path in state]
+    going = [one for one in dataset.collections if one.collected_at < limit and one.path not in state]
     freed = sum(file.stat().st_size for one in going for file in one.path.iterdir())
     for one, name, rows in _moving(going, staying):
         file = one.path / f"{name}.parquet"
         freed += file.stat().st_size
-        whole = schema.ordered(schema.concat(name, [_without(name, read_table(one.path, name), rows), rows]))
-        freed -= _size(name, whole) if dry_run else _rewrite(dataset.path, file, name, whole)
+        better = words(rows[BY_DIGEST[name]])  # layers with chain IDs supersede those without
+        others = of_digests(name, read_table(one.path, name), better, others=True)
+        whole = schema.ordered(schema.concat(name, [others, rows]))
+        if dry_run:
+            write_table(sink := pa.BufferOutputStream(), name, whole)
+            freed -= sink.getvalue().size
+        else:
+            with _fresh(dataset.path, file) as fresh:
+                write_table(fresh, name, whole)
+            freed -= file.stat().st_size
     if going and not dry_run:
         _record_prune(dataset, max(one.collected_at for one in staying if one.collected_at <= limit))
-        for one in going:
-            _remove(dataset.path, one)
+        for one in going:  # renamed first, so that no reader finds an incomplete one
+            shutil.rmtree(one.path.rename(dataset.path / f"{GONE}{one.id}"))
+            if not any(one.path.parent.iterdir()):
+                one.path.parent.rmdir()
     return Pruned(tuple(going), tuple(one for one in staying if one.collected_at < limit), freed)
 
 
@@ -115,21 +122,13 @@ def _moving(
     """Rows of tables keyed by digest that only deleted collections hold, each with the first remaining one that refers to it."""
     wanted = {name: pa.array([], pa.string()) for name in BY_DIGEST}
     for one in staying if going else ():
-        wanted = {
-            name: pc.unique(pa.concat_arrays([wanted[name], digests]))
-            for name, digests in _wanted(one).items()
-        }
+        for name, digests in _wanted(one).items():
+            wanted[name] = pc.unique(pa.concat_arrays([wanted[name], digests]))
     known = known_digests(one.path for one in staying)
-    found = {
-        name: united(
-            name,
-            [
-                not_stored(name, of_digests(name, read_table(one.path, name), wanted[name]), known)
-                for one in going
-            ],
-        )
-        for name in BY_DIGEST
-    }
+    found = {}
+    for name, digests in wanted.items():
+        parts = (of_digests(name, read_table(one.path, name), digests) for one in going)
+        found[name] = united(name, [not_stored(name, part, known) for part in parts])
     for one in staying:
         if not any(rows.num_rows for rows in found.values()):
             return
@@ -146,25 +145,6 @@ def _wanted(one: Collection) -> dict[str, pa.Array]:
         for name, other in (("images", "manifest_digest"), ("manifests", "parent_digest"))
     )
     return wanted_digests(images, manifests)
-
-
-def _without(name: str, table: pa.Table, better: pa.Table) -> pa.Table:
-    """The rows of a table keyed by digest that are not superseded: layers with chain IDs supersede those without."""
-    return of_digests(name, table, words(better[BY_DIGEST[name]]), others=True)
-
-
-def _size(name: str, table: pa.Table) -> int:
-    """The size of the table as a file, in bytes."""
-    sink = pa.BufferOutputStream()
-    write_table(sink, name, table)
-    return int(sink.getvalue().size)
-
-
-def _rewrite(root: Path, file: Path, name: str, table: pa.Table) -> int:
-    """Replace a file by the table, durably, and return its size in bytes."""
-    with _fresh(root, file) as fresh:
-        write_table(fresh, name, table)
-    return file.stat().st_size
 
 
 def _record_prune(dataset: Dataset, newest: int) -> None:
@@ -194,12 +174,3 @@ def _sync(path: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
-
-
-def _remove(root: Path, one: Collection) -> None:
-    """Delete a collection: rename it first, so that no reader finds an incomplete one."""
-    gone = root / f"{GONE}{one.id}"
-    one.path.rename(gone)
-    shutil.rmtree(gone)
-    if not any(one.path.parent.iterdir()):
-        one.path.parent.rmdir()

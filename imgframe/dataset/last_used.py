@@ -63,12 +63,9 @@ def _observe(seen: dict[tuple[Any, ...], list[Any]], table: pa.Table, when: int)
     columns = [table[name].to_pylist() for name in _COLUMNS]
     for *key, containers, by_digest in zip(*columns, strict=True):
         used = bool(containers) or bool(by_digest)
-        entry = seen.get(tuple(key))
-        if entry is None:
-            entry = seen[tuple(key)] = [when, when, None, None, 0, 0]
+        entry = seen.setdefault(tuple(key), [when, when, None, None, 0, 0])
         entry[1] = when
         entry[4] += 1
         if used:
-            entry[2] = when if entry[2] is None else entry[2]
-            entry[3] = when
+            entry[2:4] = when if entry[2] is None else entry[2], when
             entry[5] += 1

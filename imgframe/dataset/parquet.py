@@ -76,13 +76,11 @@ def read_table(
         if nodes is None or "node" not in wanted.names:
             table = file.read(columns=names)
         else:
-            groups = [
-                at for at in range(file.num_row_groups) if _may_hold(file.metadata.row_group(at), nodes)
-            ]
-            table = file.read_row_groups(groups, columns=[*names, *([] if "node" in names else ["node"])])
-            table = table.filter(
-                pc.is_in(table["node"].cast(pa.string()), pa.array(list(nodes), pa.string()))
-            )
+            every = range(file.num_row_groups)
+            groups = [at for at in every if _may_hold(file.metadata.row_group(at), nodes)]
+            table = file.read_row_groups(groups, columns=list(dict.fromkeys([*names, "node"])))
+            wanted_nodes = pa.array(list(nodes), pa.string())
+            table = table.filter(pc.is_in(table["node"].cast(pa.string()), wanted_nodes))
     target = pa.schema(fields)
     return pa.table([_as(table[field.name], field.type) for field in target], schema=target)
 
@@ -93,11 +91,8 @@ def _may_hold(group: Any, nodes: Sequence[str]) -> bool:
         column = group.column(at)
         if column.path_in_schema == "node":
             bounds = column.statistics
-            return (
-                bounds is None
-                or not bounds.has_min_max
-                or any(bounds.min <= node <= bounds.max for node in nodes)
-            )
+            if bounds is not None and bounds.has_min_max:
+                return any(bounds.min <= node <= bounds.max for node in nodes)
     return True
 
 

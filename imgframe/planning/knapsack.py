@@ -27,12 +27,25 @@ class Sharing:
 
     def freed(self, chosen: np.ndarray) -> int:
         """Bytes freed by deleting the units ``chosen`` (booleans): those of objects that no other unit holds."""
-        left = (
-            np.add.reduceat(np.append(~chosen[self.unit], False), self.start[:-1])
-            if len(self.size)
-            else np.zeros(0)
-        )
-        return int(self.size[left == 0].sum())
+        return int(self.size[self.left(chosen) == 0].sum())
+
+    def left(self, chosen: np.ndarray) -> Ints:
+        """By how many units outside ``chosen`` each object is held."""
+        if not len(self.size):
+            return np.zeros(0, np.int64)
+        return np.add.reduceat(np.append(~chosen[self.unit], False), self.start[:-1]).astype(np.int64)
+
+    def only(self, units: Ints) -> np.ndarray:
+        """These units as booleans."""
+        chosen = np.zeros(self.units, dtype=bool)
+        chosen[units] = True
+        return chosen
+
+    def by_unit(self) -> list[Ints]:
+        """The objects of each unit."""
+        thing = np.repeat(np.arange(len(self.size)), np.diff(self.start))
+        order = np.argsort(self.unit, kind="stable")
+        return np.split(thing[order], np.searchsorted(self.unit[order], np.arange(1, self.units)))
 
 
 def merge(size: Ints, start: Ints, unit: Ints, units: int) -> Sharing:
@@ -68,18 +81,15 @@ def choose(sharing: Sharing, cost: np.ndarray, target: int, orders: tuple[Ints, 
     """
     if target <= 0:
         return np.zeros(sharing.units, dtype=bool)
-    everything = np.zeros(sharing.units, dtype=bool)
-    everything[np.unique(sharing.unit)] = True
+    everything = sharing.only(sharing.unit)
     if sharing.freed(everything) < target:
         return everything
     if sharing.units <= EXACT:
         return _cheapest_of_all(sharing, cost, target)
-    ways = [
-        _trimmed(sharing, cost, target, way)
-        for way in (_greedy(sharing, cost, target), _bundled(sharing, cost, target))
-    ]
-    ways += [_trimmed(sharing, cost, target, _first(sharing, order, target)) for order in orders]
-    return min(ways, key=lambda chosen: (float(cost[chosen].sum()), sharing.freed(chosen)))
+    ways = [_greedy(sharing, cost, target), _bundled(sharing, cost, target)]
+    ways += [_first(sharing, order, target) for order in orders]
+    trimmed = (_trimmed(sharing, cost, target, way) for way in ways)
+    return min(trimmed, key=lambda chosen: (float(cost[chosen].sum()), sharing.freed(chosen)))
 
 
 def _cheapest_of_all(sharing: Sharing, cost: np.ndarray, target: int) -> np.ndarray:
@@ -103,19 +113,16 @@ def _first(sharing: Sharing, order: Ints, target: int) -> np.ndarray:
     low, high = 0, len(order)
     while low < high:
         middle = (low + high) // 2
-        chosen = np.zeros(sharing.units, dtype=bool)
-        chosen[order[:middle]] = True
-        low, high = (low, middle) if sharing.freed(chosen) >= target else (middle + 1, high)
-    chosen = np.zeros(sharing.units, dtype=bool)
-    chosen[order[:low]] = True
-    return chosen
+        enough = sharing.freed(sharing.only(order[:middle])) >= target
+        low, high = (low, middle) if enough else (middle + 1, high)
+    return sharing.only(order[:low])
 
 
 def _greedy(sharing: Sharing, cost: np.ndarray, target: int) -> np.ndarray:
     """Unit by unit, best credit per cost first; a shared object is credited in equal parts to its remaining holders."""
     counts = np.diff(sharing.start)
     left = counts.copy()
-    of_unit = _by_unit(sharing)
+    of_unit = sharing.by_unit()
     credit = np.zeros(sharing.units)
     np.add.at(credit, sharing.unit, np.repeat(sharing.size / np.maximum(counts, 1), counts))
     chosen, freed = np.zeros(sharing.units, dtype=bool), 0
@@ -148,18 +155,10 @@ def _bundled(sharing: Sharing, cost: np.ndarray, target: int) -> np.ndarray:
     return chosen
 
 
-def _by_unit(sharing: Sharing) -> list[Ints]:
-    thing = np.repeat(np.arange(len(sharing.size)), np.diff(sharing.start))
-    order = np.argsort(sharing.unit, kind="stable")
-    bounds = np.searchsorted(sharing.unit[order], np.arange(sharing.units + 1))
-    return [thing[order[bounds[one] : bounds[one + 1]]] for one in range(sharing.units)]
-
-
 def _trimmed(sharing: Sharing, cost: np.ndarray, target: int, chosen: np.ndarray) -> np.ndarray:
     """The set without unnecessary units, the most expensive dropped first."""
     chosen = chosen.copy()
-    of_unit = _by_unit(sharing)
-    left = np.add.reduceat(np.append(~chosen[sharing.unit], False), sharing.start[:-1]).astype(np.int64)
+    of_unit, left = sharing.by_unit(), sharing.left(chosen)
     freed = int(sharing.size[left == 0].sum())
     for one in sorted(np.flatnonzero(chosen), key=lambda unit: -cost[unit]):
         things = of_unit[one]

@@ -62,10 +62,9 @@ def lookup(raw: str) -> Lookup:
     from imgframe import containerd_filters
     from imgframe.golang.regexp import quote_meta
 
-    names = []
+    names = [raw]
     with contextlib.suppress(ReferenceError_):
-        names.append(reference.parse(raw).string)
-    names.append(raw)
+        names.insert(0, reference.parse(raw).string)
     wanted = []
     for name in names:
         (selector, *others) = containerd_filters.parse(f"name=={name}")
@@ -87,13 +86,12 @@ def find_existing(
         NotFound: no record matches, or none can be read; the message ends with Go's words.
     """
     candidates = wanted.candidates(records)
-    if not candidates:
-        raise NotFound(not_existing(wanted.raw, "got count 0 after walking"))
     for record in candidates:
         config = _readable(record.target, matcher, documents)
         if config is not None:
             return record, config
-    raise NotFound(not_existing(wanted.raw, "got nil res after walking"))
+    got = "nil res" if candidates else "count 0"
+    raise NotFound(not_existing(wanted.raw, f"got {got} after walking"))
 
 
 def not_existing(raw: str, why: str) -> str:

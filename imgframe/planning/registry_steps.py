@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from imgframe import reference, schema
 from imgframe.errors import InputError, MissingColumn, ReferenceError_
 from imgframe.planning.decision import Decision
+from imgframe.planning.requested import KEY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,23 +71,19 @@ def fetch_steps(
             continue
         steps += [(node, space, name) for node in nodes]
     steps = list(dict.fromkeys(steps))
+    left = {name: [row[at] for row in kept] for at, name in enumerate((*KEY, "reason"))}
+    return Decision(_steps(action, steps, options, {}), schema.plan_table("kept", left))
+
+
+def _steps(
+    action: str, rows: Sequence[tuple[str, str, str]], options: str, more: Mapping[str, Sequence[Any]]
+) -> pa.Table:
+    """The steps for these nodes, namespaces and names."""
     reason = "asked for" + ("; TLS is not verified" if '"insecure":true' in options else "")
-    return Decision(
-        _steps(action, steps, {"reason": [reason] * len(steps), "options": [options] * len(steps)}),
-        schema.plan_table(
-            "kept",
-            dict(
-                zip(("node", "namespace", "name", "reason"), map(list, zip(*kept, strict=True)), strict=False)
-            ),
-        ),
-    )
-
-
-def _steps(action: str, rows: Sequence[tuple[str, str, str]], more: Mapping[str, Sequence[Any]]) -> pa.Table:
-    columns: dict[str, Any] = {"step": list(range(len(rows))), "action": [action] * len(rows)}
-    for place, name in enumerate(("node", "namespace", "name")):
-        columns[name] = [row[place] for row in rows]
-    return schema.plan_table("steps", {**columns, **more})
+    count = len(rows)
+    same = {"action": [action] * count, "reason": [reason] * count, "options": [options] * count}
+    key = {name: [row[at] for row in rows] for at, name in enumerate(KEY)}
+    return schema.plan_table("steps", {"step": list(range(count)), **same, **key, **more})
 
 
 def _pulled_name(text: str) -> str:
@@ -135,21 +132,11 @@ def push_steps(records: Sequence[Mapping[str, Any]], names: Sequence[str | None]
         else:
             going.append((record, destination))
     _refuse_clashes(going)
-    reason = "asked for" + ("; TLS is not verified" if '"insecure":true' in options else "")
+    rows = [(str(record["node"]), str(record["namespace"]), str(record["name"])) for record, _ in going]
     copied = ("digest", "media_type", "target_size", "record_labels")
-    steps = _steps(
-        "push",
-        [(str(record["node"]), str(record["namespace"]), str(record["name"])) for record, _ in going],
-        {
-            **{column: [record[column] for record, _ in going] for column in copied},
-            "to": [name for _, name in going],
-            "reason": [reason] * len(going),
-            "options": [options] * len(going),
-        },
-    )
-    left = {
-        column: [record[column] for record, _ in kept] for column in ("node", "namespace", "name", "digest")
-    }
+    more = {column: [record[column] for record, _ in going] for column in copied}
+    steps = _steps("push", rows, options, {**more, "to": [name for _, name in going]})
+    left = {column: [record[column] for record, _ in kept] for column in (*KEY, "digest")}
     return Decision(steps, schema.plan_table("kept", {**left, "reason": [why for _, why in kept]}))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imgframe import schema
 from imgframe.arrow.keys import Bools, combined, numbers, one_array, unify
@@ -80,38 +81,28 @@ class RetentionRules:
 
     def reasons(self, records: RequestedRecords, inventory: Inventory) -> Reasons:
         """Per record the first reason to keep it, None if it may go."""
-        notes = _Notes(len(records))
-        notes.add(records.column("digest").is_null(), "not in the inventory: nothing is known about it")
-        notes.add(records.moved(), "changed since: the inventory has another digest under this name")
-        if self.dangling:
-            notes.add(~_dangling(records), "not dangling: nerdctl image prune deletes it only with --all")
-        if self.pinned:
-            notes.add(_pinned(records), "pinned")
         named = numbers(records.column("containers"))[0] > 0
+        notes = [
+            (records.column("digest").is_null(), "not in the inventory: nothing is known about it"),
+            (records.moved(), "changed since: the inventory has another digest under this name"),
+        ]
+        if self.dangling:
+            others = ~_dangling(records)
+            notes.append((others, "not dangling: nerdctl image prune deletes it only with --all"))
+        if self.pinned:
+            notes.append((_pinned(records), "pinned"))
         if self.used == "digest":
-            notes.add(named | _true(records.column("used_by_digest")), "in use by a container")
+            used = named | _true(records.column("used_by_digest"))
+            notes.append((used, "in use by a container"))
         elif self.used == "name":
-            notes.add(named, "in use: a container has exactly this name")
-        for name in self.known:
-            notes.add(records.column(name).is_null(), "its use is unknown")
+            notes.append((named, "in use: a container has exactly this name"))
+        notes += [(records.column(name).is_null(), "its use is unknown") for name in self.known]
         if self.known:
-            notes.add(_blind(records, inventory), "containers could not be read, so its use is unknown")
-        return notes.reasons()
-
-
-class _Notes:
-    """The first reason given to each record."""
-
-    def __init__(self, count: int) -> None:
-        self._codes = np.zeros(count, np.int8)
-        self._words: list[str | None] = [None]
-
-    def add(self, mask: Any, reason: str) -> None:
-        self._codes[np.asarray(mask, dtype=np.bool_) & (self._codes == 0)] = len(self._words)
-        self._words.append(reason)
-
-    def reasons(self) -> Reasons:
-        return np.array(self._words, dtype=object)[self._codes]
+            blind = _blind(records, inventory)
+            notes.append((blind, "containers could not be read, so its use is unknown"))
+        masks, words = zip(*notes, strict=True)
+        reasons = [np.array(word, object) for word in words]
+        return np.select([np.asarray(mask, np.bool_) for mask in masks], reasons, np.array(None))
 
 
 def _true(column: pa.Array) -> Bools:
@@ -137,14 +128,13 @@ def _dangling(records: RequestedRecords) -> Bools:
 def _blind(records: RequestedRecords, inventory: Inventory) -> Bools:
     """Whether the containers of the record's namespace could not be listed."""
     errors = inventory.arrow("errors")
-    stages = errors["stage"].to_pylist()
-    failed = errors.filter(pa.array([stage in {"containers", "connect"} for stage in stages], pa.bool_()))
+    stages = pa.array(["containers", "connect"])
+    failed = errors.filter(pc.is_in(errors["stage"].cast(pa.string()), stages))
     (node, failed_node), nodes = unify([records.asked["node"], failed["node"]])
     (space, failed_space), spaces = unify([records.asked["namespace"], failed["namespace"]])
-    whole = failed_node[failed_space < 0]
-    pairs = combined(failed_node, failed_space, sizes=(len(nodes), len(spaces)))
-    own = combined(node, space, sizes=(len(nodes), len(spaces)))
-    return np.isin(own, pairs) | np.isin(node, whole)
+    sizes = (len(nodes), len(spaces))
+    own, pairs = combined(node, space, sizes=sizes), combined(failed_node, failed_space, sizes=sizes)
+    return np.isin(own, pairs) | np.isin(node, failed_node[failed_space < 0])
 
 
 def free(reasons: Reasons) -> Bools:

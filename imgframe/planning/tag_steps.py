@@ -40,7 +40,11 @@ def tag_steps(records: RequestedRecords, inventory: Inventory, to: Names) -> Dec
     new = pa.array([name for name in names if name is not None], pa.string())
     keys = going.keys().set_column(KEY.index("name"), "name", new.dictionary_encode())
     _refuse_clashes(keys)
-    moved = _targets(keys, inventory)
+    own = inventory.arrow("images")
+    rows = rows_of(own, keys, "tag")
+    moved = (
+        own["digest"].take(pa.array(rows, mask=rows < 0)).to_pylist()
+    )  # from which digest, if the name exists
     pairs = list(zip(moved, going.column("digest").to_pylist(), strict=True))
     steps = schema.plan_table(
         "steps",
@@ -58,14 +62,6 @@ def tag_steps(records: RequestedRecords, inventory: Inventory, to: Names) -> Dec
         },
     )
     return Decision(steps, kept_table(records, reasons))
-
-
-def _targets(keys: pa.Table, inventory: Inventory) -> list[str | None]:
-    """The current digest of each name, None if there is no such record."""
-    images = inventory.arrow("images")
-    rows = rows_of(images, keys, "tag")
-    found: list[str | None] = images["digest"].take(pa.array(rows, mask=rows < 0)).to_pylist()
-    return found
 
 
 def _refuse_clashes(keys: pa.Table) -> None:

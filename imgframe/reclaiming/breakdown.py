@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_PARTS = ("images", "containers", "orphans", "unaccounted", "total")
+
+
 class StoreParts(NamedTuple):
     """The part that every object of the graph belongs to; a blob that several namespaces list counts in one row only."""
 
@@ -47,8 +50,7 @@ def parts_of(graph: Graph, now: int | None) -> StoreParts:
             marked = np.zeros(graph.count, np.bool_)
             marked[graph.part(kind)] = graph.roots(now)[graph.part(kind)]
             graph.spread(marked, push_true)
-            content = graph.kept_blobs(marked)[graph.physical]
-            marked[graph.part(CONTENT)] = content
+            marked[graph.part(CONTENT)] = graph.stays(CONTENT, marked)
             reached.append(marked)
         graph.cache[key] = StoreParts(
             _counted(graph, now), reached[0], reached[1] & ~reached[0], *_sizes(graph)
@@ -110,10 +112,9 @@ def breakdown_table(
     graph = graph_of(inventory, moment)
     parts = parts_of(graph, moment)
     nodes = inventory.arrow("nodes")["node"].to_pylist()
-    place = _store_of(graph)
-    rows: dict[str, list[Any]] = {name: [] for name in ("node", "part", "items", "size", "unknown")}
-    for node in nodes:
-        mine = graph.store == place[node] if node in place else np.zeros(graph.count, np.bool_)
+    rows: list[tuple[Any, ...]] = []
+    for node, store in zip(nodes, graph.node_store.tolist(), strict=True):
+        mine = graph.store == store
         sums = []
         for chosen in (parts.counts & parts.images, parts.counts & parts.containers, parts.orphans):
             here = chosen & mine
@@ -122,30 +123,11 @@ def breakdown_table(
         total = (measured or {}).get(node, known)
         items, unknown = sum(part[0] for part in sums), sum(part[2] for part in sums)
         sums += [(0, total - known, 0), (items, total, unknown)]
-        for part, values in zip(
-            ("images", "containers", "orphans", "unaccounted", "total"), sums, strict=True
-        ):
-            for name, value in zip(rows, (node, part, *values), strict=True):
-                rows[name].append(value)
-    return pa.table(
-        {
-            name: categories(values) if name in {"node", "part"} else pa.array(values, pa.int64())
-            for name, values in rows.items()
-        }
-    )
-
-
-def _store_of(graph: Graph) -> dict[str, int]:
-    """The number of each node's store, if it holds anything."""
-    out: dict[str, int] = {}
-    for kind in (IMAGE, CONTENT, SNAPSHOT, INGEST):
-        column = one_array(graph.table(kind)["node"])
-        codes = plain_codes(column)
-        _, first = np.unique(codes, return_index=True)
-        for row in first.tolist():
-            if codes[row] >= 0:
-                out[column.dictionary[int(codes[row])].as_py()] = int(graph.store[graph.start[kind] + row])
-    return out
+        rows += [(node, part, *values) for part, values in zip(_PARTS, sums, strict=True)]
+    node_, part_, *counts = map(list, zip(*rows, strict=True)) if rows else ([] for _ in range(5))
+    names = ("items", "size", "unknown")
+    integers = {name: pa.array(values, pa.int64()) for name, values in zip(names, counts, strict=True)}
+    return pa.table({"node": categories(node_), "part": categories(part_), **integers})
 
 
 def df(inventory: Inventory, *, now: Any = None) -> pa.Table:
@@ -210,9 +192,8 @@ def _stopped(graph: Graph, chosen: Bools, now: int | None) -> int:
     roots = graph.roots(now).copy()
     roots[graph.start[CONTAINER] + np.flatnonzero(chosen)] = False
     after, before = graph.mark(roots, None, now), graph.kept(now)
-    blobs = graph.kept_blobs(before) & ~graph.kept_blobs(after)
-    snapshots = (before & ~after)[graph.part(SNAPSHOT)]
-    return int(graph.blob_size[blobs].sum()) + int(graph.snapshot_size[snapshots].sum())
+    sizes = (CONTENT, graph.blob_size), (SNAPSHOT, graph.snapshot_size)
+    return sum(int(size[graph.lost(kind, before, after)].sum()) for kind, size in sizes)
 
 
 def df_images(inventory: Inventory, *, now: Any = None) -> pa.Table:

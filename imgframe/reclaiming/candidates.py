@@ -41,8 +41,7 @@ def candidate_holders(inventory: Inventory, images: Any, unit: Ints) -> dict[str
     rows, unit = rows[there], unit[there]
     after = reclaim_rows(graph, np.unique(rows)).after
     before = graph.kept(None)
-    content = np.flatnonzero(graph.kept_blobs(before) & ~graph.kept_blobs(after))
-    snapshot = np.flatnonzero((before & ~after)[graph.part(SNAPSHOT)])
+    content, snapshot = (graph.lost(kind, before, after) for kind in (CONTENT, SNAPSHOT))
     size = np.concatenate([graph.blob_size[content], graph.snapshot_size[snapshot]])
     items, holders = [], []
     for first in range(0, int(unit.max(initial=-1)) + 1, _BITS):
@@ -55,19 +54,17 @@ def candidate_holders(inventory: Inventory, images: Any, unit: Ints) -> dict[str
             found = np.flatnonzero((masks >> bit) & 1)
             items.append(found)
             holders.append(np.full(len(found), first + bit, np.int64))
-    item = np.concatenate(items) if items else np.zeros(0, np.int64)
-    holder = np.concatenate(holders) if holders else np.zeros(0, np.int64)
-    order = np.argsort(item, kind="stable")
-    tables = (
-        graph.tables["blobs"].take(pa.array(content)),
-        graph.tables["snapshots"].take(pa.array(snapshot)),
-    )
-    return _by_node(tables, size, item[order], holder[order])
+    none = np.zeros(0, np.int64)
+    nodes = [
+        graph.table(kind)["node"].take(pa.array(lost))
+        for kind, lost in ((CONTENT, content), (SNAPSHOT, snapshot))
+    ]
+    return _by_node(nodes, size, np.concatenate([none, *items]), np.concatenate([none, *holders]))
 
 
-def _by_node(tables: Sequence[pa.Table], size: Ints, item: Ints, holder: Ints) -> dict[str, SharedObjects]:
-    """The objects of each node, numbered through ``tables``; ``holder`` holds ``item``, pair by pair."""
-    codes, words = unify([table["node"] for table in tables])
+def _by_node(nodes: Sequence[pa.Array], size: Ints, item: Ints, holder: Ints) -> dict[str, SharedObjects]:
+    """The objects of each node, numbered through ``nodes``; ``holder`` holds ``item``, pair by pair."""
+    codes, words = unify(nodes)
     node = np.concatenate(codes)
     order, bounds = grouped(node, len(words))
     place = np.empty(len(order), np.int64)

@@ -55,7 +55,8 @@ class Graph:
 
     Row ``r`` of kind ``k`` has the number ``start[k] + r``; the kinds are those of :mod:`imgframe.reclaiming.gc_labels`, the
     rows those of the tables, for leases ``lease_rows`` (the first row of each). ``until`` is the time in ns until which an
-    object is itself a root. ``store`` is the number of each object's node, ``collected`` the time at which each store was
+    object is itself a root. ``store`` is the number of each object's node, ``node_store`` that of each row of the table nodes,
+    ``collected`` the time at which each store was
     collected. ``physical`` is one row of ``blobs`` for each blob of a store, whichever namespaces list it.
     ``conditional`` are edges that hold at some times only; :meth:`at` adds those of one time.
     """
@@ -69,6 +70,7 @@ class Graph:
     until: Ints
     lease_rows: Ints
     store: Ints
+    node_store: Ints
     collected: Ints
     physical: Ints
     blob_size: Ints
@@ -141,14 +143,21 @@ class Graph:
             self.cache["listed once"] = bool((self.physical == np.arange(len(self.physical))).all())
         return self.cache["listed once"]
 
-    def kept_blobs(self, marked: Bools) -> Bools:
-        """For each physical blob (a row of ``blobs``) whether a namespace of its store keeps it."""
-        rows = marked[self.part(CONTENT)]
-        if self.blobs_listed_once:
+    def stays(self, kind: int, marked: Bools) -> Bools:
+        """Which rows of a kind stay if ``marked`` is kept: a blob stays as long as any namespace of its store keeps it."""
+        rows = marked[self.part(kind)]
+        if kind != CONTENT or self.blobs_listed_once:
             return rows
         out = np.zeros(len(rows), np.bool_)
         out[self.physical[rows]] = True
-        return out
+        return out[self.physical]
+
+    def lost(self, kind: int, before: Bools, after: Bools) -> Ints:
+        """The rows of a kind that stay if ``before`` is kept, but not if ``after`` is; each physical blob is one row."""
+        lost = self.stays(kind, before) & ~self.stays(kind, after)
+        if kind == CONTENT and not self.blobs_listed_once:
+            lost &= self.physical == np.arange(len(lost))
+        return np.flatnonzero(lost)
 
     def mark(self, marked: Bools, removed: Ints | None, now: int | None) -> Bools:
         """The mark phase: extend ``marked``, in place, by what it reaches once the image records ``removed`` are gone."""
@@ -237,6 +246,7 @@ def build(tables: Mapping[str, pa.Table], chains: Chains | None = None) -> Graph
         until=np.append(_until(index, read, releases, leased), np.full(placeholders.count, _ALWAYS_GONE)),
         lease_rows=index.lease_rows,
         store=np.append(index.store(), np.zeros(placeholders.count, np.int64)),
+        node_store=index.node_store,
         collected=index.per_store(_times(tables["nodes"]["collected_at"], time.time_ns()), time.time_ns()),
         physical=index.physical(),
         blob_size=numbers(tables["blobs"]["size"])[0],

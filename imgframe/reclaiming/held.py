@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,24 +76,17 @@ def held_table(graph: Graph, removed: Ints, after: Bools, now: int | None) -> pa
     """What the records ``removed`` refer to that stays when they are deleted, and who holds it."""
     reached = graph.reached(removed)
     root, others = witnesses(graph, removed, now)
-    content, snapshot = graph.part(CONTENT), graph.part(SNAPSHOT)
-    blobs = np.flatnonzero(reached[content] & graph.kept_blobs(after)[graph.physical])
-    snapshots = np.flatnonzero((reached & after)[snapshot])
-    kinds, holders = holder_names(graph, root[content][blobs])
-    keeper = _keeping_namespace(graph, after)[graph.physical[blobs]]
-    spaces = one_array(graph.tables["blobs"]["namespace"])
-    for place in np.flatnonzero(root[content][blobs] < 0).tolist():
-        kinds[place], holders[place] = "namespace", spaces[int(keeper[place])].as_py()
-    tables = [
-        held_rows(graph, CONTENT, blobs, kinds, holders, others[content][blobs]),
-        held_rows(
-            graph,
-            SNAPSHOT,
-            snapshots,
-            *holder_names(graph, root[snapshot][snapshots]),
-            others[snapshot][snapshots],
-        ),
-    ]
+    tables = []
+    for kind in (CONTENT, SNAPSHOT):
+        part = graph.part(kind)
+        rows = np.flatnonzero(reached[part] & graph.stays(kind, after))
+        kinds, holders = holder_names(graph, root[part][rows])
+        if kind == CONTENT:
+            keeper = _keeping_namespace(graph, after)[graph.physical[rows]]
+            spaces = one_array(graph.tables["blobs"]["namespace"])
+            for place in np.flatnonzero(root[part][rows] < 0).tolist():
+                kinds[place], holders[place] = "namespace", spaces[int(keeper[place])].as_py()
+        tables.append(held_rows(graph, kind, rows, kinds, holders, others[part][rows]))
     return pa.concat_tables(tables).unify_dictionaries()
 
 
@@ -112,13 +104,14 @@ def held_rows(
     graph: Graph,
     kind: int,
     rows: Ints,
-    holder_kinds: Sequence[Any],
-    holders: Sequence[Any],
+    holder_kinds: Sequence[str] = (),
+    holders: Sequence[str] = (),
     others: Bools | None = None,
 ) -> pa.Table:
-    """Rows of the table of a kind with who holds each (None: nobody): the columns :data:`HELD`."""
+    """Rows of the table of a kind with who holds each (empty: nobody): the columns :data:`HELD`."""
+    nobody = [None] * len(rows)
     taken = graph.table(kind).take(pa.array(rows))
-    snapshotter = taken["snapshotter"] if kind == SNAPSHOT else categories([None] * len(rows))
+    snapshotter = taken["snapshotter"] if kind == SNAPSHOT else categories(nobody)
     columns = [
         taken["node"],
         taken["namespace"],
@@ -126,8 +119,8 @@ def held_rows(
         one_array(snapshotter).cast(schema.CATEGORY),
         one_array(taken[KEYS[kind]]).cast(schema.CATEGORY),
         taken["size"],
-        categories(holder_kinds),
-        categories(holders),
+        categories([text or None for text in holder_kinds] or nobody),
+        categories([text or None for text in holders] or nobody),
         pa.array(np.zeros(len(rows), np.bool_) if others is None else others),
     ]
     return pa.table([one_array(column) for column in columns], names=list(HELD))

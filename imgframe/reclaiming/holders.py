@@ -71,10 +71,9 @@ def _holders_of(graph: Graph, number: int, now: int | None) -> pa.Table:
     roots = np.union1d(roots, flat.lease[(flat.target == number) & graph.roots(now)[flat.lease]])
     roots = roots[np.argsort(ranks(graph)[roots], kind="stable")]
     roots = roots if len(roots) else np.array([NONE])
-    kinds, names = holder_names(graph, roots)
     kind = int(graph.kind_of(np.array([number]))[0])
     row = np.full(len(roots), number - graph.start[kind])
-    made = held_rows(graph, kind, row, [text or None for text in kinds], [text or None for text in names])
+    made = held_rows(graph, kind, row, *holder_names(graph, roots))
     via = [_path(graph, int(root), number, step) for root in roots]
     return made.drop_columns(["others"]).append_column("via", categories(via))
 
@@ -144,23 +143,11 @@ def explain_table(
     if not len(rows):
         raise NotFound(f"no image record {name!r} in this inventory")
     made = reclaim_rows(graph, rows, moment)
-    held = made.arrow("held")
-    gone = _gone(graph, rows, made.after)
-    frees = np.concatenate([np.zeros(held.num_rows, np.bool_), np.ones(gone.num_rows, np.bool_)])
-    both = pa.concat_tables([held, gone]).unify_dictionaries()
-    return both.add_column(HELD.index("holder_kind"), "frees", pa.array(frees))
-
-
-def _gone(graph: Graph, rows: Ints, after: Bools) -> pa.Table:
-    """What the records refer to that goes with them."""
-    reached = graph.reached(rows)
-    stays = graph.kept_blobs(after)[graph.physical]
-    content = np.flatnonzero(reached[graph.part(CONTENT)] & ~stays)
-    snapshot = np.flatnonzero((reached & ~after)[graph.part(SNAPSHOT)])
-    nobody = [[None] * len(found) for found in (content, snapshot)]
-    return pa.concat_tables(
-        [
-            held_rows(graph, CONTENT, content, nobody[0], nobody[0]),
-            held_rows(graph, SNAPSHOT, snapshot, nobody[1], nobody[1]),
-        ]
-    )
+    held, reached = made.arrow("held"), graph.reached(rows)
+    gone = [
+        held_rows(graph, kind, np.flatnonzero(reached[graph.part(kind)] & ~graph.stays(kind, made.after)))
+        for kind in (CONTENT, SNAPSHOT)
+    ]
+    both = pa.concat_tables([held, *gone]).unify_dictionaries()
+    frees = pa.array(np.arange(both.num_rows) >= held.num_rows)
+    return both.add_column(HELD.index("holder_kind"), "frees", frees)

@@ -79,7 +79,7 @@ class ObjectIndex:
             [*parts, tables["nodes"].append_column("namespace", _nulls(tables["nodes"]))]
         )
         self.scope = dict(enumerate(all_scopes[: len(TABLES)]))
-        self._nodes = all_scopes[-1] // self.width
+        self.node_store = all_scopes[-1] // self.width
         self.lease_rows, self.lease_of_row = _distinct(self.scope[LEASE], tables["leases"]["id"])
         self.lease_row_scope = self.scope[LEASE]
         self.scope[LEASE] = self.scope[LEASE][self.lease_rows]
@@ -93,8 +93,8 @@ class ObjectIndex:
     def per_store(self, values: Ints, default: int) -> Ints:
         """A column of the table nodes as an array over store numbers."""
         top = max((int(scope.max(initial=0)) for scope in self.scope.values()), default=0) // self.width
-        out = np.full(max(top, int(self._nodes.max(initial=0))) + 1, default, np.int64)
-        out[self._nodes] = values
+        out = np.full(max(top, int(self.node_store.max(initial=0))) + 1, default, np.int64)
+        out[self.node_store] = values
         return out
 
     def releases(self) -> Ints:

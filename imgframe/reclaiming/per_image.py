@@ -63,7 +63,7 @@ def reclaim_marginal(inventory: Inventory, images: Any, *, now: Any = None) -> p
     rows = rows_of(graph.tables["images"], images)
     there = np.flatnonzero(rows >= 0)
     order, first = np.unique(rows[there], return_index=True)
-    position = np.full(len(order), 0, np.int64)
+    position = np.zeros(len(order), np.int64)
     position[np.argsort(first, kind="stable")] = np.arange(len(order))
     made = marginal_bytes(graph, order, position, moment)
     places = np.full(len(rows), NONE, np.int64)
@@ -79,12 +79,10 @@ def _frame(values: dict[str, Ints], places: Ints, images: Any) -> pd.DataFrame:
     import pandas as pd
 
     there = places >= 0
-    data = {}
-    for name in COLUMNS:
-        column = values[name]
-        picked = np.zeros(len(places), np.int64)
-        picked[there] = column[places[there]]
-        data[name] = pd.arrays.IntegerArray(picked, ~there)
+    data = {
+        name: pd.arrays.IntegerArray(np.append(values[name], 0)[places], ~there)  # the last is for NA
+        for name in COLUMNS
+    }
     index = images.index if hasattr(images, "index") else pd.RangeIndex(len(places))
     return pd.DataFrame(data, index=index)
 
@@ -137,9 +135,8 @@ def each_bytes(graph: Graph, now: int | None) -> dict[str, Ints]:
     """Freed bytes for every row of ``images``, deleted alone."""
     key = ("each", now)
     if key not in graph.cache:
-        graph.cache[key] = group_bytes(
-            graph, np.arange(graph.start[IMAGE + 1]), int(graph.start[IMAGE + 1]), now
-        )
+        count = int(graph.start[IMAGE + 1])
+        graph.cache[key] = group_bytes(graph, np.arange(count), count, now)
     return graph.cache[key]
 
 
@@ -182,7 +179,7 @@ def _one_by_one(graph: Graph, group: Ints, count: int, now: int | None) -> dict[
     before = graph.kept(now)
     for number in range(count):
         made = reclaim_rows(graph, np.flatnonzero(group == number), now)
-        gone = before[graph.part(SNAPSHOT)] & ~made.after[graph.part(SNAPSHOT)]
+        gone = graph.lost(SNAPSHOT, before, made.after)
         out["snapshot_bytes"][number] = int(graph.snapshot_size[gone].sum())
         out["inodes"][number] = int(graph.snapshot_inodes[gone].sum())
         out["total_bytes"][number] = made.total_bytes - made.garbage_bytes

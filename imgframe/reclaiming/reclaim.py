@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 DELETED, GARBAGE = "deleted", "garbage"
 """Why something goes: the last image that held it is deleted; nothing held it even before."""
+_SNAPSHOTS = ["node", "namespace", "snapshotter", "key", "size", "inodes"]
+_FREED = {
+    "blobs": (CONTENT, ["node", "digest", "size"]),
+    "snapshots": (SNAPSHOT, _SNAPSHOTS),
+    "unknown": (SNAPSHOT, _SNAPSHOTS),
+    "ingests": (INGEST, ["node", "namespace", "ref", "offset"]),
+}
+"""The kind of object in each frame of what goes, and its columns."""
 _UNREAD = ["node", "namespace", "stage", "message"]
 _LISTS = ("connect", "images", "content", "snapshots", "containers", "sandboxes", "leases", "ingests")
 _NO_GAPS = ("not_found", "broken_chain", "cycle")
@@ -62,9 +70,7 @@ class Reclaim:
     _removed: Ints = field(repr=False, compare=False)
     _touched: Bools = field(repr=False, compare=False)
     _now: int | None = field(repr=False, compare=False)
-    _missing: pa.Table = field(repr=False, compare=False)
-    _unread: pa.Table = field(repr=False, compare=False)
-    _cache: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
+    _cache: dict[str, pa.Table] = field(repr=False, compare=False)
 
     @property
     def total_bytes(self) -> int:
@@ -113,42 +119,20 @@ class Reclaim:
         return self._cache[name]
 
     def _make(self, name: str) -> pa.Table:
-        if name == "blobs":
-            return self._blobs()
-        if name == "snapshots":
-            return self._snapshots()
+        if name == "held":
+            return held_table(self._graph, self._removed, self.after, self._now)
+        kind, columns = _FREED[name]
+        gone, garbage = _freed(self._graph, kind, self.after, self._touched, self._now)
+        rows = np.sort(np.concatenate([gone, garbage]))
         if name == "unknown":
-            return self._snapshots(unknown=True)
-        if name == "ingests":
-            return self._ingests()
-        if name == "missing":
-            return self._missing
-        if name == "unread":
-            return self._unread
-        return held_table(self._graph, self._removed, self.after, self._now)
-
-    def _blobs(self) -> pa.Table:
-        graph = self._graph
-        gone, garbage = _freed_blobs(graph, self.after, self._touched, self._now)
-        rows = np.sort(np.concatenate([gone, garbage]))
-        taken = graph.tables["blobs"].select(["node", "digest", "size"]).take(pa.array(rows))
-        return taken.append_column("reason", _reasons(np.isin(rows, garbage)))
-
-    def _snapshots(self, *, unknown: bool = False) -> pa.Table:
-        graph = self._graph
-        gone, garbage = _freed(graph, SNAPSHOT, self.after, self._touched, self._now)
-        rows = np.sort(np.concatenate([gone, garbage]))
-        if unknown:
-            rows = rows[~graph.snapshot_size_known[rows]]
-        names = ["node", "namespace", "snapshotter", "key", "size", "inodes"]
-        taken = graph.tables["snapshots"].select(names).take(pa.array(rows))
-        return taken.append_column("reason", _reasons(np.isin(rows, garbage)))
-
-    def _ingests(self) -> pa.Table:
-        graph = self._graph
-        rows = np.sort(np.concatenate(_freed(graph, INGEST, self.after, self._touched, self._now)))
-        taken = graph.tables["ingests"].select(["node", "namespace", "ref", "offset"]).take(pa.array(rows))
-        return taken.rename_columns(["node", "namespace", "ref", "size"])
+            rows = rows[~self._graph.snapshot_size_known[rows]]
+        taken = self._graph.table(kind).select(columns).take(pa.array(rows))
+        if kind == INGEST:
+            return taken.rename_columns({"offset": "size"})
+        reasons = pa.array(np.isin(rows, garbage).astype(np.int32))
+        return taken.append_column(
+            "reason", pa.DictionaryArray.from_arrays(reasons, pa.array([DELETED, GARBAGE]))
+        )
 
     def __repr__(self) -> str:
         blobs, snapshots = self.arrow("blobs").num_rows, self.arrow("snapshots").num_rows
@@ -161,13 +145,9 @@ class Reclaim:
             text += f"; {human_bytes(self.garbage_bytes)} of it is garbage already"
         if unknown := self.arrow("unknown").num_rows:
             text += f"; {unknown:,} of unknown size count 0"
-        if self._unread.num_rows:
+        if self.arrow("unread").num_rows:
             text += "; at most, as not all of these stores could be read"
         return text + ">"
-
-
-def _reasons(garbage: Bools) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(garbage.astype(np.int32)), pa.array([DELETED, GARBAGE]))
 
 
 def reclaim(inventory: Inventory, images: Any, *, now: Any = None) -> Reclaim:
@@ -198,14 +178,12 @@ def reclaim(inventory: Inventory, images: Any, *, now: Any = None) -> Reclaim:
     asked = as_table(images)
     rows = rows_of(graph.tables["images"], images if asked is images or len(images) else asked)
     found = distinct(rows)
-    unread = _unread(inventory, graph.tables["images"]["node"].take(pa.array(found)).unique().to_pylist())
-    return reclaim_rows(graph, found, moment, _missing(asked, rows), unread)
-
-
-def _unread(inventory: Inventory, nodes: list[str]) -> pa.Table:
-    """The errors by which a list of one of these nodes is incomplete."""
-    found = gaps(inventory.arrow("errors"))
-    return found.filter(_among(found, "node", nodes)).select(_UNREAD)
+    nodes = graph.tables["images"]["node"].take(pa.array(found)).unique().to_pylist()
+    unread = gaps(inventory.arrow("errors"))
+    unread = unread.filter(_among(unread, "node", nodes)).select(_UNREAD)
+    names = [name for name in ("node", "namespace", "name") if name in asked.column_names]
+    missing = asked.select(names).take(pa.array(np.flatnonzero(rows < 0)))
+    return reclaim_rows(graph, found, moment, {"missing": missing, "unread": unread})
 
 
 def gaps(errors: pa.Table) -> pa.Table:
@@ -217,72 +195,41 @@ def _among(table: pa.Table, column: str, words: Sequence[str]) -> pa.ChunkedArra
     return pc.is_in(table[column].cast(pa.string()), pa.array(words, pa.string()))
 
 
-def _missing(asked: pa.Table, rows: Ints) -> pa.Table:
-    names = [name for name in ("node", "namespace", "name") if name in asked.column_names]
-    return asked.select(names).take(pa.array(np.flatnonzero(rows < 0)))
-
-
 def reclaim_rows(
-    graph: Graph,
-    removed: Ints,
-    now: int | None = None,
-    missing: pa.Table | None = None,
-    unread: pa.Table | None = None,
+    graph: Graph, removed: Ints, now: int | None = None, gaps: dict[str, pa.Table] | None = None
 ) -> Reclaim:
-    """:func:`reclaim` for rows of the table ``images``."""
-    marked = graph.roots(now).copy()
-    graph.mark(marked, removed, now)
+    """:func:`reclaim` for rows of the table ``images``; ``gaps``: the tables ``missing`` and ``unread``, by default empty."""
+    after = graph.mark(graph.roots(now).copy(), removed, now)
     touched = np.zeros(len(graph.collected), np.bool_)
     touched[graph.store[removed]] = True
-    blobs, garbage_blobs = _freed_blobs(graph, marked, touched, now)
-    snapshots, garbage_snapshots = _freed(graph, SNAPSHOT, marked, touched, now)
-    ingests = np.concatenate(_freed(graph, INGEST, marked, touched, now))
     offset = numbers(graph.tables["ingests"]["offset"])[0]
-    ingest_bytes = int(offset[ingests].sum())
-    garbage = int(graph.blob_size[garbage_blobs].sum()) + int(graph.snapshot_size[garbage_snapshots].sum())
+    sizes = (CONTENT, graph.blob_size), (SNAPSHOT, graph.snapshot_size), (INGEST, offset)
+    freed = {kind: _freed(graph, kind, after, touched, now) for kind, _ in sizes}
+    gone, garbage = ([int(size[freed[kind][at]].sum()) for kind, size in sizes] for at in range(2))
+    content, snapshots, ingests = (sum(pair) for pair in zip(gone, garbage, strict=True))
+    if gaps is None:
+        keys = graph.tables["images"].select(["node", "namespace", "name"])
+        gaps = {"missing": keys.slice(0, 0), "unread": schema.empty("errors").select(_UNREAD)}
     return Reclaim(
-        int(graph.blob_size[blobs].sum()) + int(graph.blob_size[garbage_blobs].sum()),
-        int(graph.snapshot_size[snapshots].sum()) + int(graph.snapshot_size[garbage_snapshots].sum()),
-        ingest_bytes,
-        garbage + ingest_bytes,
-        int(graph.snapshot_inodes[snapshots].sum()) + int(graph.snapshot_inodes[garbage_snapshots].sum()),
+        content,
+        snapshots,
+        ingests,
+        garbage[0] + garbage[1] + ingests,
+        sum(int(graph.snapshot_inodes[rows].sum()) for rows in freed[SNAPSHOT]),
         graph,
-        marked,
+        after,
         removed,
         touched,
         now,
-        graph.tables["images"].select(["node", "namespace", "name"]).slice(0, 0)
-        if missing is None
-        else missing,
-        schema.empty("errors").select(_UNREAD) if unread is None else unread,
+        gaps,
     )
 
 
 def _freed(graph: Graph, kind: int, after: Bools, touched: Bools, now: int | None) -> tuple[Ints, Ints]:
     """Rows of one kind that go because of the deletion, and those that were garbage before it, in the stores touched."""
-    part = graph.part(kind)
-    before = graph.kept(now)[part]
-    gone = np.flatnonzero(before & ~after[part])
-    return gone, _touched_only(graph, kind, garbage_of(graph, kind, now), touched)
-
-
-def garbage_of(graph: Graph, kind: int, now: int | None) -> Ints:
-    """Rows of one kind that nothing holds already."""
     key = ("garbage", kind, now)
     if key not in graph.cache:
-        graph.cache[key] = np.flatnonzero(~graph.kept(now)[graph.part(kind)])
-    return graph.cache[key]
-
-
-def _touched_only(graph: Graph, kind: int, rows: Ints, touched: Bools) -> Ints:
-    return rows[touched[graph.store[graph.start[kind] + rows]]]
-
-
-def _freed_blobs(graph: Graph, after: Bools, touched: Bools, now: int | None) -> tuple[Ints, Ints]:
-    """Physical blobs that leave the store because of the deletion, and those that were garbage before it."""
-    if ("blobs", now) not in graph.cache:
-        before = graph.kept_blobs(graph.kept(now))
-        real = graph.physical == np.arange(len(graph.physical))
-        graph.cache["blobs", now] = before, np.flatnonzero(real & ~before)
-    before, garbage = graph.cache["blobs", now]
-    return np.flatnonzero(before & ~graph.kept_blobs(after)), _touched_only(graph, CONTENT, garbage, touched)
+        graph.cache[key] = graph.lost(kind, np.ones(graph.count, np.bool_), graph.kept(now))
+    garbage = graph.cache[key]
+    in_touched = touched[graph.store[graph.start[kind] + garbage]]
+    return graph.lost(kind, graph.kept(now), after), garbage[in_touched]
