@@ -22,8 +22,7 @@ class Debounced:
 
     def soon(self) -> None:
         """Request the work; a pending request is replaced."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+        self.cancel()
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

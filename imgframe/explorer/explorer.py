@@ -117,41 +117,32 @@ class Explorer(ipywidgets.VBox):
 
     def _make_parts(self) -> None:
         """Create the widgets, still empty."""
-        wide = ipywidgets.Layout(flex="1 1 280px", width="auto", min_width="0")
         self._command = ipywidgets.Dropdown(
             options=[(f"nerdctl {command}", command) for command in table_rows.COMMANDS],
-            layout=ipywidgets.Layout(flex="0 1 220px", width="auto", min_width="0"),
+            layout=_layout(flex="0 1 220px", width="auto"),
             tooltip="the command that interprets the filter",
         )
         self._box = ipywidgets.Text(
             placeholder="--filter, as in label=team=web,reference=^docker.io/",
-            layout=wide,
+            layout=_layout(flex="1 1 280px", width="auto"),
             tooltip="nerdctl's --filter",
         )
-        self._message = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0", min_width="0"))
+        self._message = ipywidgets.HTML(layout=_layout(margin="0"))
         columns = [column._asdict() for column in table_rows.columns_of(self.inventory)]
-        self._table = ImageTable(
-            self._asked, columns=columns, layout=ipywidgets.Layout(flex="5 1 520px", min_width="0")
-        )
+        self._table = ImageTable(self._asked, columns=columns, layout=_layout(flex="5 1 520px"))
         self._branches = RepositoryTree(
-            labels=self._tree.labels,
-            parents=self._tree.parents,
-            layout=ipywidgets.Layout(flex="1 1 200px", min_width="0"),
+            labels=self._tree.labels, parents=self._tree.parents, layout=_layout(flex="1 1 200px")
         )
-        self._line = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0", min_width="0"))
+        self._line = ipywidgets.HTML(layout=_layout(margin="0"))
         self._button = ipywidgets.Button(
             description="Make a plan",
             icon="check",
             tooltip="Create explorer.plan; nothing is deleted",
             disabled=True,
         )
-        self._plan_line = ipywidgets.HTML(
-            layout=ipywidgets.Layout(margin="0", min_width="0", flex="1 1 300px")
-        )
+        self._plan_line = ipywidgets.HTML(layout=_layout(margin="0", flex="1 1 300px"))
         self._pictures = [
-            ipywidgets.Image(
-                format="png", layout=ipywidgets.Layout(flex="1 1 320px", min_width="0", max_width="760px")
-            )
+            ipywidgets.Image(format="png", layout=_layout(flex="1 1 320px", max_width="760px"))
             for _ in range(2)
         ]
 
@@ -214,22 +205,18 @@ class Explorer(ipywidgets.VBox):
         self._shown = self._tree.below(self._matched, node)
         with self._table.hold_sync():
             self._table.total = len(self._shown)
-            self._table.page = 0
-            self._sort()
+            self._reorder()
         self._charts.soon()
 
     def _reorder(self) -> None:
-        """Show the rows in another order, from the first page."""
-        with self._table.hold_sync():
-            self._table.page = 0
-            self._sort()
-
-    def _sort(self) -> None:
-        """Sort the rows by the column chosen in the table."""
-        self._shown = table_rows.ordered(
-            self.inventory, self._shown, self._table.sort, descending=self._table.descending
-        )
-        self._turn()
+        """Show the rows in the order chosen in the table, from the first page."""
+        table = self._table
+        with table.hold_sync():
+            table.page = 0
+            self._shown = table_rows.ordered(
+                self.inventory, self._shown, table.sort, descending=table.descending
+            )
+            self._turn()
 
     def _turn(self) -> None:
         """Show the rows of the page."""
@@ -324,6 +311,11 @@ class Explorer(ipywidgets.VBox):
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)
         return {**(bundle or {}), "text/plain": plain_text(self.images), "text/html": plain_html(self.images)}
+
+
+def _layout(**given: str) -> ipywidgets.Layout:
+    """A layout that may shrink below the width of its content."""
+    return ipywidgets.Layout(min_width="0", **given)
 
 
 def _html(kind: str, text: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from imgframe.arrow.keys import one_array, plain_codes
 from imgframe.inventory import Inventory
 
 NAMELESS = "(no repository)"
@@ -83,7 +84,5 @@ class RepositoryPaths:
 
 def _codes(column: Any) -> tuple[np.ndarray, list[str]]:
     """The codes of a text column and its words; the last word is empty and stands for missing values."""
-    array = column.combine_chunks()
-    words = [*array.dictionary.to_pylist(), ""]
-    codes = array.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
-    return codes.astype(np.int64), words
+    words = [*one_array(column).dictionary.to_pylist(), ""]
+    return plain_codes(column) % len(words), words

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgframe.arrow.keys import one_array, plain_codes
+from imgframe.arrow.keys import numbers, one_array, plain_codes, sums
 from imgframe.inventory import Inventory, human_bytes, memoised
 from imgframe.planning.requested import KEY, records_of
 from imgframe.planning.retention import RetentionRules
@@ -127,13 +126,12 @@ def held_by(held: pa.Table) -> dict[str, tuple[int, list[str]]]:
     if not held.num_rows:
         return {}
     node, key, kind, holder = (plain_codes(held[name]) for name in ("node", "key", "holder_kind", "holder"))
-    content = plain_codes(held["kind"]) == _code(held["kind"], "content")
+    content = pc.equal(held["kind"].cast(pa.string()), "content").to_numpy()
     rows = np.arange(held.num_rows)
     _, first = np.unique(node[content] * (key.max() + 1) + key[content], return_index=True)
     rows = np.concatenate([rows[content][first], rows[~content]])
     pairs, at = np.unique(kind[rows] * (holder.max() + 2) + holder[rows] + 1, return_inverse=True)
-    sizes = np.zeros(len(pairs), np.int64)
-    np.add.at(sizes, at, pc.fill_null(one_array(held["size"]), 0).to_numpy()[rows])
+    sizes = sums(numbers(held["size"])[0][rows], at, len(pairs))
     kinds = one_array(held["holder_kind"]).dictionary.to_pylist()
     names = [*one_array(held["holder"]).dictionary.to_pylist(), "unnamed"]
     out: dict[str, tuple[int, list[str]]] = {}
@@ -143,12 +141,6 @@ def held_by(held: pa.Table) -> dict[str, tuple[int, list[str]]]:
         listed.append(names[holder_code - 1])
         out[kinds[kind_code]] = total + int(sizes[place]), listed
     return out
-
-
-def _code(column: Any, word: str) -> int:
-    """The code of a word in a text column, -2 if it does not occur."""
-    words = one_array(column).dictionary.to_pylist()
-    return words.index(word) if word in words else -2
 
 
 def _listed(names: list[str]) -> str:

@@ -124,21 +124,14 @@ def cells(
     """
     names = [column.name for column in columns if column.name != "use"]
     needed = [*names, "containers", "used_by_digest", "pinned"]
-    taken = inventory.arrow("images").select(needed)
-    times = [place for place, field in enumerate(taken.schema) if pa.types.is_timestamp(field.type)]
-    taken = taken.take(pa.array(positions, pa.int64()))
-    for place in times:
-        taken = taken.set_column(place, taken.column_names[place], taken.column(place).cast(pa.int64()))
+    taken = inventory.arrow("images").select(needed).take(pa.array(positions, pa.int64()))
+    for place, field in enumerate(taken.schema):
+        if pa.types.is_timestamp(field.type):
+            taken = taken.set_column(place, field.name, taken.column(place).cast(pa.int64()))
     out = []
     for position, row in zip(positions.tolist(), taken.to_pylist(), strict=True):
-        pairs = [_cell(column, row) for column in columns]
-        out.append(
-            {
-                "position": position,
-                "cells": [text for text, _ in pairs],
-                "titles": [title for _, title in pairs],
-            }
-        )
+        texts, titles = zip(*(_cell(column, row) for column in columns), strict=True)
+        out.append({"position": position, "cells": list(texts), "titles": list(titles)})
     return out
 
 

@@ -88,10 +88,12 @@ def open_budget(path: str | os.PathLike[str]) -> Budget:
     rules = data.get("budget")
     if not isinstance(rules, dict) or set(data) != {"budget"}:
         raise InputError(f"the budget {str(path)!r} must have one table [budget] and nothing else")
-    unknown = sorted(set(rules) - {*_READERS, "irreplaceable_list"})
-    if unknown:
-        expected = ", ".join([*_READERS, "irreplaceable_list"])
-        raise InputError(f"the budget {str(path)!r} has the unknown rule {unknown[0]!r}; expected {expected}")
+    expected = [*_READERS, "irreplaceable_list"]
+    if unknown := sorted(set(rules) - set(expected)):
+        expected_words = ", ".join(expected)
+        raise InputError(
+            f"the budget {str(path)!r} has the unknown rule {unknown[0]!r}; expected {expected_words}"
+        )
     values = {name: _read(read, name, rules[name]) for name, read in _READERS.items() if name in rules}
     if ("irreplaceable" in rules) != ("irreplaceable_list" in rules):
         raise InputError("the rules irreplaceable and irreplaceable_list go together; give both or neither")
@@ -150,26 +152,20 @@ def check(budget: Budget, facts: Facts) -> list[Check]:
     Raises:
         InputError: ``days_until_full`` for a single inventory, which has no history.
     """
-    checks = []
-    if budget.waste is not None:
-        checks.append(_bytes("waste", "unused images take", facts.totals["reclaimable_bytes"], budget.waste))
-    if budget.orphans is not None:
-        checks.append(_bytes("orphans", "orphans take", facts.totals["orphan_bytes"], budget.orphans))
-    if budget.image_age is not None:
-        checks.append(_age("image_age", "created_at", budget.image_age, facts))
-    if budget.build_age is not None:
-        checks.append(_age("build_age", "built_at", budget.build_age, facts))
-    if budget.irreplaceable is not None:
-        images = facts.tables["images"]
-        found = images[images["name"].isin(budget.irreplaceable_names)]
-        checks.append(
-            _number("irreplaceable", "irreplaceable image records", len(found), budget.irreplaceable, found)
-        )
-    if budget.days_until_full is not None:
-        checks.append(_until_full(budget.days_until_full, facts))
-    if budget.errors is not None:
-        checks.append(_number("errors", "failures while reading", facts.totals["errors"], budget.errors))
-    return checks
+    totals, images = facts.totals, facts.tables["images"]
+    kept = images[images["name"].isin(budget.irreplaceable_names)]
+    rules: dict[str, Callable[[Any], Check]] = {
+        "waste": lambda limit: _bytes("waste", "unused images take", totals["reclaimable_bytes"], limit),
+        "orphans": lambda limit: _bytes("orphans", "orphans take", totals["orphan_bytes"], limit),
+        "image_age": lambda limit: _age("image_age", "created_at", limit, facts),
+        "build_age": lambda limit: _age("build_age", "built_at", limit, facts),
+        "irreplaceable": lambda limit: _number(
+            "irreplaceable", "irreplaceable image records", len(kept), limit, _examples(kept)
+        ),
+        "days_until_full": lambda limit: _until_full(limit, facts),
+        "errors": lambda limit: _number("errors", "failures while reading", totals["errors"], limit),
+    }
+    return [rule(limit) for name, rule in rules.items() if (limit := getattr(budget, name)) is not None]
 
 
 def _bytes(rule: str, what: str, found: int, limit: int) -> Check:
@@ -177,16 +173,9 @@ def _bytes(rule: str, what: str, found: int, limit: int) -> Check:
     return Check(rule, str(limit), str(found), found <= limit, words)
 
 
-def _number(rule: str, what: str, found: int, limit: int, rows: Any = None) -> Check:
-    examples = () if rows is None else _examples(rows)
-    return Check(
-        rule,
-        str(limit),
-        str(found),
-        found <= limit,
-        f"{found:,} {what}; the budget allows {limit:,}",
-        examples,
-    )
+def _number(rule: str, what: str, found: int, limit: int, examples: tuple[str, ...] = ()) -> Check:
+    words = f"{found:,} {what}; the budget allows {limit:,}"
+    return Check(rule, str(limit), str(found), found <= limit, words, examples)
 
 
 def _age(rule: str, column: str, limit: int, facts: Facts) -> Check:
@@ -219,11 +208,8 @@ def _until_full(limit: float, facts: Facts) -> Check:
     bad = table[(soon | unknown).to_numpy(dtype=bool)].sort_values("days_to_full")
     count = int(soon.sum())
     words = f"{count:,} node{' is' if count == 1 else 's are'} full in less than {limit:g} day{'' if limit == 1 else 's'}"
-    words += (
-        f"; unknown for {int(unknown.sum()) + len(unread):,} (no disk size, or too few collections)"
-        if unknown.any() or unread
-        else ""
-    )
+    if lost := int(unknown.sum()) + len(unread):
+        words += f"; unknown for {lost:,} (no disk size, or too few collections)"
     found = [*bad["node"], *unread]
     examples = tuple(str(node) for node in found[:5])
     return Check("days_until_full", f"{limit:g}", str(len(found)), not found, words, examples)

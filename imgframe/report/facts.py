@@ -59,10 +59,8 @@ def gather(source: Inventory | Dataset, max_age: Any = None) -> Facts:
         raise InputError("max_age needs a history; report on a dataset (imgframe.dataset.append) or omit it")
     inventory = source if isinstance(source, Inventory) else source.at(max_age=max_age)
     facts = Facts(inventory)
-    _add_nodes(facts)
-    _add_images(facts)
-    _add_reclaimable(facts)
-    _add_sharing(facts)
+    for add in (_add_nodes, _add_images, _add_reclaimable, _add_sharing):
+        add(facts)
     if not isinstance(source, Inventory):
         facts.history = True
         tables, totals = history_facts(source, inventory, max_age)
@@ -86,34 +84,24 @@ def _add_nodes(facts: Facts) -> None:
         "snapshot_bytes": snapshots_by_node(inventory.arrow("snapshots")),
         **{name: by_node[name].to_dict() for name in ("images", "reclaimable_bytes")},
     }
-    facts.tables["nodes"] = nodes[columns].assign(
-        **{
-            name: pd.array([found.get(node, 0) for node in nodes["node"]], dtype="Int64")
-            for name, found in counts.items()
-        }
-    )
+    table = facts.tables["nodes"] = nodes[columns]
+    for name, found in counts.items():
+        table[name] = pd.array([found.get(node, 0) for node in nodes["node"]], dtype="Int64")
     times = nodes["collected_at"].dropna()
     facts.now = times.max() if len(times) else None
-    total, free = (_sum(nodes[name]) for name in ("disk_total", "disk_free"))
+    whole = {name: len(nodes) and nodes[name].notna().all() for name in ("disk_total", "disk_free")}
     facts.totals |= {
         "collected_from": _text(times.min()) if len(times) else None,
         "collected_to": _text(times.max()) if len(times) else None,
         "nodes": len(nodes),
         "nodes_failed": int((nodes["status"] == "failed").sum()),
-        "content_bytes": _sum(facts.tables["nodes"]["content_bytes"]),
-        "snapshot_bytes": _sum(facts.tables["nodes"]["snapshot_bytes"]),
-        "disk_total": total if len(nodes) and nodes["disk_total"].notna().all() else None,
-        "disk_free": free if len(nodes) and nodes["disk_free"].notna().all() else None,
+        **{name: _sum(table[name]) for name in ("content_bytes", "snapshot_bytes")},
+        **{name: _sum(nodes[name]) if known else None for name, known in whole.items()},
     }
     parts = facts.tables["breakdown"] = breakdown(facts.inventory)
     sums = parts.groupby("part", observed=True)["size"].sum()
-    for part, name in (
-        ("images", "image"),
-        ("containers", "container"),
-        ("orphans", "orphan"),
-        ("total", "total"),
-    ):
-        facts.totals[f"{name}_bytes"] = int(sums.get(part, 0))
+    for part in ("images", "containers", "orphans", "total"):
+        facts.totals[f"{part.removesuffix('s')}_bytes"] = int(sums.get(part, 0))
 
 
 def _sum(values: Any) -> int:
@@ -127,9 +115,8 @@ def _text(moment: Any) -> str:
 def _add_images(facts: Facts) -> None:
     images = facts.inventory.images
     facts.tables["images"] = images[IMAGE_COLUMNS]
-    facts.tables["repositories"] = capacity.by_repository(
-        facts.inventory.replace(images=_named(facts.inventory))
-    )
+    named = facts.inventory.replace(images=_named(facts.inventory))
+    facts.tables["repositories"] = capacity.by_repository(named)
     facts.totals |= {
         "image_records": len(images),
         "image_digests": int(images["digest"].nunique()),
@@ -147,9 +134,8 @@ def _named(inventory: Inventory) -> pa.Table:
     table = inventory.arrow("images")
     images = inventory.images[["node", "namespace", "digest", "repository"]]
     named = images["repository"].astype("object") != ""
-    other = named.groupby([images[name].cat.codes for name in ("node", "namespace", "digest")]).transform(
-        "any"
-    )
+    same = [images[name].cat.codes for name in ("node", "namespace", "digest")]
+    other = named.groupby(same).transform("any")
     return table.filter(pa.array((named | ~other).to_numpy(dtype=bool))) if len(images) else table
 
 
@@ -217,10 +203,9 @@ def _waterfall(totals: dict[str, Any], freed: Reclaim) -> pd.DataFrame:
         ("before", before, "total"),
         ("unused content", -freed.content_bytes, "freed"),
         ("unused snapshots", -freed.snapshot_bytes, "freed"),
+        *([("held", -totals["held_bytes"], "held")] if totals["held_bytes"] else []),
+        ("after", before - freed.content_bytes - freed.snapshot_bytes, "total"),
     ]
-    if totals["held_bytes"]:
-        rows.append(("held", -totals["held_bytes"], "held"))
-    rows.append(("after", before - freed.content_bytes - freed.snapshot_bytes, "total"))
     frame = pd.DataFrame(rows, columns=["step", "bytes", "kind"])
     return frame if before else frame.iloc[:0]
 
@@ -231,9 +216,8 @@ def _add_sharing(facts: Facts) -> None:
     images = _sharing_most(facts.inventory.images)
     facts.matrix = capacity.layer_sharing(facts.inventory, images)
     facts.tables["layer_sharing"] = _long(facts.matrix)
-    facts.sharing_store = (
-        tuple(str(images[name].iloc[0]) for name in ("node", "namespace")) if len(images) else ()
-    )
+    if len(images):
+        facts.sharing_store = tuple(str(images[name].iloc[0]) for name in ("node", "namespace"))
 
 
 def _sharing_most(images: pd.DataFrame) -> pd.DataFrame:
@@ -255,9 +239,7 @@ def _long(matrix: pd.DataFrame) -> pd.DataFrame:
     values = matrix.to_numpy(dtype="int64")
     first, second = np.nonzero(np.triu(values, 1))
     names = matrix.index.astype("object").to_numpy()
-    table = pd.DataFrame(
-        {"image": names[first], "other_image": names[second], "shared_bytes": values[first, second]}
-    )
-    return table.sort_values(["shared_bytes", "image", "other_image"], ascending=[False, True, True]).astype(
-        {"shared_bytes": "Int64"}
-    )
+    columns = ["shared_bytes", "image", "other_image"]
+    pairs = dict(zip(columns, (values[first, second], names[first], names[second]), strict=True))
+    table = pd.DataFrame(pairs)[["image", "other_image", "shared_bytes"]]
+    return table.sort_values(columns, ascending=[False, True, True]).astype({"shared_bytes": "Int64"})

@@ -38,16 +38,10 @@ def _repositories(facts: Facts) -> Any:
     )[["repository", "unique_bytes", "shared_bytes", "bytes"]]
 
 
-def _treemap(facts: Facts, theme: str) -> Any:
-    return charts.treemap(_repositories(facts), size="bytes", theme=theme)
-
-
 def _fleet(facts: Facts, theme: str) -> Any:
     nodes = facts.tables["nodes"]
-    columns = ["content_bytes", "snapshot_bytes", "reclaimable_bytes"]
-    return charts.fleet(
-        nodes[["node", *columns]].rename(columns={"snapshot_bytes": "snapshots_bytes"}), theme=theme
-    )
+    columns = ["node", "content_bytes", "snapshot_bytes", "reclaimable_bytes"]
+    return charts.fleet(nodes[columns].rename(columns={"snapshot_bytes": "snapshots_bytes"}), theme=theme)
 
 
 def _growth(facts: Facts, theme: str) -> Any:
@@ -63,7 +57,7 @@ FIGURES = (
     Figure(
         "repositories", "repositories", lambda f, t: charts.usage_by_repository(_repositories(f), theme=t)
     ),
-    Figure("treemap", "repositories", _treemap),
+    Figure("treemap", "repositories", lambda f, t: charts.treemap(_repositories(f), size="bytes", theme=t)),
     Figure("waterfall", "waterfall", lambda f, t: charts.waterfall(f.tables["waterfall"], theme=t)),
     Figure("nodes", "nodes", _fleet),
     Figure("duplicates", "duplicates", lambda f, t: charts.duplicates(f.tables["duplicates"], theme=t)),

@@ -23,9 +23,8 @@ def history_facts(
     """The tables growth, forecast, changes and last_used, and their totals; ``inventory`` is the dataset's latest state."""
     nodes = inventory.arrow("nodes")["node"].to_pylist()
     seen = last_used(dataset)
-    seen = seen[seen["node"].isin(nodes)].sort_values(
-        ["last_used", "node", "namespace", "name"], na_position="first"
-    )
+    order = ["last_used", "node", "namespace", "name"]
+    seen = seen[seen["node"].isin(nodes)].sort_values(order, na_position="first")
     forecast = capacity.forecast(dataset, max_age=max_age)
     changed = changes(dataset)
     soonest = forecast["days_to_full"].dropna()
@@ -58,8 +57,10 @@ def changes(dataset: Dataset) -> pd.DataFrame:
     for one, table in dataset.batches("images"):
         by_node = _by_node(table, one.read)
         known = [node for node in one.read if node in state]
-        old = Inventory({"images": schema.concat("images", [state[node] for node in known])})
-        new = Inventory({"images": schema.concat("images", [by_node[node] for node in known])})
+        old, new = (
+            Inventory({"images": schema.concat("images", [images[node] for node in known])})
+            for images in (state, by_node)
+        )
         found = diff(old, new).changes
         when = pd.Timestamp(one.collected_at, unit="ns", tz="UTC").as_unit("ns")
         found.insert(0, "collected_at", pd.DatetimeIndex([when] * len(found), dtype="datetime64[ns, UTC]"))

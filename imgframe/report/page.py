@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,8 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"bytes": _bytes, "exact": _exact, "count": _count, "printable": printable}
+    environment.filters |= {"bytes": _or_unknown(lambda size: human_bytes(size, 4)), "printable": printable}
+    environment.filters |= {"exact": _or_unknown("{:,} bytes".format), "count": _or_unknown("{:,}".format)}
     source = environment.loader
     assert source is not None
     script = source.get_source(environment, "sort.js")[0]
@@ -159,13 +161,5 @@ def printable(value: Any) -> str:
     )
 
 
-def _bytes(value: Any) -> str:
-    return "unknown" if value is None else human_bytes(value, 4)
-
-
-def _exact(value: Any) -> str:
-    return "unknown" if value is None else f"{value:,} bytes"
-
-
-def _count(value: Any) -> str:
-    return "unknown" if value is None else f"{value:,}"
+def _or_unknown(text: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda value: "unknown" if value is None else text(value)

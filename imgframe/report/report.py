@@ -74,14 +74,12 @@ def write(
         pictures = {}
         about: dict[str, Any] = {}
         for figure, files in draw(facts):
+            places = {}
             for kind in ("png", "svg"):
-                (folder / "charts" / f"{figure.name}.{kind}").write_bytes(files[kind])
+                places[kind] = f"charts/{figure.name}.{kind}"
+                (folder / places[kind]).write_bytes(files[kind])
             pictures[figure.name] = {kind: _inline(files[kind]) for kind in ("svg", "dark")}
-            about[figure.name] = {
-                "table": figure.table,
-                "png": f"charts/{figure.name}.png",
-                "svg": f"charts/{figure.name}.svg",
-            }
+            about[figure.name] = {"table": figure.table, **places}
         for name, table in facts.tables.items():
             _write_table(folder / "tables" / name, table)
         (folder / "index.html").write_text(render(facts, pictures, about, checks), encoding="utf-8")
@@ -132,17 +130,11 @@ def _plain(column: Any) -> list[Any]:
     import pyarrow.compute as pc
 
     if pa.types.is_timestamp(column.type):
-        return [
-            "" if value is None else value
-            for value in pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
-        ]
-    if (
-        pa.types.is_dictionary(column.type)
-        or pa.types.is_string(column.type)
-        or pa.types.is_large_string(column.type)
-    ):
+        return [value or "" for value in pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ").to_pylist()]
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.dictionary_encode()
+    if pa.types.is_dictionary(column.type):
         whole = column.combine_chunks()
-        whole = whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
         safe = [*(_harmless(word) for word in whole.dictionary.to_pylist()), ""]
         codes = whole.indices.fill_null(len(safe) - 1).to_pylist()
         return [safe[code] for code in codes]

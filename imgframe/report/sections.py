@@ -16,14 +16,26 @@ class PageColumn(NamedTuple):
 class PageTable(NamedTuple):
     """A table on the page: its columns, and the column by which its first rows are chosen (None: in their order).
 
+    ``given``: the columns separated by ``;``, with their headings after ``=`` where these differ from the name.
     ``once``: of several names of a digest in a store only the one that reads best.
     """
 
     table: str
     title: str
-    columns: tuple[PageColumn, ...]
+    given: str
     sort: str | None = None
     once: bool = False
+
+    @property
+    def columns(self) -> tuple[PageColumn, ...]:
+        """The columns with their headings and kinds.
+
+        Example:
+            >>> PageTable("nodes", "Nodes", "node; used_bytes=used").columns
+            (PageColumn(name='node', head='node', kind='word'), PageColumn(name='used_bytes', head='used', kind='bytes'))
+        """
+        pairs = (part.strip().partition("=") for part in self.given.split(";"))
+        return tuple(PageColumn(name, head or name, _KIND.get(name, "text")) for name, _, head in pairs)
 
 
 class PageFigure(NamedTuple):
@@ -66,17 +78,6 @@ _KINDS = {
 _KIND = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 
 
-def _columns(given: str) -> tuple[PageColumn, ...]:
-    """Columns separated by ``;``, with their headings after ``=`` where these differ from the name.
-
-    Example:
-        >>> _columns("node; used_bytes=used")
-        (PageColumn(name='node', head='node', kind='word'), PageColumn(name='used_bytes', head='used', kind='bytes'))
-    """
-    pairs = (part.strip().partition("=") for part in given.split(";"))
-    return tuple(PageColumn(name, head or name, _KIND.get(name, "text")) for name, _, head in pairs)
-
-
 SECTIONS = (
     PageSection(
         "repositories",
@@ -96,10 +97,8 @@ SECTIONS = (
             PageTable(
                 "repositories",
                 "Bytes by repository",
-                _columns(
-                    "repository; images; share_bytes=its share; unique_bytes=unique; shared_bytes=shared; "
-                    "reclaimable_bytes=reclaimable; logical_bytes=logical"
-                ),
+                "repository; images; share_bytes=its share; unique_bytes=unique; shared_bytes=shared; "
+                "reclaimable_bytes=reclaimable; logical_bytes=logical",
                 "share_bytes",
             ),
         ),
@@ -114,11 +113,9 @@ SECTIONS = (
             PageTable(
                 "forecast",
                 "When each disk is full, if nothing is pruned",
-                _columns(
-                    "node; used_bytes=used; disk_total=disk; bytes_per_day=per day; trend; prunes=prunes seen; "
-                    "days_to_threshold=days to 85 %; days_to_full=days to full; days_to_full_low=at the earliest; "
-                    "days_to_full_high=at the latest"
-                ),
+                "node; used_bytes=used; disk_total=disk; bytes_per_day=per day; trend; prunes=prunes seen; "
+                "days_to_threshold=days to 85 %; days_to_full=days to full; days_to_full_low=at the earliest; "
+                "days_to_full_high=at the latest",
             ),
         ),
         history=True,
@@ -141,20 +138,14 @@ SECTIONS = (
             PageTable(
                 "reclaimable",
                 "Unused images, by what each frees alone",
-                _columns(
-                    "node; namespace; name=image; digest; created_at=here since; freed_alone_bytes=frees alone"
-                ),
+                "node; namespace; name=image; digest; created_at=here since; freed_alone_bytes=frees alone",
             ),
             PageTable(
                 "held",
                 "Held: what they refer to that stays, by holder",
-                _columns("node; namespace; holder_kind=held by; holder; objects; held_bytes=bytes"),
+                "node; namespace; holder_kind=held by; holder; objects; held_bytes=bytes",
             ),
-            PageTable(
-                "kept",
-                "Unused by name, but kept",
-                _columns("node; namespace; name=image; digest; reason"),
-            ),
+            PageTable("kept", "Unused by name, but kept", "node; namespace; name=image; digest; reason"),
         ),
     ),
     PageSection(
@@ -166,12 +157,12 @@ SECTIONS = (
             PageTable(
                 "orphan_reasons",
                 "By reason",
-                _columns("reason; objects; orphan_bytes=bytes; oldest; action=what removes them"),
+                "reason; objects; orphan_bytes=bytes; oldest; action=what removes them",
             ),
             PageTable(
                 "orphans",
                 "The largest",
-                _columns("node; namespace; kind; key; size=bytes; reason; holder; created_at=since"),
+                "node; namespace; kind; key; size=bytes; reason; holder; created_at=since",
                 "size",
             ),
         ),
@@ -192,10 +183,8 @@ SECTIONS = (
             PageTable(
                 "nodes",
                 "Nodes",
-                _columns(
-                    "node; containerd_version=containerd; platform; images; content_bytes=content; snapshot_bytes=snapshots; "
-                    "reclaimable_bytes=reclaimable; disk_total=disk; disk_free=free; collected_at=read at; status"
-                ),
+                "node; containerd_version=containerd; platform; images; content_bytes=content; snapshot_bytes=snapshots; "
+                "reclaimable_bytes=reclaimable; disk_total=disk; disk_free=free; collected_at=read at; status",
                 "snapshot_bytes",
             ),
         ),
@@ -217,7 +206,7 @@ SECTIONS = (
             PageTable(
                 "duplicates",
                 "Copies by repository",
-                _columns("repository; copies=nodes; one_bytes=one copy; duplicate_bytes=further copies"),
+                "repository; copies=nodes; one_bytes=one copy; duplicate_bytes=further copies",
             ),
         ),
     ),
@@ -231,10 +220,8 @@ SECTIONS = (
             PageTable(
                 "images",
                 "The largest by unique size, one row for all names of a digest",
-                _columns(
-                    "node; namespace; name=image; created_at=here since; built_at=built; unique_size=unique; shared_size=shared; "
-                    "containers; pinned"
-                ),
+                "node; namespace; name=image; created_at=here since; built_at=built; unique_size=unique; shared_size=shared; "
+                "containers; pinned",
                 "unique_size",
                 once=True,
             ),
@@ -247,9 +234,7 @@ SECTIONS = (
         (PageFigure("layer_sharing", "Heat map: bytes that pairs of images share"),),
         (
             PageTable(
-                "layer_sharing",
-                "Pairs that share the most",
-                _columns("image; other_image=and; shared_bytes=share"),
+                "layer_sharing", "Pairs that share the most", "image; other_image=and; shared_bytes=share"
             ),
         ),
     ),
@@ -262,18 +247,14 @@ SECTIONS = (
             PageTable(
                 "changes",
                 "The latest changes",
-                _columns(
-                    "collected_at=seen at; node; namespace; name=image; change; content_delta=content; unpacked_delta=unpacked"
-                ),
+                "collected_at=seen at; node; namespace; name=image; change; content_delta=content; unpacked_delta=unpacked",
                 "collected_at",
             ),
             PageTable(
                 "last_used",
                 "Longest not seen in use",
-                _columns(
-                    "node; namespace; name=image; first_seen=first seen; last_seen=last seen; last_used=last in use; "
-                    "observations=collections; not_observed_before=observed since"
-                ),
+                "node; namespace; name=image; first_seen=first seen; last_seen=last seen; last_used=last in use; "
+                "observations=collections; not_observed_before=observed since",
             ),
         ),
         history=True,
@@ -283,6 +264,6 @@ SECTIONS = (
         "Errors",
         "What could not be read; it is in none of the numbers above.",
         (),
-        (PageTable("errors", "Failures", _columns("node; namespace; stage; subject; code; message")),),
+        (PageTable("errors", "Failures", "node; namespace; stage; subject; code; message"),),
     ),
 )
