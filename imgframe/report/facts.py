@@ -178,20 +178,20 @@ def _by_holder(freed: Reclaim) -> pd.DataFrame:
     names = ["node", "namespace", "holder_kind", "holder"]
     plain = held.astype(dict.fromkeys((*names, "kind", "key"), "object"))
     table = plain.groupby(names, dropna=False, as_index=False).agg(
-        objects=("key", "size"), held_bytes=("size", "sum")
+        things=("key", "size"), held_bytes=("size", "sum")
     )
     table = table.sort_values(["held_bytes", *names], ascending=[False, True, True, True, True])
-    return table.astype({"objects": "Int64", "held_bytes": "Int64"}).reset_index(drop=True)
+    return table.astype({"things": "Int64", "held_bytes": "Int64"}).reset_index(drop=True)
 
 
 def _by_reason(orphaned: pd.DataFrame) -> pd.DataFrame:
     """Orphans by reason and by what removes them."""
     plain = orphaned.astype(dict.fromkeys(("reason", "action"), "object"))
     table = plain.groupby(["reason", "action"], as_index=False).agg(
-        objects=("key", "size"), orphan_bytes=("size", "sum"), oldest=("created_at", "min")
+        things=("key", "size"), orphan_bytes=("size", "sum"), oldest=("created_at", "min")
     )
     table = table.sort_values(["orphan_bytes", "reason"], ascending=[False, True]).reset_index(drop=True)
-    return table.astype({"objects": "Int64", "orphan_bytes": "Int64"})
+    return table.astype({"things": "Int64", "orphan_bytes": "Int64"})
 
 
 def _waterfall(totals: dict[str, Any], freed: Reclaim) -> pd.DataFrame:

@@ -65,7 +65,7 @@ _KINDS = {
     "bytes": "share_bytes unique_bytes shared_bytes reclaimable_bytes logical_bytes used_bytes disk_total disk_free "
     "bytes_per_day freed_alone_bytes held_bytes orphan_bytes size content_bytes snapshot_bytes one_bytes duplicate_bytes "
     "unique_size shared_size content_delta unpacked_delta",
-    "count": "images prunes objects copies containers observations",
+    "count": "images prunes things copies containers observations",
     "days": "days_to_threshold days_to_full days_to_full_low days_to_full_high",
     "time": "created_at built_at collected_at oldest first_seen last_seen last_used not_observed_before",
     "word": "node namespace trend holder_kind reason kind containerd_version platform status change stage code",
@@ -143,7 +143,7 @@ SECTIONS = (
             PageTable(
                 "held",
                 "Held: what they refer to that stays, by holder",
-                "node; namespace; holder_kind=held by; holder; objects; held_bytes=bytes",
+                "node; namespace; holder_kind=held by; holder; things=objects; held_bytes=bytes",
             ),
             PageTable("kept", "Unused by name, but kept", "node; namespace; name=image; digest; reason"),
         ),
@@ -157,7 +157,7 @@ SECTIONS = (
             PageTable(
                 "orphan_reasons",
                 "By reason",
-                "reason; objects; orphan_bytes=bytes; oldest; action=what removes them",
+                "reason; things=objects; orphan_bytes=bytes; oldest; action=what removes them",
             ),
             PageTable(
                 "orphans",
