@@ -14,8 +14,11 @@ from testbed.clock import END
 from testbed.daemons import DEFAULT_RELEASES
 
 import imgframe as imf
+from imgframe import digests
 from imgframe.act import delete, namespace_state
 from imgframe.act.node_session import NodeSession
+from imgframe.errors import TimedOut
+from imgframe.wire import Client
 from imgframe.wire.images import ImagesClient
 
 PATIENCE = 120.0
@@ -330,3 +333,28 @@ def test_no_delete_is_sent_on_an_old_look(monkeypatch):
     assert len(deletes) == len(plan.steps) > 100
     assert max(deletes) < namespace_state.LONGEST + 0.2
     assert len(looks) < len(deletes)
+
+
+def test_a_write_to_a_frozen_daemon_ends_after_the_timeout(fresh_daemon):
+    daemon = fresh_daemon()
+    data = bytes(4 << 20)
+
+    async def frozen(offset):
+        yield data[: 1 << 20]
+        daemon.process.send_signal(signal.SIGSTOP)
+        yield data[1 << 20 :]
+
+    async def run():
+        async with Client(daemon.address, timeout=1.0) as client:
+            await client.leases.create("default", "held", {})
+            begun = time.monotonic()
+            with pytest.raises(TimedOut, match="no answer within 1 s; does containerd hang"):
+                await client.content.write_stream(
+                    "default", "r", digests.sha256(data), len(data), frozen, {}, lease="held", timeout=3600
+                )
+            return time.monotonic() - begun
+
+    try:
+        assert asyncio.run(run()) < 20
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)

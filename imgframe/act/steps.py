@@ -68,10 +68,12 @@ def no_match(digest: str) -> DocumentError:
 def _advice(error: Exception) -> str:
     """What to do next, where the error itself does not say."""
     match error:
+        case ImgframeError() if "no space left on device" in str(error):
+            return "; free space on the node, and apply the plan again"
         case Unreachable():
             return "; start containerd and apply the plan again: nothing is transferred twice"
         case TimedOut():
-            return "; apply the plan again, with a longer timeout="
+            return "; see whether containerd on the node hangs, and apply the plan again, with a longer timeout= if it is slow"
         case RegistryNotFound():
             return "; check the name and the tag"
         case RegistryDenied():

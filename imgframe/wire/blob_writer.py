@@ -89,7 +89,7 @@ class BlobWriter:
             source: the bytes from an offset on; called once, and only if bytes must be sent.
             labels: of the new blob.
             lease: keeps the ingest and the blob.
-            timeout: deadline of the whole stream [s].
+            timeout: deadline of the whole stream [s]; each message has that of any other call.
             progress: called with the offset, at the start and after each piece.
 
         Raises:
@@ -97,7 +97,7 @@ class BlobWriter:
                 and the caller aborts it.
         """
         _check(digest)
-        async with self._channel.bidi(_WRITE, namespace, lease, timeout) as stream:
+        async with self._channel.bidi(_WRITE, namespace, lease, timeout, self._channel.timeout) as stream:
             try:
                 await stream.send(
                     pb.WriteContentRequest(action=pb.STAT, ref=ref, total=size, expected=digest)

@@ -6,6 +6,7 @@ them. Requests and replies pass through gRPC as bytes, so that a reply with text
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -17,7 +18,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from imgframe.errors import Refused, Unreachable, WireError
+from imgframe.errors import Refused, TimedOut, Unreachable, WireError
 from imgframe.wire import slices, utf8
 from imgframe.wire.records import Damage
 from imgframe.wire.socket import target
@@ -169,14 +170,22 @@ class Channel:
         finally:
             call.cancel()
 
-    def bidi(self, method: Method, namespace: str, lease: str = "", timeout: float | None = None) -> Bidi:
-        """A bidirectional stream."""
+    def bidi(
+        self,
+        method: Method,
+        namespace: str,
+        lease: str = "",
+        timeout: float | None = None,
+        patience: float | None = None,
+    ) -> Bidi:
+        """A bidirectional stream; ``patience``: seconds that each message may take to be sent or to come."""
         return Bidi(
             self,
             method,
             self._start("stream_stream", method, None, namespace, lease, timeout),
             namespace,
             timeout,
+            patience,
         )
 
     def parse(self, method: Method, data: bytes, namespace: str) -> Any:
@@ -277,10 +286,16 @@ class Bidi:
     """A bidirectional stream; leaving its ``async with`` block cancels it if it is unfinished."""
 
     def __init__(
-        self, channel: Channel, method: Method, call: Any, namespace: str, timeout: float | None
+        self,
+        channel: Channel,
+        method: Method,
+        call: Any,
+        namespace: str,
+        timeout: float | None,
+        patience: float | None,
     ) -> None:
         self._channel, self._method, self._call = channel, method, call
-        self._namespace, self._timeout = namespace, timeout
+        self._namespace, self._timeout, self._patience = namespace, timeout, patience
 
     async def __aenter__(self) -> Self:
         return self
@@ -295,7 +310,7 @@ class Bidi:
     async def send_bytes(self, message: bytes) -> None:
         """As :meth:`send`, for an encoded message."""
         try:
-            await self._channel.guard(self._method, self._timeout, self._call.write(message))
+            await self._moving(self._call.write(message))
         except WireError:
             raise
         except Exception as error:  # grpc.aio has no class for "RPC already finished"
@@ -309,8 +324,22 @@ class Bidi:
 
     async def receive(self) -> Any:
         """The next message; None if the server has ended the stream."""
-        data = await self._channel.guard(self._method, self._timeout, self._call.read())
+        data = await self._moving(self._call.read())
         return None if data is grpc.aio.EOF else self._channel.parse(self._method, data, self._namespace)
+
+    async def _moving(self, work: Awaitable[Any]) -> Any:
+        """A message, which must be sent or come within the patience of the stream."""
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._channel.guard(self._method, self._timeout, work)
+        except TimeoutError:
+            raise TimedOut(
+                f"{self._method.name} at {self._channel.address}: no answer within {self._patience:g} s; does containerd hang, or is "
+                "its disk stuck? Look at its log, or give it a longer timeout",
+                address=self._channel.address,
+                call=self._method.name,
+                code="DEADLINE_EXCEEDED",
+            ) from None
 
     async def done(self) -> None:
         """Half-closes the stream: nothing more will be sent."""
