@@ -58,7 +58,7 @@ def measure(inventory: Inventory, *, progress: bool | None = False) -> Measured:
     bar = ProgressBars(progress)
     found = Measured({}, {})
     try:
-        for row in inventory.arrow("nodes").to_pylist():
+        for row in inventory.arrow("nodes").select(["node", "address", "root", "store_uuid"]).to_pylist():
             kinds = {pair["snapshotter"] for pair in kept if pair["node"] == row["node"]}
             reason = _reason(row["address"] or "", row["root"] or "", row["store_uuid"] or "", kinds)
             try:
