@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from imgframe import oci
-from imgframe.act.chain_ids import chain_ids
 from imgframe.act.steps import Outcome, Step, gone, refused, unknown
-from imgframe.errors import Missing, Refused, TimedOut, Unreachable, WireError
+from imgframe.digests import matches
+from imgframe.errors import DocumentError, Missing, Refused, TimedOut, Unreachable, WireError
 from imgframe.wire import Client
 from imgframe.wire.records import Container, Image, labels_of
 
@@ -134,7 +134,7 @@ class NamespaceWatch:
 
     async def _read_chains(self, step: Step) -> None:
         target = oci.Descriptor(step["media_type"] or "", step["digest"], step["target_size"] or 0)
-        self._chains[step["digest"]] = await chain_ids(self._client, self._namespace, target)
+        self._chains[step["digest"]] = await _chain_ids_below(self._client, self._namespace, target)
 
     async def _current(self, since: float | None = None) -> NamespaceState:
         """The state: read after ``since``, or not too long ago. A node that is lost is waited for once, for all steps."""
@@ -203,3 +203,49 @@ class NamespaceWatch:
 
 def _is_pinned(image: Image) -> bool:
     return PINNED in image.labels and labels_of(image.labels).get(PINNED) == "pinned"
+
+
+async def _chain_ids_below(client: Client, namespace: str, target: oci.Descriptor) -> frozenset[str] | None:
+    """Chain IDs of the manifests below a target that are in the namespace; None: a document could not be read."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = [target]
+    while waiting:
+        here = waiting.pop()
+        if here.digest in seen:
+            continue
+        seen.add(here.digest)
+        try:
+            if oci.is_index_type(here.media_type):
+                data = await _document(client, namespace, here.digest)
+                if data is not None:
+                    waiting += oci.checked_index(data, here.media_type, here.digest).manifests
+                elif here is target:
+                    return None
+            elif oci.is_manifest_type(here.media_type):
+                data = await _document(client, namespace, here.digest)
+                if data is None:
+                    continue
+                manifest = oci.checked_manifest(data, here.media_type, here.digest)
+                config = await _document(client, namespace, manifest.config.digest)
+                if config is None:
+                    return None
+                found.update(oci.chain_ids(oci.decode_config(config).rootfs.diff_ids)[-1:])
+        except DocumentError:
+            return None
+    return frozenset(found)
+
+
+async def _document(client: Client, namespace: str, digest: str) -> bytes | None:
+    """A document of the namespace; None: it is not there.
+
+    Raises:
+        DocumentError: it is too large, or does not have its digest.
+    """
+    try:
+        data = await client.content.document(namespace, digest)
+    except Missing:
+        return None
+    if not matches(data, digest):
+        raise DocumentError(f"{digest}: the content has another digest", code="wrong_digest")
+    return data
