@@ -111,6 +111,10 @@ class Application:
         observed: list[int | None] = [None] if deletes else []  # unknown until it was listed again
         self._observed[name] = observed
         try:
+            if name not in self._plan.nodes:
+                words = f"the plan does not know the address of the node {name!r}; collect again"
+                outcomes |= {step["step"]: failed(words) for step in steps}
+                return
             client = Client(self._plan.nodes[name], timeout=self._timeout)
             node = self._sessions[name] = NodeSession(name, client, self._context, outcomes, observed)
             groups: dict[str, list[Step]] = {}

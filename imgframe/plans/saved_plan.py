@@ -200,7 +200,9 @@ def plan_part(name: str, read: pa.Table, where: str) -> pa.Table:
 
 
 def check_steps(steps: pa.Table, nodes: Mapping[str, Node], where: str) -> None:
-    """Check that steps can be applied: numbered in order, each once, on known nodes, with readable options.
+    """Check that steps are as a plan has them: numbered in order, each once, on its nodes, with readable options.
+
+    A plan of an inventory that knows no nodes has none either: it can be read, and applying it fails.
 
     Raises:
         SchemaError: they are not.
@@ -211,7 +213,7 @@ def check_steps(steps: pa.Table, nodes: Mapping[str, Node], where: str) -> None:
         if steps[column].null_count:
             raise SchemaError(f"{where}: a step has no {column}")
     strange = sorted(set(steps["node"].to_pylist()) - nodes.keys())
-    if strange:
+    if strange and nodes:
         raise SchemaError(f"{where}: a step is on the node {strange[0]!r}, which the plan does not have")
     for column in ("options", "record_labels"):
         for text in set(steps[column].to_pylist()) - {None}:
