@@ -76,7 +76,7 @@ def open_plan(path: str | os.PathLike[str]) -> Plan:
     except (OSError, pa.ArrowException) as error:
         raise SchemaError(f"{where} is an incomplete saved plan, make it again: {error}") from error
     tables = {name: plan_part(name, parts[name], where) for name in ("steps", "kept")}
-    check_steps(tables["steps"], nodes, where)
+    check_steps(tables["steps"], nodes, about["stores"], where)
     freed = None
     if about["freed"] is not None:
         for name, columns in _FREED_COLUMNS.items():
@@ -94,7 +94,7 @@ def restored(about: Any, steps: pa.Table, where: str) -> Plan:
     if not isinstance(about, dict):
         raise SchemaError(f"{where} is not an audit: {str(about)[:80]!r}")
     nodes = _checked(about, where)
-    check_steps(steps, nodes, where)
+    check_steps(steps, nodes, about["stores"], where)
     return _checked_plan(about, nodes, steps, schema.plan_table("kept", {}), None, where)
 
 
@@ -199,7 +199,7 @@ def plan_part(name: str, read: pa.Table, where: str) -> pa.Table:
         ) from error
 
 
-def check_steps(steps: pa.Table, nodes: Mapping[str, Node], where: str) -> None:
+def check_steps(steps: pa.Table, nodes: Mapping[str, Node], stores: Mapping[str, str], where: str) -> None:
     """Check that steps are as a plan has them: numbered in order, each once, on its nodes, with readable options.
 
     A plan of an inventory that knows no nodes has none either: it can be read, and applying it fails.
@@ -213,7 +213,7 @@ def check_steps(steps: pa.Table, nodes: Mapping[str, Node], where: str) -> None:
         if steps[column].null_count:
             raise SchemaError(f"{where}: a step has no {column}")
     strange = sorted(set(steps["node"].to_pylist()) - nodes.keys())
-    if strange and nodes:
+    if strange and (nodes or stores):
         raise SchemaError(f"{where}: a step is on the node {strange[0]!r}, which the plan does not have")
     for column in ("options", "record_labels"):
         for text in set(steps[column].to_pylist()) - {None}:
