@@ -279,6 +279,21 @@ def test_text_in_a_document_is_data():
     )
 
 
+@pytest.mark.parametrize("documents", [None, "", "abc", "sha256:abc"])
+def test_a_lease_that_names_no_document_hides_no_other(documents, containerd):
+    namespace = containerd.new_namespace("undo")
+    named = {} if documents is None else {undo_leases.DOCUMENTS: documents}
+
+    async def found():
+        async with Client(containerd.address) as client:
+            await leases.create(client, namespace, "l", 60, {undo_leases.PLAN: "p", **named})
+            return await undo_leases.held(client, namespace)
+
+    (lease,) = _loop.run(found())
+    assert "names no undo document" in lease.problem
+    assert not lease.records
+
+
 @pytest.mark.parametrize("bad", [b"[]", b"{}", b"[" * 100_000, b'{"imgframe_undo": 2, "namespace": "n"}'])
 def test_a_document_that_is_none_is_a_problem_of_its_lease(bad, containerd):
     namespace = containerd.new_namespace("undo")

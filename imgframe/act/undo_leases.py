@@ -206,6 +206,8 @@ def _documents(plan: str, namespace: str, records: set[HeldRecord]) -> dict[str,
 
 
 async def _read(client: Client, namespace: str, digest: str) -> list[HeldRecord]:
+    if (why := digests.digest_error(digest)) is not None:
+        raise SchemaError(f"{digest!r} names no undo document: {why}")
     data = await client.content.document(namespace, digest)
     if not digests.matches(data, digest):
         raise SchemaError(f"{digest} is not what its digest says")
