@@ -96,6 +96,9 @@ def test_a_lock_and_a_moved_target_are_conflicts():
     assert status.kind_of(grpc.StatusCode.UNAVAILABLE, "Socket closed") is Unreachable
     assert status.kind_of(grpc.StatusCode.NOT_FOUND, moved) is Conflict
     assert status.kind_of(grpc.StatusCode.DEADLINE_EXCEEDED, "") is TimedOut
+    reset = "Stream removed (RST_STREAM (Received RST_STREAM with error code 8))"
+    assert status.kind_of(grpc.StatusCode.CANCELLED, reset) is TimedOut
+    assert status.kind_of(grpc.StatusCode.CANCELLED, "Channel closed") is Unreachable
     assert (
         status.kind_of(grpc.StatusCode.UNKNOWN, "subscription error: context deadline exceeded") is TimedOut
     )

@@ -34,6 +34,8 @@ def kind_of(code: grpc.StatusCode, details: str) -> type[WireError]:
         return Conflict
     if code is grpc.StatusCode.UNKNOWN and "context deadline exceeded" in details:
         return TimedOut  # containerd's own deadline was earlier
+    if code is grpc.StatusCode.CANCELLED and "RST_STREAM with error code 8" in details:
+        return TimedOut  # containerd resets a stream at the call's deadline, and that arrived before our timer rang
     return _KINDS.get(code, Refused)
 
 
