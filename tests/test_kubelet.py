@@ -52,6 +52,7 @@ def test_every_field_of_every_run_is_that_of_the_real_code(cases, version):
 
 
 def test_what_every_order_deletes_is_deleted_and_nothing_that_none_does(cases):
+    compared = 0
     for case in filter(lambda one: one["ties"], cases):
         recorded = expected(case, "1.37").get("runs") or ()
         for run, real in zip(Replay(case, "1.37").runs, recorded, strict=True):
@@ -60,6 +61,8 @@ def test_what_every_order_deletes_is_deleted_and_nothing_that_none_does(cases):
                 by_disk_pass = {image for image, which in run.get("removed", ()) if which == "space"}
                 assert set(real["must"]) <= removed
                 assert by_disk_pass <= {*real["must"], *real["may"]}
+                compared += 1
+    assert compared > 0 or not any(case["ties"] for case in cases)
 
 
 @pytest.mark.parametrize(

@@ -6,21 +6,11 @@ Example:
     85
 """
 
-from imgframe.kubelet.image_gc import (
-    Candidate,
-    CriError,
-    ImageGC,
-    ImageRecord,
-    Run,
-    Runtime,
-    RuntimeContainer,
-    RuntimeImage,
-    used_percent,
-    wanted_bytes,
-)
+from imgframe.kubelet.image_gc import Candidate, ImageGC, ImageRecord, Run, used_percent, wanted_bytes
 from imgframe.kubelet.loops import Loops
 from imgframe.kubelet.policy import Policy
 from imgframe.kubelet.releases import KubernetesRelease, release
+from imgframe.kubelet.runtime import CriError, Runtime, RuntimeContainer, RuntimeImage
 
 __all__ = [
     "Candidate",
