@@ -174,32 +174,29 @@ class Plan:
         """Apply the plan: the only write in imgframe. Gives a :class:`~imgframe.Result`, whatever happened to each step.
 
         Every step is compared with its node first and refused if the record moved, is now used or pinned; what is gone
-        already counts as done. No delete is sent more than a second after the node was looked at. A node that is lost is
-        waited for up to 30 seconds; a delete whose outcome cannot be learnt is ``unknown``. All nodes are worked on at the same time. A plan may mix actions: on each node the steps are
-        grouped by action, in the order in which the actions first appear in the plan, and a group begins when the one before
-        it has ended. ``progress``: bars, by default on a terminal or in a notebook. ``max_parallel``: steps at a time on each
-        node. ``audit``: a folder to which one Parquet file with a row per step is added; a journal
-        there says what is about to be done before the first write, and stays if the process dies (:func:`open_audit`). ``docker_config``: takes the place
-        of the one in the steps, as in :func:`imgframe.resolve_digest`. ``timeout``: deadline of each call to a node in
-        seconds; ``registry_timeout``: seconds in which a registry must send or accept something, else the request has failed.
-        An interrupt stops after the steps in flight; the Result says what was done and has ``interrupted`` set. On a node whose
-        store is not the one for which the plan was made, every step is refused.
+        already counts as done. No delete is sent more than a second after the node was looked at. A node that is lost is waited
+        for, up to 30 seconds; a delete whose outcome cannot be learnt is ``unknown``. On a node whose store is not the one for
+        which the plan was made, every step is refused.
+
+        All nodes are worked on at the same time. A plan may mix actions: on each node the steps are grouped by action, in the
+        order in which the actions first appear in the plan, and a group begins when the one before it has ended. An interrupt
+        stops after the steps in flight; the Result says what was done and has ``interrupted`` set.
+
+        Args:
+            progress: bars; by default on a terminal or in a notebook.
+            max_parallel: steps at a time on each node.
+            audit: a folder to which one Parquet file with a row per step is added. A journal there says what is about to be
+                done before the first write, and stays if the process dies (:func:`open_audit`).
+            docker_config: takes the place of the one in the steps, as in :func:`imgframe.resolve_digest`.
+            timeout: deadline of each call to a node, in seconds.
+            registry_timeout: seconds in which a registry must send or accept something, else the request has failed.
 
         Raises:
             SchemaError: the steps were changed after the plan was made.
             InputError: the audit cannot be written; nothing was done.
         """
-        from imgframe.act.apply import Application
-
-        journal = self._journal(audit)
-        application = Application(
-            self,
-            max_parallel,
-            timeout,
-            registry_timeout,
-            progress=progress,
-            docker_config=docker_config,
-            record=None if journal is None else journal.record,
+        application, journal = self._begin(
+            audit, max_parallel, timeout, registry_timeout, progress=progress, docker_config=docker_config
         )
         interrupted = False
         try:
@@ -222,17 +219,8 @@ class Plan:
 
         When cancelled, it ends after the steps in flight, and ``result`` of the CancelledError is the Result.
         """
-        from imgframe.act.apply import Application
-
-        journal = self._journal(audit)
-        application = Application(
-            self,
-            max_parallel,
-            timeout,
-            registry_timeout,
-            progress=progress,
-            docker_config=docker_config,
-            record=None if journal is None else journal.record,
+        application, journal = self._begin(
+            audit, max_parallel, timeout, registry_timeout, progress=progress, docker_config=docker_config
         )
         try:
             await _loop.arun(application.run())
@@ -241,14 +229,17 @@ class Plan:
             raise
         return self._result(application, journal, interrupted=False)
 
-    def _journal(self, audit: str | os.PathLike[str] | None) -> Journal | None:
-        """The journal of an application, once the plan is known to be what it was."""
-        self.check()
-        if audit is None:
-            return None
+    def _begin(
+        self, audit: str | os.PathLike[str] | None, *limits: Any, **options: Any
+    ) -> tuple[Application, Journal | None]:
+        """An application and its journal, once the plan is known to be what it was."""
+        from imgframe.act.apply import Application
         from imgframe.plans.audit import Journal
 
-        return Journal.begin(audit, self)
+        self.check()
+        journal = None if audit is None else Journal.begin(audit, self)
+        record = None if journal is None else journal.record
+        return Application(self, *limits, record=record, **options), journal
 
     def _result(self, application: Application, journal: Journal | None, *, interrupted: bool) -> Result:
         known, not_begun = application.outcomes, {"status": "stopped", "message": "not begun"}

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def undo(what: str | os.PathLike[str], nodes: Any = None, *, timeout: float = 60.0) -> Plan:
     """A Plan that puts back what the applications of a plan deleted, in any process and on any machine that reaches the nodes.
 
-    ``what``: the folder of a saved plan, an audit (its folder, or one of its files); or, with ``nodes``, the id of a plan as :func:`undoable` lists it, for which the nodes
-    themselves hold all that is needed. Only what a lease still holds and is not there now becomes a step.
+    ``what``: the folder of a saved plan, an audit (its folder, or one of its files); or, with ``nodes``, the id of a plan as
+    :func:`undoable` lists it, for which the nodes themselves hold all that is needed. Only what a lease still holds and is not
+    there now becomes a step.
 
     Raises:
         InputError: nothing was deleted, nothing is held for undo, or the time is over.
